@@ -1,0 +1,1 @@
+//! The cxx bridge between the engine and the MySQL plugin.

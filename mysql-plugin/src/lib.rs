@@ -1,0 +1,1 @@
+//! The MySQL storage-engine plugin: links the bridge and the C++ handler.
