@@ -1,1 +1,12 @@
 //! A transactional log-structured key-value store whose durable home is an object store.
+//!
+//! Layers, each depending only on those below it:
+//! `db` → `txn`, `flush`, `compaction`, `gc` → `wal`, `memtable`, `sst`, `manifest` → `cache`, `iter` → `object_store` → `format`, `env` → `types`.
+#![deny(missing_docs)]
+
+mod error;
+pub mod iter;
+pub mod object_store;
+pub mod types;
+
+pub use error::{Error, ErrorKind, Result, ResultExt};

@@ -1,0 +1,30 @@
+//! Iterators over internal keys: the contract every source of entries fulfils.
+
+use crate::Result;
+use crate::types::KeyRef;
+
+/// A cursor over internal entries in internal-key order, both ways.
+///
+/// It starts invalid. A seek or step that runs off either end leaves it invalid; stepping an invalid iterator is a no-op.
+/// `key` and `value` may be called only while valid and stay good until the next call that moves it.
+/// After an error the iterator is invalid.
+pub trait InternalIterator {
+    /// Whether it stands on an entry.
+    fn valid(&self) -> bool;
+    /// To the first entry of all.
+    fn seek_to_first(&mut self) -> Result<()>;
+    /// To the last entry of all.
+    fn seek_to_last(&mut self) -> Result<()>;
+    /// To the first entry at or after `target`.
+    fn seek(&mut self, target: KeyRef<'_>) -> Result<()>;
+    /// To the last entry at or before `target`.
+    fn seek_for_prev(&mut self, target: KeyRef<'_>) -> Result<()>;
+    /// To the next entry.
+    fn next(&mut self) -> Result<()>;
+    /// To the entry before.
+    fn prev(&mut self) -> Result<()>;
+    /// The encoded internal key.
+    fn key(&self) -> &[u8];
+    /// The value.
+    fn value(&self) -> &[u8];
+}

@@ -1,0 +1,56 @@
+//! Where objects live: a flat map from key to immutable bytes, as S3 offers it and no more.
+//!
+//! Keys are `/`-separated ASCII paths without a leading slash ("sst/00000000000000000042.sst"). Nothing above this trait may assume
+//! a file system. All calls block; a backend that is asynchronous inside hides its runtime.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::Result;
+
+/// What a listing says about one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// The object's key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A store of immutable objects.
+pub trait ObjectStore: Send + Sync {
+    /// Creates or replaces an object. When it returns the object is durable; a crash leaves the old, the new or no object, never a part.
+    fn put(&self, key: &str, data: &[u8]) -> Result<()>;
+    /// Creates an object unless the key is taken: [`crate::ErrorKind::AlreadyExists`]. Of several concurrent callers exactly one succeeds.
+    fn put_if_absent(&self, key: &str, data: &[u8]) -> Result<()>;
+    /// Starts a large object that is written in pieces and appears whole at [`ObjectWriter::finish`], or never. Never replaces one.
+    fn writer(&self, key: &str) -> Result<Box<dyn ObjectWriter>>;
+    /// The whole object. [`crate::ErrorKind::NotFound`] if there is none.
+    fn get(&self, key: &str) -> Result<Bytes>;
+    /// The bytes of `range`; it is an error ([`crate::ErrorKind::Corruption`]) if the object ends before the range does.
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes>;
+    /// Opens an object for repeated ranged reads, so that a backend can keep what it needs for that (a file descriptor, say).
+    fn reader(&self, key: &str) -> Result<Arc<dyn ObjectReader>>;
+    /// The size of an object in bytes.
+    fn size(&self, key: &str) -> Result<u64>;
+    /// Up to `limit` objects whose keys begin with `prefix` and are greater than `after`, in ascending order of key.
+    fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<ObjectMeta>>;
+    /// Removes an object. Removing one that is not there is not an error.
+    fn delete(&self, key: &str) -> Result<()>;
+}
+
+/// An object being written.
+pub trait ObjectWriter: Send {
+    /// Adds bytes at the end.
+    fn append(&mut self, data: &[u8]) -> Result<()>;
+    /// Makes the object appear, durable. Dropping the writer instead leaves nothing.
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// An object opened for reading.
+pub trait ObjectReader: Send + Sync {
+    /// The bytes of `range`; it is an error ([`crate::ErrorKind::Corruption`]) if the object ends before the range does.
+    fn read(&self, range: Range<u64>) -> Result<Bytes>;
+}
