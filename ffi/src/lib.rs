@@ -1,1 +1,3 @@
-//! The cxx bridge between the engine and the MySQL plugin.
+//! The cxx bridge between the engine and the MySQL plugin: handles, status and the panic guard.
+
+mod bridge;

@@ -1,0 +1,323 @@
+//! The signatures that C++ sees, and nothing else: bodies are in the sibling files, named by the noun of the function.
+//!
+//! Rules. A function that can fail returns [`bridge::Status`]; the message of the last failure on this thread is
+//! [`bridge::last_error`]. No function unwinds: each body runs inside `guard`. Pointers in a [`bridge::Bytes`] that Rust hands out stay
+//! good until the next call with the same reader; those that C++ passes in are read only during the call.
+//! A transaction and its readers belong to one thread at a time; `engine_interrupt` may be called from any thread.
+
+#[cxx::bridge(namespace = "smartengine::ffi")]
+#[allow(clippy::missing_safety_doc)]
+pub mod bridge {
+    /// What happened; each value but `Ok`, `NotFound` and `Panic` is an `ErrorKind` of the engine.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    enum Code {
+        Ok,
+        /// No such key, or the scan is at its end.
+        NotFound,
+        Invalid,
+        Duplicate,
+        LockTimeout,
+        LockNotAvailable,
+        Deadlock,
+        LockLimit,
+        Interrupted,
+        Corruption,
+        ObjectMissing,
+        AlreadyExists,
+        Unavailable,
+        OutOfSpace,
+        Fenced,
+        ReadOnly,
+        Internal,
+        /// A panic was caught; the engine takes no writes any more.
+        Panic,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    struct Status {
+        code: Code,
+        /// For `Duplicate`: the place in the slice of `WriteOp` whose key exists.
+        op: u32,
+    }
+
+    /// Borrowed bytes.
+    #[derive(Clone, Copy)]
+    struct Bytes {
+        data: *const u8,
+        size: usize,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    enum OpKind {
+        /// Writes the key whatever was there. The caller holds the row's lock already, or the key ends with a locked row's primary key.
+        Put,
+        /// Locks the key exclusively; `Duplicate` if it exists in the newest committed state or among own writes; else writes it.
+        Insert,
+        /// Removes the key, whether or not it is there; takes no lock.
+        Delete,
+        /// Locks the key exclusively and fails with `Duplicate` if it exists; writes nothing.
+        CheckAbsent,
+    }
+
+    #[derive(Clone, Copy)]
+    struct WriteOp {
+        kind: OpKind,
+        key: Bytes,
+        value: Bytes,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    enum Isolation {
+        ReadUncommitted,
+        ReadCommitted,
+        RepeatableRead,
+        Serializable,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    enum LockMode {
+        /// A consistent read from the transaction's snapshot.
+        None,
+        /// Locks the row, shared, and reads its newest committed version.
+        Shared,
+        /// Locks the row, exclusively, and reads its newest committed version.
+        Exclusive,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    enum LockWait {
+        Wait,
+        /// `LockNotAvailable` at once where another holds the lock.
+        NoWait,
+        /// Rows that another holds locked are passed over (`NotFound` for a point read).
+        SkipLocked,
+    }
+
+    #[derive(Clone, Copy)]
+    struct ReadSpec {
+        lock: LockMode,
+        wait: LockWait,
+        /// 0: the entries of the index itself are wanted. Otherwise the entries are those of a secondary index, and the row each stands for is
+        /// read (and locked) from the primary index of this id.
+        row_index: u32,
+    }
+
+    /// Where a seek goes.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    enum Seek {
+        /// To the first entry at or after the key.
+        AtOrAfter,
+        /// To the last entry before the key.
+        Before,
+        /// To the first entry of the range.
+        First,
+        /// To the last entry of the range.
+        Last,
+    }
+
+    /// An entry that a reader stands on.
+    ///
+    /// A secondary entry tells where its row is by the start of its value: `1 | u16 offset`: the row's key without its index id is
+    /// `key[offset..]`; `2 | u16 length`: it is the `length` bytes that follow in the value. (u16 big endian; what follows belongs to the plugin.)
+    #[derive(Clone, Copy)]
+    struct Entry {
+        /// The entry's key, with its index id.
+        key: Bytes,
+        /// The entry's value; for a primary index, the row.
+        value: Bytes,
+        /// With `row_index`: the row's key, with its index id.
+        row_key: Bytes,
+        /// With `row_index`: the row.
+        row: Bytes,
+    }
+
+    /// Options at open; sizes in bytes, zero is not "default": the plugin passes its variables' values.
+    struct EngineOptions {
+        data_dir: String,
+        wal_dir: String,
+        store_url: String,
+        block_size: u64,
+        block_cache_size: u64,
+        memtable_size: u64,
+        total_memtable_size: u64,
+        total_wal_size: u64,
+        flush_threads: u32,
+        compaction_threads: u32,
+        level0_file_num_compaction_trigger: u32,
+        rate_limiter_bytes_per_sec: u64,
+        compression_per_level: String,
+        max_row_locks: u64,
+        flush_log_at_trx_commit: u32,
+        disable_auto_compactions: bool,
+        /// What names this writer in the manifest: host, port and process.
+        writer: String,
+    }
+
+    /// Variables that may change while the engine runs; same units as in `EngineOptions`.
+    struct DynamicOptions {
+        block_cache_size: u64,
+        memtable_size: u64,
+        total_memtable_size: u64,
+        level0_file_num_compaction_trigger: u32,
+        rate_limiter_bytes_per_sec: u64,
+        flush_log_at_trx_commit: u32,
+        max_row_locks: u64,
+        disable_auto_compactions: bool,
+        pause_background_work: bool,
+    }
+
+    /// How much a key range holds: estimates from file indexes and memtables.
+    #[derive(Clone, Copy, Debug, Default)]
+    struct RangeStats {
+        entries: u64,
+        bytes: u64,
+    }
+
+    /// Counters since open, and gauges.
+    #[derive(Clone, Debug, Default)]
+    struct EngineStats {
+        memtable_bytes: u64,
+        immutable_memtables: u64,
+        block_cache_bytes: u64,
+        block_cache_hits: u64,
+        block_cache_misses: u64,
+        filter_hits: u64,
+        filter_misses: u64,
+        wal_bytes_written: u64,
+        wal_appends: u64,
+        wal_syncs: u64,
+        wal_group_commits: u64,
+        commits: u64,
+        rollbacks: u64,
+        flushes: u64,
+        flush_bytes: u64,
+        compactions: u64,
+        compaction_read_bytes: u64,
+        compaction_write_bytes: u64,
+        stall_micros: u64,
+        stalls: u64,
+        sst_files: u64,
+        sst_bytes: u64,
+        row_locks: u64,
+        lock_waits: u64,
+        lock_timeouts: u64,
+        deadlocks: u64,
+        active_transactions: u64,
+        snapshots: u64,
+    }
+
+    extern "Rust" {
+        type EngineHandle;
+        type TxnHandle;
+        type ReaderHandle;
+
+        /// The message of the last failure on this thread; outermost context first.
+        fn last_error() -> String;
+        /// Installs where log lines go: an `extern "C" void(uint8_t level, const uint8_t *text, size_t size)` with level 0 error, 1 warning,
+        /// 2 information. It may be called from any thread, until the engine is closed.
+        unsafe fn set_log_sink(sink: usize);
+
+        // Engine (ffi/src/engine.rs).
+
+        /// Opens or creates the store; null where `status` is not `Ok`.
+        fn engine_open(options: &EngineOptions, status: &mut Status) -> *mut EngineHandle;
+        /// Stops every thread, keeps everything committed and frees the handle. No transaction or reader may be left.
+        unsafe fn engine_close(engine: *mut EngineHandle) -> Status;
+        fn engine_set_options(engine: &EngineHandle, options: &DynamicOptions) -> Status;
+        /// Reserves `count` index ids that were never used; `first` is the lowest.
+        fn engine_allocate_indexes(engine: &EngineHandle, count: u32, first: &mut u32) -> Status;
+        /// Drops everything in these indexes, for good, in constant time. Called after the dictionary that named them has been committed.
+        fn engine_drop_indexes(engine: &EngineHandle, indexes: &[u32]) -> Status;
+        /// Drops every index that holds data and is not in `named`; returns how many through `dropped`. For use at start, once recovery is over.
+        fn engine_retain_indexes(engine: &EngineHandle, named: &[u32], dropped: &mut u32)
+        -> Status;
+        fn engine_range_stats(engine: &EngineHandle, lower: &[u8], upper: &[u8]) -> RangeStats;
+        /// Writes all memtables to the store and waits for it.
+        fn engine_flush(engine: &EngineHandle) -> Status;
+        /// Compacts everything to the bottom level and waits for it.
+        fn engine_compact(engine: &EngineHandle) -> Status;
+        /// Makes every commit so far durable.
+        fn engine_sync_wal(engine: &EngineHandle) -> Status;
+        fn engine_stats(engine: &EngineHandle) -> EngineStats;
+        /// The report for SHOW ENGINE … STATUS.
+        fn engine_status_text(engine: &EngineHandle) -> String;
+        /// A committed counter's value; 0 if it was never raised.
+        fn engine_counter(engine: &EngineHandle, key: &[u8], value: &mut u64) -> Status;
+        /// Wakes the transaction of this id if it waits for a lock: its call returns `Interrupted`.
+        fn engine_interrupt(engine: &EngineHandle, txn_id: u64);
+
+        // Transaction (ffi/src/txn.rs).
+
+        fn txn_begin(engine: &EngineHandle, isolation: Isolation) -> Box<TxnHandle>;
+        fn txn_id(txn: &TxnHandle) -> u64;
+        /// Starts a statement: in READ COMMITTED and below the next read takes a new snapshot.
+        fn txn_start_statement(txn: &mut TxnHandle);
+        /// Takes the snapshot now (START TRANSACTION WITH CONSISTENT SNAPSHOT).
+        fn txn_take_snapshot(txn: &mut TxnHandle) -> Status;
+        fn txn_set_lock_wait_timeout(txn: &mut TxnHandle, millis: u64);
+        /// Whether the transaction has written anything.
+        fn txn_has_writes(txn: &TxnHandle) -> bool;
+        /// Checks all `Insert`s first, then writes all; on any error none of the operations is written.
+        fn txn_apply(txn: &mut TxnHandle, ops: &[WriteOp]) -> Status;
+        /// The counter becomes at least `value` when the transaction ends, by commit or by rollback.
+        fn txn_raise_counter(txn: &mut TxnHandle, key: &[u8], value: u64) -> Status;
+        /// A place to roll back to; places nest.
+        fn txn_savepoint(txn: &mut TxnHandle) -> u64;
+        /// Undoes every write since the savepoint; its locks stay.
+        fn txn_rollback_to(txn: &mut TxnHandle, savepoint: u64) -> Status;
+        /// Commits; with `sync` returns once durable (subject to flush_log_at_trx_commit). The handle can be used for the next transaction
+        /// after `txn_restart`.
+        fn txn_commit(txn: &mut TxnHandle, sync: bool) -> Status;
+        fn txn_rollback(txn: &mut TxnHandle) -> Status;
+        /// Makes an ended transaction new, with a new id, keeping its memory.
+        fn txn_restart(txn: &mut TxnHandle, isolation: Isolation);
+
+        // Reader (ffi/src/reader.rs): one per handler; it holds what its last entry points into.
+
+        fn reader_create(engine: &EngineHandle) -> Box<ReaderHandle>;
+        /// A point read by the full key. With `row_index`, `key` is a unique secondary key.
+        fn reader_get(
+            reader: &mut ReaderHandle,
+            txn: &mut TxnHandle,
+            key: &[u8],
+            spec: &ReadSpec,
+            entry: &mut Entry,
+        ) -> Status;
+        /// Prepares a scan of [lower, upper); both have the same index id, or `upper` is the next index id. Reads nothing yet.
+        fn reader_open(
+            reader: &mut ReaderHandle,
+            txn: &mut TxnHandle,
+            lower: &[u8],
+            upper: &[u8],
+            spec: &ReadSpec,
+        ) -> Status;
+        fn reader_seek(
+            reader: &mut ReaderHandle,
+            txn: &mut TxnHandle,
+            seek: Seek,
+            key: &[u8],
+            entry: &mut Entry,
+        ) -> Status;
+        fn reader_next(reader: &mut ReaderHandle, txn: &mut TxnHandle, entry: &mut Entry)
+        -> Status;
+        fn reader_prev(reader: &mut ReaderHandle, txn: &mut TxnHandle, entry: &mut Entry)
+        -> Status;
+        /// Reads, and locks as `spec` says, the row of the entry that an open scan with `row_index` 0 stands on.
+        fn reader_fetch_row(
+            reader: &mut ReaderHandle,
+            txn: &mut TxnHandle,
+            spec: &ReadSpec,
+            entry: &mut Entry,
+        ) -> Status;
+        /// Gives up the lock of the row read last, if this read took it (a row that the scan rejected).
+        fn reader_unlock_row(reader: &mut ReaderHandle, txn: &mut TxnHandle);
+        /// Ends a scan and lets go of everything pinned.
+        fn reader_close(reader: &mut ReaderHandle);
+    }
+}
