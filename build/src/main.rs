@@ -1,1 +1,66 @@
-fn main() {}
+//! `cargo xtask`: everything about the project that is not the engine itself.
+
+mod apt;
+mod exec;
+mod mysql;
+mod paths;
+mod progress;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use mysql::{Mysql, MysqlArgs};
+
+/// Fetch MySQL, build the plugin, run it, show it, test it, measure it.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+    #[command(flatten)]
+    mysql: MysqlArgs,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Fetch a stock MySQL server with headers and test suite, and the tools the build needs
+    ///
+    /// All of it goes to one folder in the cache directory (SMARTENGINE_CACHE_DIR, or smartengine in XDG_CACHE_HOME or
+    /// ~/.cache) that every checkout shares. Nothing is installed on the host and no root is needed. The other commands do
+    /// this by themselves on first use.
+    Mysql {
+        /// Fetch the version the archive has now, even if an older one is there
+        #[arg(long)]
+        update: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Result<()> {
+    match cli.command {
+        Task::Mysql { update } => {
+            let mysql = if update {
+                Mysql::update()?
+            } else {
+                Mysql::locate(&cli.mysql)?
+            };
+            tools::Tools::locate()?;
+            println!("MySQL {} is in {}", mysql.version()?, mysql.root.display());
+            println!("its headers are in {}", mysql.source.display());
+            Ok(())
+        }
+    }
+}

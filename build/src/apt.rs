@@ -1,0 +1,266 @@
+//! A private apt: Debian packages fetched and unpacked into a folder of ours, without root and without touching the
+//! host's own package lists. apt itself resumes broken downloads and checks the archive's signature and every hash.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::exec;
+use crate::progress::Step;
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+const MIRROR: &str = "http://mirror.example/debian";
+
+/// apt with its state, lists and cache under one folder, looking at one suite.
+pub struct Apt {
+    dir: PathBuf,
+    suite: &'static str,
+}
+
+/// A file that apt is about to download, as `--print-uris` lists it.
+#[derive(Debug, PartialEq, Eq)]
+struct Download {
+    file: String,
+    size: u64,
+}
+
+impl Apt {
+    /// Prepares the folder and fetches the suite's package lists.
+    pub fn update(dir: &Path, suite: &'static str) -> Result<Self> {
+        if !Path::new(KEYRING).exists() {
+            bail!("{KEYRING} is missing: it comes with the package debian-archive-keyring");
+        }
+        for sub in ["lists/partial", "cache/archives/partial", "state"] {
+            fs::create_dir_all(dir.join(sub))
+                .with_context(|| format!("create {}", dir.join(sub).display()))?;
+        }
+        let mirror = std::env::var("SMARTENGINE_DEBIAN_MIRROR").unwrap_or_else(|_| MIRROR.into());
+        fs::write(
+            dir.join("sources.list"),
+            format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"),
+        )?;
+        fs::write(dir.join("state/status"), "")?;
+        fs::write(dir.join("apt.conf"), configuration(dir))?;
+        let apt = Self {
+            dir: dir.to_path_buf(),
+            suite,
+        };
+        let step = Step::spinner(format!("package lists of Debian {suite}"));
+        exec::output(apt.command("apt-get").args(["update", "-q"]))?;
+        step.done();
+        Ok(apt)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("APT_CONFIG", self.dir.join("apt.conf"))
+            .env("LC_ALL", "C");
+        command
+    }
+
+    /// The version of `package` that the suite has now.
+    pub fn candidate(&self, package: &str) -> Result<String> {
+        let text = exec::output(self.command("apt-cache").args(["policy", package]))?;
+        match parse_candidate(&text) {
+            Some(version) => Ok(version.to_string()),
+            None => bail!("Debian {} has no package {package}", self.suite),
+        }
+    }
+
+    /// The libraries that `packages` need, themselves left out.
+    pub fn libraries(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let text = exec::output(
+            self.command("apt-cache")
+                .args([
+                    "depends",
+                    "--recurse",
+                    "--no-recommends",
+                    "--no-suggests",
+                    "--no-conflicts",
+                    "--no-breaks",
+                    "--no-replaces",
+                    "--no-enhances",
+                ])
+                .args(packages),
+        )?;
+        Ok(parse_libraries(&text))
+    }
+
+    /// Downloads into `dir`; what is there already and whole is not fetched again.
+    pub fn download(&self, dir: &Path, packages: &[String], what: &str) -> Result<Vec<PathBuf>> {
+        fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+        let list = exec::output(
+            self.command("apt-get")
+                .current_dir(dir)
+                .args(["download", "--print-uris", "-qq"])
+                .args(packages),
+        )?;
+        let downloads = parse_uris(&list)?;
+        let total = downloads.iter().map(|download| download.size).sum();
+        let step = Step::bytes(format!("download {what}"), total);
+        let log = dir.join("apt.log");
+        let mut child = exec::spawn(
+            self.command("apt-get")
+                .current_dir(dir)
+                .args(["download", "-q"])
+                .args(packages)
+                .stdin(Stdio::null())
+                .stdout(fs::File::create(&log)?)
+                .stderr(fs::File::options().append(true).open(&log)?),
+        )?;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            step.set(downloaded(dir, &downloads));
+            thread::sleep(Duration::from_millis(200));
+        };
+        if !status.success() {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            let tail: Vec<_> = text.lines().rev().take(5).collect();
+            bail!(
+                "download from Debian {} failed; run the command again to go on where it stopped:\n{}",
+                self.suite,
+                tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
+        }
+        step.done();
+        Ok(downloads
+            .into_iter()
+            .map(|download| dir.join(download.file))
+            .collect())
+    }
+}
+
+/// Unpacks packages over one another into `root`.
+pub fn unpack(debs: &[PathBuf], root: &Path, what: &str) -> Result<()> {
+    fs::create_dir_all(root).with_context(|| format!("create {}", root.display()))?;
+    let step = Step::count(format!("unpack {what}"), debs.len() as u64);
+    for deb in debs {
+        exec::output(Command::new("dpkg").arg("-x").arg(deb).arg(root))?;
+        step.advance();
+    }
+    step.done();
+    Ok(())
+}
+
+fn configuration(dir: &Path) -> String {
+    let dir = dir.display();
+    // The sandbox user cannot enter a home folder, and hooks of the host (image builders install some that empty apt's
+    // caches) have no business here.
+    format!(
+        "#clear APT::Update::Post-Invoke;\n\
+         #clear APT::Update::Post-Invoke-Success;\n\
+         #clear DPkg::Post-Invoke;\n\
+         #clear Acquire::IndexTargets::deb::DEP-11;\n\
+         Dir::Etc::SourceList \"{dir}/sources.list\";\n\
+         Dir::Etc::SourceParts \"/dev/null\";\n\
+         Dir::State \"{dir}/state\";\n\
+         Dir::State::Lists \"{dir}/lists\";\n\
+         Dir::State::Status \"{dir}/state/status\";\n\
+         Dir::Cache \"{dir}/cache\";\n\
+         APT::Sandbox::User \"root\";\n\
+         Acquire::Languages \"none\";\n\
+         Acquire::Retries \"3\";\n"
+    )
+}
+
+fn downloaded(dir: &Path, downloads: &[Download]) -> u64 {
+    downloads
+        .iter()
+        .filter_map(|download| fs::metadata(dir.join(&download.file)).ok())
+        .map(|metadata| metadata.len())
+        .sum()
+}
+
+fn parse_candidate(policy: &str) -> Option<&str> {
+    policy
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Candidate: "))
+        .filter(|version| *version != "(none)")
+}
+
+/// Library packages in the output of `apt-cache depends --recurse`: real package names stand at the line's start.
+///
+/// perl, PAM and the like come along only because maintainer scripts want them, which are never run here.
+fn parse_libraries(depends: &str) -> Vec<String> {
+    const SCRIPTS_ONLY: [&str; 14] = [
+        "libperl",
+        "libpython",
+        "libpam",
+        "libselinux",
+        "libsemanage",
+        "libsepol",
+        "libaudit",
+        "libdebconf",
+        "libdebian-installer",
+        "libnewt",
+        "libslang",
+        "libsystemd-shared",
+        "libtextwrap",
+        "libcap-ng",
+    ];
+    let names: BTreeSet<&str> = depends
+        .lines()
+        .filter(|line| line.starts_with("lib") || line.starts_with("zlib"))
+        .filter(|name| !SCRIPTS_ONLY.iter().any(|prefix| name.starts_with(prefix)))
+        .filter(|name| !name.ends_with("-perl"))
+        .collect();
+    names.into_iter().map(str::to_string).collect()
+}
+
+/// Lines of the form `'http://…' name_version_arch.deb 1234 SHA256:…`.
+fn parse_uris(list: &str) -> Result<Vec<Download>> {
+    list.lines()
+        .filter(|line| line.starts_with('\''))
+        .map(|line| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            let file = fields.next();
+            let size = fields.next().and_then(|size| size.parse().ok());
+            match (file, size) {
+                (Some(file), Some(size)) => Ok(Download {
+                    file: file.to_string(),
+                    size,
+                }),
+                _ => bail!("apt-get download --print-uris printed a line we cannot read: {line}"),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_candidate_is_read_from_the_policy() {
+        let policy = "mysql-source:\n  Installed: (none)\n  Candidate: 9.7.4-2\n  Version table:\n";
+        assert_eq!(parse_candidate(policy), Some("9.7.4-2"));
+        assert_eq!(parse_candidate("x:\n  Candidate: (none)\n"), None);
+        assert_eq!(parse_candidate(""), None);
+    }
+
+    #[test]
+    fn only_libraries_that_programs_load_are_taken() {
+        let depends = "mysql-client\n  Depends: libc6\nlibc6\n |Depends: libx\n<libc-virtual>\nlibperl5.42\n\
+                       zlib1g\nlibc6\nlibpam0g\nlibjson-perl\nperl\nlibaio1t64\n";
+        assert_eq!(parse_libraries(depends), ["libaio1t64", "libc6", "zlib1g"]);
+    }
+
+    #[test]
+    fn uris_give_names_and_sizes() {
+        let list = "'http://h/p/a_1%3a2_amd64.deb' a_1%3a2_amd64.deb 1234 SHA256:00ff\n";
+        let expected = Download {
+            file: "a_1%3a2_amd64.deb".into(),
+            size: 1234,
+        };
+        assert_eq!(parse_uris(list).unwrap(), [expected]);
+        assert!(parse_uris("'http://h/p/a.deb'\n").is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! Starting other programs, with errors that say which program and what it printed.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+/// The Debian package that brings a program we may have to ask for.
+fn package_of(program: &str) -> Option<&'static str> {
+    Some(match program {
+        "g++" => "g++",
+        "cc" | "gcc" => "gcc",
+        "nm" | "ld" => "binutils",
+        "apt-get" | "apt-cache" => "apt",
+        "dpkg" => "dpkg",
+        "tar" => "tar",
+        "perl" => "perl",
+        "python3" => "python3",
+        _ => return None,
+    })
+}
+
+fn name_of(command: &Command) -> String {
+    Path::new(command.get_program())
+        .file_name()
+        .unwrap_or(command.get_program())
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn start_error(command: &Command, error: std::io::Error) -> anyhow::Error {
+    let name = name_of(command);
+    match package_of(&name) {
+        Some(package) if error.kind() == ErrorKind::NotFound => anyhow!(
+            "{name} is not installed: it comes with the Debian package {package} (apt-get install {package})"
+        ),
+        _ => anyhow!(error).context(format!("start {}", command.get_program().to_string_lossy())),
+    }
+}
+
+/// Runs to the end with the terminal's input and output.
+pub fn run(command: &mut Command) -> Result<()> {
+    if run_status(command)? {
+        return Ok(());
+    }
+    bail!("{} failed", describe(command))
+}
+
+/// Runs to the end with the terminal's input and output; tells whether it succeeded.
+pub fn run_status(command: &mut Command) -> Result<bool> {
+    let status = command
+        .status()
+        .map_err(|error| start_error(command, error))?;
+    Ok(status.success())
+}
+
+/// Runs to the end and returns what it printed on standard output.
+pub fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| start_error(command, error))?;
+    if !output.status.success() {
+        bail!(
+            "{} failed ({}): {}",
+            describe(command),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("read what {} printed", name_of(command)))
+}
+
+/// Starts a program in the background, with the same errors as [`run`].
+pub fn spawn(command: &mut Command) -> Result<std::process::Child> {
+    command.spawn().map_err(|error| start_error(command, error))
+}
+
+/// The program and its first few arguments, for messages.
+fn describe(command: &Command) -> String {
+    const SHOWN: usize = 6;
+    let mut text = name_of(command);
+    for argument in command.get_args().take(SHOWN) {
+        text.push(' ');
+        text.push_str(&argument.to_string_lossy());
+    }
+    if command.get_args().len() > SHOWN {
+        text.push_str(" …");
+    }
+    text
+}
+
+/// Whether a program of this name is in `PATH`.
+pub fn in_path(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named_with_its_package() {
+        let error = start_error(
+            &Command::new("g++"),
+            std::io::Error::from(ErrorKind::NotFound),
+        );
+        assert!(error.to_string().contains("apt-get install g++"), "{error}");
+    }
+
+    #[test]
+    fn a_failure_carries_the_programs_own_words() {
+        let error = output(Command::new("sh").args(["-c", "echo broken >&2; exit 3"])).unwrap_err();
+        assert!(error.to_string().contains("broken"), "{error}");
+    }
+
+    #[test]
+    fn path_lookup_finds_the_shell() {
+        assert!(in_path("sh"));
+        assert!(!in_path("no-such-program-here"));
+    }
+}
