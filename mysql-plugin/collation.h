@@ -1,0 +1,61 @@
+// Strings in keys: for any collation of the server, bytes that order and compare equal exactly as the collation does, and whose end cannot be
+// confused with content.
+//
+// What is encoded is the string itself where its bytes order as the collation does (binary, and *_bin of most charsets), otherwise the
+// collation's weights. The end is marked in one of three ways.
+//
+//   zero-escaped   NO PAD. Each 00 is followed by FF; 00 00 ends the string, so a string sorts before all that continue it.
+//   level-ended    NO PAD, UCA 9.0 weights: 16-bit units, of which 0000 only separates levels; one more 0000 ends the last level.
+//   pad-run        PAD SPACE: strings compare as if spaces followed for ever. A run of k space units in front of something else is one
+//                  space unit and one marker byte that says how long the run is and whether what follows sorts before or after a space;
+//                  the end is a run without end: a space unit and the marker 80. No other byte is escaped.
+//                    marker of a run of k in front of less than a space:   k              (1..=7D; 7E: 7D spaces, and the run goes on)
+//                    marker of a run of k in front of more than a space:   FF - k         (82..=FE; 81: 7D spaces, and the run goes on)
+//                  So "a\t" < "a" = "a  " < "a a" < "ab", as the server has it.
+
+#ifndef SMARTENGINE_COLLATION_H
+#define SMARTENGINE_COLLATION_H
+
+#include <cstddef>
+#include <cstdint>
+
+#include "byte_buffer.h"
+#include "compat.h"
+
+namespace smartengine {
+
+/// The encoding of one collation's strings. A small value that is copied into each key part.
+class CollationCodec {
+ public:
+  CollationCodec() = default;
+  explicit CollationCodec(const CHARSET_INFO *charset);
+
+  /// Appends the encoding of a string. False if memory is short.
+  [[nodiscard]] bool encode(Slice string, ByteBuffer *out) const;
+
+  /// Passes over an encoded string, whose bytes are all XORed with `mask` (FF where the key part is descending). False if it has no end.
+  bool skip(ByteReader *key, uchar mask) const;
+
+  /// Whether decode() gives the string back, except for trailing spaces under PAD SPACE.
+  bool is_reversible() const { return m_source == Source::kBytes; }
+  /// Whether trailing spaces do not count.
+  bool is_pad_space() const { return m_end == End::kPadRun; }
+
+  /// Reads an encoded string (see skip()) into `to`, which has room for `room` bytes. Only where is_reversible().
+  bool decode(ByteReader *key, uchar mask, uchar *to, size_t room, size_t *size) const;
+
+ private:
+  enum class Source : uint8_t { kBytes, kWeights };
+  enum class End : uint8_t { kZeroEscaped, kLevelEnded, kPadRun };
+
+  const CHARSET_INFO *m_charset = nullptr;
+  Source m_source = Source::kBytes;
+  End m_end = End::kZeroEscaped;
+  uint8_t m_levels = 1;    ///< Level-ended: how many 0000 an encoded string has.
+  uint8_t m_pad_size = 1;  ///< Pad-run: bytes of a space's weight ...
+  uchar m_pad[4] = {' '};  ///< ... and they themselves.
+};
+
+}  // namespace smartengine
+
+#endif  // SMARTENGINE_COLLATION_H

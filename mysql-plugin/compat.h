@@ -1,0 +1,31 @@
+// The server's headers, and the differences between its versions 8.0.35 to 9.7. Every test of MYSQL_VERSION_ID and every
+// __has_include of this plugin stands here; the other files read as if there were one server.
+
+#ifndef SMARTENGINE_COMPAT_H
+#define SMARTENGINE_COMPAT_H
+
+#include "my_base.h"
+#include "my_bitmap.h"
+#include "my_inttypes.h"
+#include "mysql_version.h"
+
+// Character sets.
+#if __has_include("mysql/strings/m_ctype.h")
+#include "mysql/strings/m_ctype.h"
+#else
+#include "m_ctype.h"
+#endif
+
+#include "field_types.h"
+#include "sql/field.h"
+#include "sql/key.h"
+#include "sql/table.h"
+
+namespace smartengine {
+
+// Column types that some versions do not have.
+constexpr int kTypeVector = 242;
+
+}  // namespace smartengine
+
+#endif  // SMARTENGINE_COMPAT_H

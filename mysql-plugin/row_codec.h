@@ -1,0 +1,86 @@
+// Rows: the value of a row index, made from a record buffer of the server and decoded back into one.
+//
+//   u8 format version (1) | u16 schema version
+//   NULL bits, one for each nullable stored column in column order, from the lowest bit of the first byte
+//   fixed part: the record's bytes of every fixed-size stored column, in column order, zeros where NULL
+//   variable part: each variable-size stored column that is not NULL, in column order: varint length | bytes
+//
+// Fixed: numbers, DECIMAL, temporal types, ENUM, SET, BIT, BINARY(n). Variable: CHAR (without its trailing spaces), VARCHAR, VARBINARY,
+// blobs, texts, JSON, geometry, VECTOR. Virtual generated columns are not stored.
+//
+// The fixed part's places are known beforehand and columns that stand side by side in the record are copied as one run, so a row costs
+// a few copies and one step for each variable column. Blobs are decoded without a copy: the record points into the row's bytes.
+
+#ifndef SMARTENGINE_ROW_CODEC_H
+#define SMARTENGINE_ROW_CODEC_H
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "byte_buffer.h"
+#include "compat.h"
+
+namespace smartengine {
+
+/// Encodes and decodes the rows of one table. Immutable once built, used by all handlers of the table at once.
+class RowCodec {
+ public:
+  /// False with the cause in `why` if a column has a type that cannot be stored.
+  [[nodiscard]] bool init(const TABLE_SHARE &share, uint16_t schema_version, std::string *why);
+
+  /// Replaces `row` by the encoded record. Every stored column must be there. 0 or HA_ERR_OUT_OF_MEM.
+  int encode(const uchar *record, ByteBuffer *row) const;
+
+  /// Stores a row into the record: at least the columns of `read_set` (null: all, which an UPDATE, DELETE or REPLACE needs), and the NULL
+  /// bits of all. Blobs point into `row`, so it must stay where it is until the handler's next read. 0, or HA_ERR_CRASHED if the bytes are
+  /// not a row of this table; the record is then undefined, but safe to read again.
+  int decode(Slice row, const MY_BITMAP *read_set, uchar *record) const;
+
+ private:
+  /// Columns whose bytes stand side by side, in the record and in the row.
+  struct Run {
+    uint record_offset;
+    uint size;
+  };
+  /// A fixed column that is NULL in some rows: its bytes are zeroed there, so that equal rows are equal bytes.
+  struct NullableFixed {
+    uint row_offset;  ///< From the start of the fixed part.
+    uint size;
+    uint null_offset;
+    uchar null_mask;
+  };
+  enum class VariableKind : uint8_t { kChar, kVarchar1, kVarchar2, kBlob };
+  struct Variable {
+    VariableKind kind;
+    uchar null_mask;  ///< 0: not nullable.
+    uint8_t blob_length_bytes;
+    uint null_offset;
+    uint offset;
+    uint length;  ///< Bytes at most.
+    uint field_index;
+    const CHARSET_INFO *charset;
+  };
+  /// A nullable stored column's bit in the record.
+  struct NullBit {
+    uint offset;
+    uchar mask;
+  };
+
+  void encode_null_bits(const uchar *record, uchar *to) const;
+  void decode_null_bits(const uchar *from, uchar *record) const;
+  static uchar *encode_variable(const Variable &column, const uchar *record, uchar *to);
+  static Slice variable_value(const Variable &column, const uchar *record);
+  static bool decode_variable(const Variable &column, const uchar *from, uint32_t size, uchar *record);
+
+  uint16_t m_schema_version = 0;
+  uint m_fixed_size = 0;
+  std::vector<Run> m_runs;
+  std::vector<NullableFixed> m_nullable_fixed;
+  std::vector<Variable> m_variables;
+  std::vector<NullBit> m_null_bits;
+};
+
+}  // namespace smartengine
+
+#endif  // SMARTENGINE_ROW_CODEC_H
