@@ -4,6 +4,7 @@ mod apt;
 mod exec;
 mod mysql;
 mod paths;
+mod plugin;
 mod progress;
 mod tools;
 
@@ -13,6 +14,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use mysql::{Mysql, MysqlArgs};
+use plugin::PluginArgs;
 
 /// Fetch MySQL, build the plugin, run it, show it, test it, measure it.
 #[derive(Parser)]
@@ -36,6 +38,8 @@ enum Task {
         #[arg(long)]
         update: bool,
     },
+    /// Build the plugin: ha_smartengine.so in target/release (or target/debug)
+    Plugin(PluginArgs),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +64,11 @@ fn execute(cli: Cli) -> Result<()> {
             tools::Tools::locate()?;
             println!("MySQL {} is in {}", mysql.version()?, mysql.root.display());
             println!("its headers are in {}", mysql.source.display());
+            Ok(())
+        }
+        Task::Plugin(args) => {
+            let plugin = plugin::build(&Mysql::locate(&cli.mysql)?, args)?;
+            println!("{}", plugin.display());
             Ok(())
         }
     }

@@ -12,11 +12,13 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::apt::{self, Apt};
+use crate::exec;
 use crate::paths::{self, FolderLock};
 
 const SUITE: &str = "bookworm";
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
     "libclang1-16",
+    "libclang-common-16-dev",
     "clang-format-16",
     "patchelf",
     "sysbench",
@@ -63,13 +65,38 @@ impl Tools {
         let debs = folder.join("debs");
         let files = apt.download(&debs, &names, "build tools")?;
         apt::unpack(&files, &self.root, "build tools")?;
+        self.adopt_libclang()?;
         mark_complete(folder, LAYOUT)?;
         fs::remove_dir_all(&debs).with_context(|| format!("remove {}", debs.display()))
+    }
+
+    /// Lets libclang find the libraries beside it: it is loaded by build scripts, whose environment is not ours to set.
+    fn adopt_libclang(&self) -> Result<()> {
+        for entry in fs::read_dir(self.libraries())? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with("libclang-") && entry.file_type()?.is_file() {
+                exec::output(
+                    self.patchelf()
+                        .arg("--force-rpath")
+                        .arg("--set-rpath")
+                        .arg(self.libraries())
+                        .arg(entry.path()),
+                )?;
+            }
+        }
+        Ok(())
     }
 
     /// Where libclang is, for bindgen's `LIBCLANG_PATH`.
     pub fn libraries(&self) -> PathBuf {
         self.root.join("usr/lib").join(self.multiarch)
+    }
+
+    /// Tells libclang where its own headers are, for `BINDGEN_EXTRA_CLANG_ARGS`.
+    pub fn clang_arguments(&self) -> String {
+        let headers = self.root.join("usr/lib/llvm-16/lib/clang/16");
+        format!("-resource-dir={}", headers.display())
     }
 
     /// A command for one of the programs, able to find its libraries.

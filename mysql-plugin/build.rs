@@ -1,0 +1,321 @@
+//! Compiles the C++ side of the plugin against a MySQL source tree, and makes its constants known to Rust.
+//!
+//! `cargo xtask plugin` sets the environment that says where MySQL is. An object file is compiled again only when its
+//! source, a header it includes or the compiler's options changed, so a change of one file costs one compilation.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::SystemTime;
+
+fn main() {
+    let mysql = Mysql::from_environment();
+    let bridge = PathBuf::from(
+        env::var_os("DEP_SMARTENGINE_FFI_CXXBRIDGE_DIR0")
+            .expect("smartengine-ffi passes on the folder of its generated header"),
+    );
+    compile_plugin(&mysql, &bridge);
+    generate_constants(&mysql);
+}
+
+struct Mysql {
+    source: PathBuf,
+    build: PathBuf,
+}
+
+impl Mysql {
+    fn from_environment() -> Self {
+        let folder = |name: &str| {
+            println!("cargo:rerun-if-env-changed={name}");
+            match env::var_os(name) {
+                Some(dir) => PathBuf::from(dir),
+                None => fail(&format!(
+                    "{name} is not set: the plugin is built by `cargo xtask plugin`, which fetches MySQL's headers and says where they \
+                     are (`cargo xtask lint` and `cargo xtask test` check this crate too)"
+                )),
+            }
+        };
+        let mysql = Self {
+            source: folder("MYSQL_SOURCE"),
+            build: folder("MYSQL_BUILD"),
+        };
+        for file in [
+            mysql.source.join("sql/handler.h"),
+            mysql.build.join("include/my_config.h"),
+            mysql.build.join("include/mysqld_error.h"),
+        ] {
+            if !file.is_file() {
+                fail(&format!("there is no {}", file.display()));
+            }
+        }
+        mysql
+    }
+
+    fn includes(&self) -> Vec<PathBuf> {
+        let mut dirs = vec![
+            self.build.clone(),
+            self.build.join("include"),
+            self.source.clone(),
+            self.source.join("include"),
+            self.source.join("libs"),
+            self.source.join("extra/rapidjson/include"),
+        ];
+        // The folder below it carries a version in its name.
+        if let Ok(entries) = fs::read_dir(self.source.join("extra/unordered_dense")) {
+            dirs.extend(
+                entries
+                    .flatten()
+                    .map(|entry| entry.path().join("include"))
+                    .filter(|dir| dir.is_dir()),
+            );
+        }
+        dirs
+    }
+
+    fn version_id(&self) -> u32 {
+        let path = self.build.join("include/mysql_version.h");
+        let text = fs::read_to_string(&path)
+            .unwrap_or_else(|error| fail(&format!("read {}: {error}", path.display())));
+        text.lines()
+            .find_map(|line| line.split_once("define MYSQL_VERSION_ID"))
+            .and_then(|(_, id)| id.trim().parse().ok())
+            .unwrap_or_else(|| fail(&format!("{} has no MYSQL_VERSION_ID", path.display())))
+    }
+
+    fn standard(&self) -> &'static str {
+        if self.version_id() >= 90000 {
+            "gnu++23"
+        } else {
+            "gnu++17"
+        }
+    }
+
+    /// A plugin must agree with the server on `NDEBUG`: it changes the layout of the server's classes.
+    fn is_debug(&self) -> bool {
+        fs::read_to_string(self.build.join("CMakeCache.txt"))
+            .is_ok_and(|text| text.contains("CMAKE_BUILD_TYPE:STRING=Debug"))
+    }
+}
+
+fn fail(message: &str) -> ! {
+    eprintln!("error: {message}");
+    std::process::exit(1)
+}
+
+/// Options that both our files and those of MySQL's plugin library are compiled with.
+fn options(mysql: &Mysql) -> cc::Build {
+    let mut build = cc::Build::new();
+    build.pic(true).debug(true).force_frame_pointer(true);
+    // What -O3 adds makes the code larger, not the handler faster.
+    build.opt_level(if env::var("PROFILE").as_deref() == Ok("release") {
+        2
+    } else {
+        0
+    });
+    for define in [
+        "MYSQL_SERVER",
+        "MYSQL_DYNAMIC_PLUGIN",
+        "_GNU_SOURCE",
+        "__STDC_FORMAT_MACROS",
+        "__STDC_LIMIT_MACROS",
+        "_USE_MATH_DEFINES",
+    ] {
+        build.define(define, None);
+    }
+    build.define("_FILE_OFFSET_BITS", "64");
+    if !mysql.is_debug() {
+        build.define("NDEBUG", None);
+    }
+    for dir in mysql.includes() {
+        build.flag("-isystem").flag(dir);
+    }
+    build
+}
+
+fn compile_plugin(mysql: &Mysql, bridge: &Path) {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+
+    let mut ours = options(mysql);
+    ours.cpp(true)
+        .std(mysql.standard())
+        .warnings(true)
+        .extra_warnings(true)
+        .warnings_into_errors(true)
+        .flag("-Wsuggest-override")
+        .include(&root)
+        .include(root.join("src"))
+        .include(bridge);
+    let mut sources = files(&root, "cc");
+    sources.extend(files(&root.join("src"), "cc"));
+    let mut jobs = compilations(&ours, sources, &out);
+
+    let mut services = options(mysql);
+    services.warnings(false);
+    jobs.extend(compilations(
+        &services,
+        files(&mysql.source.join("libservices"), "c"),
+        &out,
+    ));
+
+    run_all(&jobs);
+    for watched in ["src", "constants.h"] {
+        println!("cargo:rerun-if-changed={watched}");
+    }
+    for file in files(&root, "cc").into_iter().chain(files(&root, "h")) {
+        println!("cargo:rerun-if-changed={}", file.display());
+    }
+    println!("cargo:rerun-if-changed={}", root.display());
+    println!("cargo:rerun-if-changed={}", bridge.display());
+    cc::Build::new()
+        .objects(jobs.iter().map(|job| &job.object))
+        .compile("smartengine_handler");
+}
+
+/// The files of a folder that end so, in a fixed order.
+fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(dir).unwrap_or_else(|error| fail(&format!("read {}: {error}", dir.display())));
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension() == Some(OsStr::new(extension)))
+        .collect();
+    files.sort();
+    files
+}
+
+/// One run of the compiler.
+struct Compilation {
+    command: Command,
+    /// The command as text, to see whether options changed.
+    line: String,
+    source: PathBuf,
+    object: PathBuf,
+}
+
+fn compilations(build: &cc::Build, sources: Vec<PathBuf>, out: &Path) -> Vec<Compilation> {
+    sources
+        .into_iter()
+        .map(|source| {
+            let stem = source.file_stem().expect("a file name").to_os_string();
+            let object = out.join(stem).with_extension("o");
+            let mut command = build.get_compiler().to_command();
+            command
+                .arg("-MMD")
+                .arg("-MF")
+                .arg(object.with_extension("d"))
+                .arg("-c")
+                .arg(&source)
+                .arg("-o")
+                .arg(&object);
+            Compilation {
+                line: format!("{command:?}"),
+                command,
+                source,
+                object,
+            }
+        })
+        .collect()
+}
+
+impl Compilation {
+    /// Whether the object is newer than everything it was made of, by the same command.
+    fn is_fresh(&self) -> bool {
+        let Some(made) = modified(&self.object) else {
+            return false;
+        };
+        fs::read_to_string(self.object.with_extension("cmd")).is_ok_and(|line| line == self.line)
+            && fs::read_to_string(self.object.with_extension("d")).is_ok_and(|text| {
+                dependencies(&text).all(|path| modified(path).is_some_and(|time| time <= made))
+            })
+    }
+
+    fn run(&self) -> Result<(), String> {
+        if self.is_fresh() {
+            return Ok(());
+        }
+        let mut command = Command::new(self.command.get_program());
+        command.args(self.command.get_args());
+        let output = command.output().map_err(|error| {
+            format!(
+                "start {}: {error} (the Debian package g++ has the compiler)",
+                command.get_program().to_string_lossy()
+            )
+        })?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        fs::write(self.object.with_extension("cmd"), &self.line)
+            .map_err(|error| format!("note how {} was compiled: {error}", self.source.display()))
+    }
+}
+
+fn modified(path: impl AsRef<Path>) -> Option<SystemTime> {
+    fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .ok()
+}
+
+/// The files named in what `-MMD` writes: `object: source header \` and so on. `-MMD` leaves system headers out, and
+/// MySQL's are given as such; their folder is part of the command, and its name carries the version.
+fn dependencies(text: &str) -> impl Iterator<Item = &str> {
+    text.split_once(": ")
+        .map_or("", |(_, files)| files)
+        .split_ascii_whitespace()
+        .filter(|word| *word != "\\")
+}
+
+fn run_all(jobs: &[Compilation]) {
+    let next = AtomicUsize::new(0);
+    let workers = env::var("NUM_JOBS")
+        .ok()
+        .and_then(|jobs| jobs.parse().ok())
+        .unwrap_or(1);
+    let errors: Vec<String> = thread::scope(|scope| {
+        let running: Vec<_> = (0..workers)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut errors = Vec::new();
+                    while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        errors.extend(job.run().err());
+                    }
+                    errors
+                })
+            })
+            .collect();
+        running
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("a worker does not panic"))
+            .collect()
+    });
+    if !errors.is_empty() {
+        fail(&errors.join("\n"));
+    }
+}
+
+fn generate_constants(mysql: &Mysql) {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    let includes = mysql
+        .includes()
+        .into_iter()
+        .map(|dir| format!("-I{}", dir.display()));
+    bindgen::Builder::default()
+        .header("constants.h")
+        .clang_args([
+            "-x",
+            "c++",
+            &format!("-std={}", mysql.standard().replace("23", "2b")),
+        ])
+        .clang_args(includes)
+        .allowlist_var("HA_ERR_.*")
+        .default_macro_constant_type(bindgen::MacroTypeVariation::Signed)
+        .generate()
+        .unwrap_or_else(|error| fail(&format!("read constants.h by libclang: {error}")))
+        .write_to_file(out.join("constants.rs"))
+        .unwrap_or_else(|error| fail(&format!("write constants.rs: {error}")));
+}
