@@ -6,7 +6,9 @@
 
 mod error;
 pub mod iter;
+pub mod memtable;
 pub mod object_store;
+pub mod txn;
 pub mod types;
 
 pub use error::{Error, ErrorKind, Result, ResultExt};

@@ -1,0 +1,137 @@
+//! A bump allocator that several threads share and that frees everything at once.
+//!
+//! `unsafe` is here because the skip list needs stable addresses handed out from many threads without a lock per allocation.
+//! A chunk is never moved or freed before the arena is; the bytes given to two callers never overlap, since each comes from its own
+//! `fetch_add` on the chunk's cursor.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+/// Every allocation starts at a multiple of this many bytes.
+const ALIGN: usize = 8;
+
+/// The largest chunk that is allocated ahead of need.
+const MAX_CHUNK: usize = 1 << 20;
+
+struct Chunk {
+    start: NonNull<u8>,
+    size: usize,
+    used: AtomicUsize,
+}
+
+impl Chunk {
+    fn new(size: usize) -> Box<Self> {
+        let layout = Self::layout(size);
+        // SAFETY: the size is not zero.
+        let Some(start) = NonNull::new(unsafe { alloc(layout) }) else {
+            handle_alloc_error(layout)
+        };
+        Box::new(Self {
+            start,
+            size,
+            used: AtomicUsize::new(0),
+        })
+    }
+
+    fn layout(size: usize) -> Layout {
+        Layout::from_size_align(size, ALIGN).expect("a chunk is smaller than the address space")
+    }
+
+    /// `size` bytes, or nothing if the chunk is full.
+    fn take(&self, size: usize) -> Option<NonNull<u8>> {
+        let offset = self.used.fetch_add(size, Ordering::Relaxed);
+        if offset.checked_add(size)? > self.size {
+            return None;
+        }
+        // SAFETY: offset + size is within the chunk.
+        Some(unsafe { self.start.add(offset) })
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same layout.
+        unsafe { dealloc(self.start.as_ptr(), Self::layout(self.size)) }
+    }
+}
+
+/// The allocator. Memory is given back when it is dropped.
+pub struct Arena {
+    current: AtomicPtr<Chunk>,
+    chunks: Mutex<Chunks>,
+    allocated: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Chunks {
+    // Boxed, since `current` points to one.
+    #[allow(clippy::vec_box)]
+    all: Vec<Box<Chunk>>,
+    next_size: usize,
+}
+
+// SAFETY: chunks are only read through `&self`, their cursors are atomic, and the bytes handed out belong to the callers.
+unsafe impl Send for Arena {}
+// SAFETY: see above.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    /// An arena whose first chunk has `first_chunk` bytes; later ones double up to 1 MiB. Nothing is allocated yet.
+    pub fn new(first_chunk: usize) -> Self {
+        Self {
+            current: AtomicPtr::new(std::ptr::null_mut()),
+            chunks: Mutex::new(Chunks {
+                all: Vec::new(),
+                next_size: first_chunk.max(256),
+            }),
+            allocated: AtomicUsize::new(0),
+        }
+    }
+
+    /// `size` uninitialised bytes, aligned to 8.
+    pub fn alloc(&self, size: usize) -> NonNull<u8> {
+        let size = size.next_multiple_of(ALIGN);
+        let current = self.current.load(Ordering::Acquire);
+        // SAFETY: a non-null pointer is to a boxed chunk that lives as long as the arena.
+        if let Some(chunk) = unsafe { current.as_ref() }
+            && let Some(start) = chunk.take(size)
+        {
+            return start;
+        }
+        self.alloc_slow(size)
+    }
+
+    #[cold]
+    fn alloc_slow(&self, size: usize) -> NonNull<u8> {
+        let mut chunks = self.chunks.lock();
+        // Another thread may have put a new chunk in place meanwhile.
+        let current = self.current.load(Ordering::Acquire);
+        // SAFETY: as in `alloc`.
+        if let Some(chunk) = unsafe { current.as_ref() }
+            && chunk.used.load(Ordering::Relaxed) + size <= chunk.size
+            && let Some(start) = chunk.take(size)
+        {
+            return start;
+        }
+        let large = size > chunks.next_size / 4;
+        let chunk_size = if large { size } else { chunks.next_size };
+        let chunk = Chunk::new(chunk_size);
+        self.allocated.fetch_add(chunk_size, Ordering::Relaxed);
+        let start = chunk.take(size).expect("the chunk was made for it");
+        let address = &raw const *chunk;
+        chunks.all.push(chunk);
+        if !large {
+            chunks.next_size = (chunks.next_size * 2).min(MAX_CHUNK);
+            self.current.store(address.cast_mut(), Ordering::Release);
+        }
+        start
+    }
+
+    /// Bytes taken from the system.
+    pub fn allocated(&self) -> usize {
+        self.allocated.load(Ordering::Relaxed)
+    }
+}

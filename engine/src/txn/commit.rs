@@ -1,0 +1,403 @@
+//! The commit pipeline: many transactions commit at once, in one order, with few writes and syncs of the WAL.
+//!
+//! It knows no database; it is given a [`GroupWriter`] that appends a group to the log, and per commit two functions that apply it and
+//! make it durable. In order, for each commit:
+//!
+//! 1. *Queue.* The first to come to an empty queue leads; the others sleep.
+//! 2. *Write.* The leader takes all that is queued, gives each commit the next sequence number and hands the group to the writer, which
+//!    appends it to the log in one write. Then the next queued commit, if any, becomes the leader of its group.
+//! 3. *Apply*, each commit on its own thread: its writes go to the memtable, where nobody sees them yet.
+//! 4. *Sync*, each on its own thread; the log shares one sync among all that wait for it.
+//! 5. *Publish.* In the order of sequence numbers, every commit that has reached this point becomes visible; a commit returns when it is.
+//!
+//! A crash before the sync has ended keeps any prefix of the log, so no commit without the ones before it, and nothing of it was
+//! acknowledged. If a write or sync fails, the log may hold more or less than was acknowledged: the pipeline stops for good, every commit
+//! under way fails, and what is visible stays what it was.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::Thread;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::snapshots::Snapshots;
+use crate::types::{MAX_SEQ, SeqNo};
+use crate::{Error, ErrorKind, Result};
+
+/// Appends groups of commits to the log.
+pub trait GroupWriter {
+    /// What a commit brings to the writer.
+    type Request: Send;
+    /// What a commit gets back: where to apply itself, and what to wait for.
+    type Slot: Send;
+
+    /// Writes `group` as one piece; commit `i` has sequence number `first + i`. Called by one leader at a time.
+    fn write(&self, first: SeqNo, group: &mut [Self::Request]) -> Result<Vec<Self::Slot>>;
+}
+
+struct Ticket<W: GroupWriter> {
+    thread: Thread,
+    ready: AtomicBool,
+    turn: Mutex<Turn<W>>,
+}
+
+enum Turn<W: GroupWriter> {
+    /// In the queue.
+    Queued(W::Request),
+    /// Taken into a group by a leader.
+    Taken,
+    /// To lead the next group.
+    Lead(W::Request),
+    /// In the log.
+    Written(SeqNo, W::Slot),
+    Failed(Error),
+}
+
+impl<W: GroupWriter> Ticket<W> {
+    fn set(&self, turn: Turn<W>) {
+        *self.turn.lock() = turn;
+        self.ready.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+
+    fn wait(&self) -> Turn<W> {
+        while !self.ready.swap(false, Ordering::Acquire) {
+            std::thread::park();
+        }
+        std::mem::replace(&mut *self.turn.lock(), Turn::Taken)
+    }
+}
+
+struct Queue<W: GroupWriter> {
+    waiting: Vec<Arc<Ticket<W>>>,
+    led: bool,
+}
+
+#[derive(Default)]
+struct Finished {
+    /// Sequence numbers above the visible one whose commits are durable and applied.
+    ahead: std::collections::BTreeSet<SeqNo>,
+}
+
+/// The pipeline.
+pub struct Pipeline<W: GroupWriter> {
+    queue: Mutex<Queue<W>>,
+    next_seq: AtomicU64,
+    finished: Mutex<Finished>,
+    published: Condvar,
+    snapshots: Arc<Snapshots>,
+    failure: Mutex<Option<String>>,
+    failed: AtomicBool,
+    groups: AtomicU64,
+}
+
+impl<W: GroupWriter> Pipeline<W> {
+    /// A pipeline that publishes to `snapshots` and goes on after its newest sequence number.
+    pub fn new(snapshots: Arc<Snapshots>) -> Self {
+        Self {
+            queue: Mutex::new(Queue {
+                waiting: Vec::new(),
+                led: false,
+            }),
+            next_seq: AtomicU64::new(snapshots.visible() + 1),
+            finished: Mutex::default(),
+            published: Condvar::new(),
+            snapshots,
+            failure: Mutex::new(None),
+            failed: AtomicBool::new(false),
+            groups: AtomicU64::new(0),
+        }
+    }
+
+    /// How many groups were written.
+    pub fn groups(&self) -> u64 {
+        self.groups.load(Ordering::Relaxed)
+    }
+
+    /// Stops the pipeline for good: commits under way and later ones fail, naming `why`.
+    pub fn fail(&self, why: &str) {
+        self.failure.lock().get_or_insert_with(|| why.to_owned());
+        self.failed.store(true, Ordering::Release);
+        // Whoever waits holds this mutex between its check and its sleep.
+        drop(self.finished.lock());
+        self.published.notify_all();
+    }
+
+    /// Fails if the pipeline was stopped.
+    pub fn check(&self) -> Result<()> {
+        if !self.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let why = self.failure.lock().clone().unwrap_or_default();
+        Err(Error::new(
+            ErrorKind::ReadOnly,
+            format!("no writes are taken, since an earlier one may not have been kept: {why}"),
+        ))
+    }
+
+    /// Commits: has `request` written by `writer`, then runs `apply`, then `sync`, then publishes. Returns its sequence number.
+    pub fn commit(
+        &self,
+        writer: &W,
+        request: W::Request,
+        apply: impl FnOnce(SeqNo, &W::Slot) -> Result<()>,
+        sync: impl FnOnce(&W::Slot) -> Result<()>,
+    ) -> Result<SeqNo> {
+        self.check()?;
+        let (seq, slot) = self.write(writer, request)?;
+        let done = apply(seq, &slot).and_then(|()| sync(&slot));
+        if let Err(error) = done {
+            self.fail(error.message());
+            return Err(error.context("commit"));
+        }
+        self.publish(seq)?;
+        Ok(seq)
+    }
+
+    fn write(&self, writer: &W, request: W::Request) -> Result<(SeqNo, W::Slot)> {
+        let mut queue = self.queue.lock();
+        if !queue.led {
+            queue.led = true;
+            drop(queue);
+            return self.lead(writer, request);
+        }
+        let ticket = Arc::new(Ticket {
+            thread: std::thread::current(),
+            ready: AtomicBool::new(false),
+            turn: Mutex::new(Turn::Queued(request)),
+        });
+        queue.waiting.push(ticket.clone());
+        drop(queue);
+        match ticket.wait() {
+            Turn::Lead(request) => self.lead(writer, request),
+            Turn::Written(seq, slot) => Ok((seq, slot)),
+            Turn::Failed(error) => Err(error),
+            Turn::Queued(_) | Turn::Taken => Err(Error::new(
+                ErrorKind::Internal,
+                "a commit was woken without a result",
+            )),
+        }
+    }
+
+    fn lead(&self, writer: &W, own: W::Request) -> Result<(SeqNo, W::Slot)> {
+        let followers = std::mem::take(&mut self.queue.lock().waiting);
+        let mut group = Vec::with_capacity(followers.len() + 1);
+        group.push(own);
+        for ticket in &followers {
+            if let Turn::Queued(request) = std::mem::replace(&mut *ticket.turn.lock(), Turn::Taken)
+            {
+                group.push(request);
+            }
+        }
+        let result = self.write_group(writer, &mut group);
+        self.pass_on_lead();
+        match result {
+            Ok((first, slots)) => {
+                let mut slots = slots.into_iter();
+                let own = slots.next();
+                for ((seq, slot), ticket) in (first + 1..).zip(slots).zip(&followers) {
+                    ticket.set(Turn::Written(seq, slot));
+                }
+                own.map(|slot| (first, slot))
+                    .ok_or_else(|| Error::new(ErrorKind::Internal, "a group without a leader"))
+            }
+            Err(error) => {
+                for ticket in &followers {
+                    ticket.set(Turn::Failed(Error::new(error.kind(), error.message())));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn write_group(&self, writer: &W, group: &mut [W::Request]) -> Result<(SeqNo, Vec<W::Slot>)> {
+        self.check()?;
+        let first = self.next_seq.load(Ordering::Relaxed);
+        let after = first + group.len() as u64;
+        // Half of the range of sequence numbers is for uncommitted writes.
+        if after >= MAX_SEQ / 2 {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "sequence numbers are used up",
+            ));
+        }
+        let wanted = group.len();
+        let written = writer.write(first, group).and_then(|slots| {
+            if slots.len() == wanted {
+                return Ok(slots);
+            }
+            Err(Error::new(
+                ErrorKind::Internal,
+                "a slot is missing for a commit",
+            ))
+        });
+        match written {
+            Ok(slots) => {
+                self.next_seq.store(after, Ordering::Relaxed);
+                self.groups.fetch_add(1, Ordering::Relaxed);
+                Ok((first, slots))
+            }
+            Err(error) => {
+                self.fail(error.message());
+                Err(error.context("commit"))
+            }
+        }
+    }
+
+    /// Makes the longest waiting commit the leader, or leaves the queue without one.
+    fn pass_on_lead(&self) {
+        let mut queue = self.queue.lock();
+        if queue.waiting.is_empty() {
+            queue.led = false;
+            return;
+        }
+        let next = queue.waiting.remove(0);
+        drop(queue);
+        let turn = std::mem::replace(&mut *next.turn.lock(), Turn::Taken);
+        if let Turn::Queued(request) = turn {
+            next.set(Turn::Lead(request));
+        }
+    }
+
+    fn publish(&self, seq: SeqNo) -> Result<()> {
+        let mut finished = self.finished.lock();
+        let mut visible = self.snapshots.visible();
+        if visible + 1 != seq {
+            finished.ahead.insert(seq);
+            while self.snapshots.visible() < seq {
+                self.check()?;
+                self.published.wait(&mut finished);
+            }
+            return Ok(());
+        }
+        self.check()?;
+        visible = seq;
+        while finished.ahead.first() == Some(&(visible + 1)) {
+            finished.ahead.pop_first();
+            visible += 1;
+        }
+        self.snapshots.publish(visible);
+        if visible != seq {
+            self.published.notify_all();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Log {
+        written: Mutex<Vec<(SeqNo, u32)>>,
+        fail_at: Option<usize>,
+        calls: AtomicUsize,
+    }
+
+    impl GroupWriter for Log {
+        type Request = u32;
+        type Slot = usize;
+
+        fn write(&self, first: SeqNo, group: &mut [u32]) -> Result<Vec<usize>> {
+            if Some(self.calls.fetch_add(1, Ordering::Relaxed)) == self.fail_at {
+                return Err(Error::new(ErrorKind::Unavailable, "disk on fire"));
+            }
+            let mut written = self.written.lock();
+            written.extend((first..).zip(group.iter().copied()));
+            Ok(vec![written.len(); group.len()])
+        }
+    }
+
+    #[test]
+    fn commits_are_published_in_the_order_of_the_log() {
+        let snapshots = Arc::new(Snapshots::default());
+        let pipeline = Pipeline::<Log>::new(snapshots.clone());
+        let log = Log::default();
+        let applied = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for thread in 0..8u32 {
+                let (pipeline, log, applied, snapshots) = (&pipeline, &log, &applied, &snapshots);
+                scope.spawn(move || {
+                    for i in 0..200 {
+                        let id = thread * 1000 + i;
+                        let seq = pipeline
+                            .commit(
+                                log,
+                                id,
+                                |seq, _| {
+                                    applied.lock().push((seq, id));
+                                    Ok(())
+                                },
+                                |_| Ok(()),
+                            )
+                            .unwrap();
+                        assert!(snapshots.visible() >= seq);
+                    }
+                });
+            }
+        });
+        assert_eq!(snapshots.visible(), 1600);
+        let mut applied = applied.into_inner();
+        applied.sort_unstable();
+        assert_eq!(applied, *log.written.lock());
+    }
+
+    #[test]
+    fn after_a_failed_write_nothing_is_acknowledged() {
+        let snapshots = Arc::new(Snapshots::default());
+        let pipeline = Pipeline::<Log>::new(snapshots.clone());
+        let log = Log {
+            fail_at: Some(2),
+            ..Log::default()
+        };
+        let commit = |id| pipeline.commit(&log, id, |_, _| Ok(()), |_| Ok(()));
+        assert_eq!(commit(1).unwrap(), 1);
+        assert_eq!(commit(2).unwrap(), 2);
+        assert_eq!(commit(3).unwrap_err().kind(), ErrorKind::Unavailable);
+        let later = commit(4).unwrap_err();
+        assert_eq!(later.kind(), ErrorKind::ReadOnly);
+        assert!(later.message().contains("disk on fire"));
+        assert_eq!(snapshots.visible(), 2);
+    }
+
+    #[test]
+    fn a_failed_sync_fails_the_commits_behind_it() {
+        let snapshots = Arc::new(Snapshots::default());
+        let pipeline = Pipeline::<Log>::new(snapshots.clone());
+        let log = Log::default();
+        std::thread::scope(|scope| {
+            let (enter, entered) = crossbeam_channel::bounded(0);
+            let (leave, left) = crossbeam_channel::bounded::<()>(0);
+            let first = scope.spawn({
+                let (pipeline, log) = (&pipeline, &log);
+                move || {
+                    pipeline.commit(
+                        log,
+                        1,
+                        |_, _| Ok(()),
+                        |_| {
+                            enter.send(()).unwrap();
+                            left.recv().unwrap();
+                            Err(Error::new(ErrorKind::Unavailable, "sync failed"))
+                        },
+                    )
+                }
+            });
+            entered.recv().unwrap();
+            let second = scope.spawn(|| pipeline.commit(&log, 2, |_, _| Ok(()), |_| Ok(())));
+            leave.send(()).unwrap();
+            assert_eq!(
+                first.join().unwrap().unwrap_err().kind(),
+                ErrorKind::Unavailable
+            );
+            assert_eq!(
+                second.join().unwrap().unwrap_err().kind(),
+                ErrorKind::ReadOnly
+            );
+        });
+        assert_eq!(snapshots.visible(), 0);
+    }
+}
