@@ -1,11 +1,15 @@
 //! `cargo xtask`: everything about the project that is not the engine itself.
 
 mod apt;
+mod client;
 mod exec;
+mod mtr;
 mod mysql;
 mod paths;
 mod plugin;
 mod progress;
+mod run;
+mod server;
 mod tools;
 
 use std::process::ExitCode;
@@ -40,6 +44,12 @@ enum Task {
     },
     /// Build the plugin: ha_smartengine.so in target/release (or target/debug)
     Plugin(PluginArgs),
+    /// Run a server in the foreground with the plugin loaded and SMARTENGINE as default engine
+    Run(run::RunArgs),
+    /// Run mysql-test-run with the plugin loaded and our suites in place
+    ///
+    /// Without arguments it runs the suite smartengine. The servers' files are in target/mtr/var (target/mtr/var-innodb with --innodb).
+    Mtr(mtr::MtrArgs),
 }
 
 fn main() -> ExitCode {
@@ -71,5 +81,7 @@ fn execute(cli: Cli) -> Result<()> {
             println!("{}", plugin.display());
             Ok(())
         }
+        Task::Run(args) => run::run(args, &cli.mysql),
+        Task::Mtr(args) => mtr::run(args, &cli.mysql),
     }
 }
