@@ -4,11 +4,13 @@
 //! `db` → `txn`, `flush`, `compaction`, `gc` → `wal`, `memtable`, `sst`, `manifest` → `cache`, `iter` → `object_store` → `format`, `env` → `types`.
 #![deny(missing_docs)]
 
+pub mod env;
 mod error;
 pub mod iter;
 pub mod memtable;
 pub mod object_store;
 pub mod txn;
 pub mod types;
+pub mod wal;
 
 pub use error::{Error, ErrorKind, Result, ResultExt};
