@@ -128,6 +128,17 @@ inline uint64_t load_be64(const unsigned char *from) {
   return value;
 }
 
+// Lengths in record buffers and key tuples of the server: 1 to 4 bytes, little endian.
+
+inline size_t load_length(const unsigned char *from, unsigned bytes) {
+  size_t value = 0;
+  for (unsigned i = 0; i < bytes; ++i) value |= size_t{from[i]} << (8 * i);
+  return value;
+}
+inline void store_length(unsigned char *to, size_t value, unsigned bytes) {
+  for (unsigned i = 0; i < bytes; ++i) to[i] = static_cast<unsigned char>(value >> (8 * i));
+}
+
 // Lengths in values: LEB128, seven bits a byte, at most five bytes (32 bits).
 
 constexpr size_t kMaxVarintSize = 5;

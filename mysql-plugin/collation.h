@@ -4,7 +4,8 @@
 // What is encoded is the string itself where its bytes order as the collation does (binary, and *_bin of most charsets), otherwise the
 // collation's weights. The end is marked in one of three ways.
 //
-//   zero-escaped   NO PAD. Each 00 is followed by FF; 00 00 ends the string, so a string sorts before all that continue it.
+//   zero-escaped   NO PAD. Each 00 is followed by FF; 00 00 ends the string, so a string sorts before all that continue it. Also the two Czech
+//                  collations of 8-bit charsets, which are called PAD SPACE but cut trailing spaces off and have weights that end by themselves.
 //   level-ended    NO PAD, UCA 9.0 weights: 16-bit units, of which 0000 only separates levels; one more 0000 ends the last level.
 //   pad-run        PAD SPACE: strings compare as if spaces followed for ever. A run of k space units in front of something else is one
 //                  space unit and one marker byte that says how long the run is and whether what follows sorts before or after a space;
@@ -23,6 +24,16 @@
 #include "compat.h"
 
 namespace smartengine {
+
+/// The length of a string without its trailing space bytes. For charsets whose shortest character is one byte, where no other character ends with
+/// the byte of a space.
+size_t length_without_spaces(const uchar *string, size_t size);
+
+/// The length of a string of any charset without its trailing spaces.
+size_t length_without_spaces(const CHARSET_INFO *charset, const uchar *string, size_t size);
+
+/// Fills `size` bytes with spaces of the charset.
+void fill_with_spaces(const CHARSET_INFO *charset, uchar *to, size_t size);
 
 /// The encoding of one collation's strings. A small value that is copied into each key part.
 class CollationCodec {
@@ -48,9 +59,14 @@ class CollationCodec {
   enum class Source : uint8_t { kBytes, kWeights };
   enum class End : uint8_t { kZeroEscaped, kLevelEnded, kPadRun };
 
+  size_t weights_bound(size_t size) const;
+  size_t weigh(Slice string, uchar *to, size_t room) const;
+  bool encode_level_ended(Slice string, ByteBuffer *out) const;
+
   const CHARSET_INFO *m_charset = nullptr;
   Source m_source = Source::kBytes;
   End m_end = End::kZeroEscaped;
+  bool m_strip = false;    ///< Zero-escaped: trailing spaces are cut off first.
   uint8_t m_levels = 1;    ///< Level-ended: how many 0000 an encoded string has.
   uint8_t m_pad_size = 1;  ///< Pad-run: bytes of a space's weight ...
   uchar m_pad[4] = {' '};  ///< ... and they themselves.

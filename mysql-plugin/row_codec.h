@@ -50,14 +50,14 @@ class RowCodec {
     uint null_offset;
     uchar null_mask;
   };
-  enum class VariableKind : uint8_t { kChar, kVarchar1, kVarchar2, kBlob };
+  enum class VariableKind : uint8_t { kChar, kVarchar, kBlob };
   struct Variable {
     VariableKind kind;
-    uchar null_mask;  ///< 0: not nullable.
-    uint8_t blob_length_bytes;
+    uint8_t length_bytes;  ///< Of a VARCHAR or blob in the record.
+    uchar null_mask;       ///< 0: not nullable.
     uint null_offset;
     uint offset;
-    uint length;  ///< Bytes at most.
+    uint64_t max_size;  ///< Bytes at most; of a CHAR: exactly.
     uint field_index;
     const CHARSET_INFO *charset;
   };
@@ -67,11 +67,14 @@ class RowCodec {
     uchar mask;
   };
 
+  void add_fixed(const Field &field, uint offset, uint null_offset);
+  [[nodiscard]] bool add_variable(const Field &field, uint offset, uint null_offset, std::string *why);
+  void find_null_run();
   void encode_null_bits(const uchar *record, uchar *to) const;
   void decode_null_bits(const uchar *from, uchar *record) const;
-  static uchar *encode_variable(const Variable &column, const uchar *record, uchar *to);
-  static Slice variable_value(const Variable &column, const uchar *record);
-  static bool decode_variable(const Variable &column, const uchar *from, uint32_t size, uchar *record);
+  size_t max_size(const uchar *record) const;
+  static Slice value_of(const Variable &column, const uchar *record);
+  static bool store(const Variable &column, Slice value, uchar *record);
 
   uint16_t m_schema_version = 0;
   uint m_fixed_size = 0;
@@ -79,6 +82,9 @@ class RowCodec {
   std::vector<NullableFixed> m_nullable_fixed;
   std::vector<Variable> m_variables;
   std::vector<NullBit> m_null_bits;
+  uint m_null_size = 0;         ///< Bytes of NULL bits in the row.
+  bool m_null_is_run = false;   ///< The record's bits follow each other, from the first one's place on.
+  size_t m_max_inline_size = 0;  ///< Of a row, its blobs aside.
 };
 
 }  // namespace smartengine
