@@ -4,11 +4,14 @@
 //! `db` → `txn`, `flush`, `compaction`, `gc` → `wal`, `memtable`, `sst`, `manifest` → `cache`, `iter` → `object_store` → `format`, `env` → `types`.
 #![deny(missing_docs)]
 
+pub mod cache;
 pub mod env;
 mod error;
+pub mod format;
 pub mod iter;
 pub mod memtable;
 pub mod object_store;
+pub mod sst;
 pub mod txn;
 pub mod types;
 pub mod wal;

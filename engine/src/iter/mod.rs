@@ -1,5 +1,11 @@
 //! Iterators over internal keys: the contract every source of entries fulfils.
 
+mod level;
+mod merging;
+
+pub use level::{LevelFiles, LevelIter};
+pub use merging::MergingIterator;
+
 use crate::Result;
 use crate::types::KeyRef;
 

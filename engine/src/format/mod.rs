@@ -1,0 +1,15 @@
+//! How bytes are laid out: integers, checksums, compression, and the parts of an SST.
+//!
+//! Everything here is a function of bytes. Decoders take nothing on trust: they never panic, never index out of bounds,
+//! and never allocate by a length that was not checked against what is really there.
+
+pub mod block;
+pub mod block_builder;
+pub mod checksum;
+pub mod compression;
+pub mod entry;
+pub mod filter;
+pub mod properties;
+pub mod sst;
+pub mod stored_block;
+pub mod varint;

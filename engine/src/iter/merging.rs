@@ -1,0 +1,236 @@
+//! Merges sorted sources into one, both ways.
+//!
+//! The sources that stand on an entry form a binary heap by key; the root is the current entry. A step moves the root's source and compares
+//! its new key with the runner-up, which is known from the last time: while one source supplies a run of entries, a step costs one comparison,
+//! however many sources there are. With one source nothing is compared at all.
+//!
+//! Keys are internal keys, of which no two sources hold the same; should they, the source given first comes first.
+
+use std::cmp::Ordering;
+
+use super::InternalIterator;
+use crate::Result;
+use crate::types::{InternalKeyBuf, KeyRef, compare_internal, trailer_of, user_key_of};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Forward,
+    Backward,
+}
+
+/// The merge of several iterators of one type. See the module's description.
+pub struct MergingIterator<I> {
+    sources: Vec<I>,
+    /// Indexes of the valid sources; the current one first.
+    heap: Vec<usize>,
+    /// Where in the heap the runner-up is: 1 or 2. 0 while unknown.
+    runner_up: usize,
+    direction: Direction,
+    /// The current key while a change of direction moves its source.
+    pivot: InternalKeyBuf,
+}
+
+impl<I: InternalIterator> MergingIterator<I> {
+    /// Merges `sources`. Newer sources come first.
+    pub fn new(sources: Vec<I>) -> Self {
+        Self {
+            heap: Vec::with_capacity(sources.len()),
+            sources,
+            runner_up: 0,
+            direction: Direction::Forward,
+            pivot: InternalKeyBuf::default(),
+        }
+    }
+
+    /// The sources, in the order given.
+    pub fn sources(&self) -> &[I] {
+        &self.sources
+    }
+
+    /// Whether source `a` comes before source `b` in the current direction. Both are valid.
+    #[inline]
+    fn precedes(&self, a: usize, b: usize) -> bool {
+        let order = compare_internal(self.sources[a].key(), self.sources[b].key());
+        match self.direction {
+            Direction::Forward => order.then(a.cmp(&b)) == Ordering::Less,
+            Direction::Backward => order.then(b.cmp(&a)) == Ordering::Greater,
+        }
+    }
+
+    fn rebuild(&mut self, direction: Direction) {
+        self.direction = direction;
+        self.runner_up = 0;
+        self.heap.clear();
+        for (i, source) in self.sources.iter().enumerate() {
+            if source.valid() {
+                self.heap.push(i);
+            }
+        }
+        for at in (0..self.heap.len() / 2).rev() {
+            self.sift_down(at);
+        }
+    }
+
+    fn sift_down(&mut self, mut at: usize) {
+        loop {
+            let left = 2 * at + 1;
+            if left >= self.heap.len() {
+                return;
+            }
+            let right = left + 1;
+            let child =
+                if right < self.heap.len() && self.precedes(self.heap[right], self.heap[left]) {
+                    right
+                } else {
+                    left
+                };
+            if !self.precedes(self.heap[child], self.heap[at]) {
+                return;
+            }
+            self.heap.swap(at, child);
+            at = child;
+        }
+    }
+
+    /// Restores the heap after the root's source has moved.
+    #[inline]
+    fn settle_root(&mut self) {
+        if self.heap.len() <= 1 {
+            return;
+        }
+        if self.runner_up == 0 {
+            self.runner_up = if self.heap.len() > 2 && self.precedes(self.heap[2], self.heap[1]) {
+                2
+            } else {
+                1
+            };
+        }
+        let runner_up = self.runner_up;
+        if self.precedes(self.heap[runner_up], self.heap[0]) {
+            self.heap.swap(0, runner_up);
+            self.runner_up = 0;
+            self.sift_down(runner_up);
+        }
+    }
+
+    /// Drops the root, whose source has no more entries.
+    fn drop_root(&mut self) {
+        self.heap.swap_remove(0);
+        self.runner_up = 0;
+        self.sift_down(0);
+    }
+
+    fn seek_all(
+        &mut self,
+        direction: Direction,
+        mut seek: impl FnMut(&mut I) -> Result<()>,
+    ) -> Result<()> {
+        self.heap.clear();
+        for source in &mut self.sources {
+            seek(source)?;
+        }
+        self.rebuild(direction);
+        Ok(())
+    }
+
+    /// Makes every source stand on the other side of the current entry. The root's source itself stays on it.
+    fn turn(&mut self, direction: Direction) -> Result<()> {
+        let Some(&root) = self.heap.first() else {
+            return Ok(());
+        };
+        let mut pivot = std::mem::take(&mut self.pivot);
+        let key = self.sources[root].key();
+        pivot.set(user_key_of(key), trailer_of(key));
+        let result = self.turn_around(root, pivot.as_ref(), direction);
+        self.pivot = pivot;
+        result
+    }
+
+    fn turn_around(&mut self, root: usize, pivot: KeyRef<'_>, direction: Direction) -> Result<()> {
+        self.heap.clear();
+        for (i, source) in self.sources.iter_mut().enumerate() {
+            if i == root {
+                continue;
+            }
+            match direction {
+                Direction::Forward => source.seek(pivot)?,
+                Direction::Backward => source.seek_for_prev(pivot)?,
+            }
+        }
+        self.rebuild(direction);
+        Ok(())
+    }
+
+    /// One step in `direction`.
+    #[inline]
+    fn step(&mut self, direction: Direction) -> Result<()> {
+        if self.direction != direction && self.sources.len() > 1 {
+            self.turn(direction)?;
+        }
+        let Some(&root) = self.heap.first() else {
+            return Ok(());
+        };
+        let source = &mut self.sources[root];
+        let moved = match direction {
+            Direction::Forward => source.next(),
+            Direction::Backward => source.prev(),
+        };
+        if let Err(error) = moved {
+            self.heap.clear();
+            return Err(error);
+        }
+        if source.valid() {
+            self.settle_root();
+        } else {
+            self.drop_root();
+        }
+        Ok(())
+    }
+}
+
+impl<I: InternalIterator> InternalIterator for MergingIterator<I> {
+    #[inline]
+    fn valid(&self) -> bool {
+        !self.heap.is_empty()
+    }
+
+    fn seek_to_first(&mut self) -> Result<()> {
+        self.seek_all(Direction::Forward, I::seek_to_first)
+    }
+
+    fn seek_to_last(&mut self) -> Result<()> {
+        self.seek_all(Direction::Backward, I::seek_to_last)
+    }
+
+    fn seek(&mut self, target: KeyRef<'_>) -> Result<()> {
+        self.seek_all(Direction::Forward, |source| source.seek(target))
+    }
+
+    fn seek_for_prev(&mut self, target: KeyRef<'_>) -> Result<()> {
+        self.seek_all(Direction::Backward, |source| source.seek_for_prev(target))
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<()> {
+        self.step(Direction::Forward)
+    }
+
+    #[inline]
+    fn prev(&mut self) -> Result<()> {
+        self.step(Direction::Backward)
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        self.heap
+            .first()
+            .map_or(&[], |&root| self.sources[root].key())
+    }
+
+    #[inline]
+    fn value(&self) -> &[u8] {
+        self.heap
+            .first()
+            .map_or(&[], |&root| self.sources[root].value())
+    }
+}

@@ -1,0 +1,323 @@
+//! Iterates over an SST: top index → partition → data block, a cursor in each.
+//!
+//! Blocks that are not cached are read ahead of a scan, in one ranged read for several blocks, once it has shown that it is a scan.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::block_cursor::BlockCursor;
+use super::reader::SstReader;
+use crate::cache::BlockKind;
+use crate::format::stored_block::BlockHandle;
+use crate::iter::InternalIterator;
+use crate::types::KeyRef;
+use crate::{Result, ResultExt};
+
+/// How an SST is iterated over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IterOptions {
+    /// Whether blocks that had to be read are kept in the cache. Off for compaction and for whole-table scans.
+    pub fill_cache: bool,
+    /// The most bytes to read ahead of a scan at once; 0 for none.
+    pub readahead: usize,
+    /// Whether to read that much from the first block on, instead of approaching it as a scan goes on.
+    pub readahead_at_once: bool,
+}
+
+impl Default for IterOptions {
+    fn default() -> Self {
+        Self {
+            fill_cache: true,
+            readahead: 256 << 10,
+            readahead_at_once: false,
+        }
+    }
+}
+
+impl IterOptions {
+    /// For reading whole files once: nothing is kept in the cache, and reads are large from the start.
+    pub fn sequential() -> Self {
+        Self {
+            fill_cache: false,
+            readahead: 1 << 20,
+            readahead_at_once: true,
+        }
+    }
+}
+
+/// The first window of a scan that was recognised as one.
+const FIRST_WINDOW: u64 = 32 << 10;
+
+/// This many blocks in a row make a scan.
+const SCAN_BLOCKS: u32 = 2;
+
+/// Stored bytes that were read ahead.
+#[derive(Default)]
+struct Readahead {
+    bytes: Bytes,
+    offset: u64,
+    window: u64,
+    /// Where the block read last ended, and how many were read in a row.
+    expected: u64,
+    run: u32,
+}
+
+/// A cursor over an SST.
+pub struct SstIter {
+    reader: Arc<SstReader>,
+    options: IterOptions,
+    top: BlockCursor,
+    partition: BlockCursor,
+    data: BlockCursor,
+    /// Which block `data` has, and which `partition`.
+    data_at: Option<u64>,
+    partition_at: Option<u64>,
+    readahead: Readahead,
+}
+
+impl SstIter {
+    pub(super) fn new(reader: Arc<SstReader>, options: IterOptions) -> Self {
+        let mut top = BlockCursor::default();
+        top.set_block(reader.top_index().clone());
+        Self {
+            reader,
+            options,
+            top,
+            partition: BlockCursor::default(),
+            data: BlockCursor::default(),
+            data_at: None,
+            partition_at: None,
+            readahead: Readahead::default(),
+        }
+    }
+
+    /// Loads the partition that the top cursor stands on; clears it if that stands on none.
+    fn open_partition(&mut self) -> Result<()> {
+        if !self.top.valid() {
+            self.partition.clear();
+            self.partition_at = None;
+            return Ok(());
+        }
+        let handle = BlockHandle::decode(self.top.value())?;
+        if self.partition_at != Some(handle.offset) {
+            self.partition_at = None;
+            let block = self.reader.block(handle, BlockKind::Index, true)?;
+            self.partition.set_block(block);
+            self.partition_at = Some(handle.offset);
+        }
+        Ok(())
+    }
+
+    /// Loads the data block that the partition cursor stands on; clears it if that stands on none.
+    fn open_data(&mut self) -> Result<()> {
+        if !self.partition.valid() {
+            self.data.clear();
+            self.data_at = None;
+            return Ok(());
+        }
+        let handle = BlockHandle::decode(self.partition.value())?;
+        if self.data_at != Some(handle.offset) {
+            self.data_at = None;
+            let block = match self.reader.cached_block(handle, BlockKind::Data)? {
+                Some(block) => block,
+                None => {
+                    let stored = self.read_ahead(handle)?;
+                    self.reader
+                        .block_from(handle, stored, self.options.fill_cache)?
+                }
+            };
+            self.data.set_block(block);
+            self.data_at = Some(handle.offset);
+        }
+        Ok(())
+    }
+
+    /// The stored bytes of a block, from what was read ahead if they are there.
+    fn read_ahead(&mut self, handle: BlockHandle) -> Result<Bytes> {
+        let ahead = &mut self.readahead;
+        ahead.run = if handle.offset == ahead.expected {
+            ahead.run.saturating_add(1)
+        } else {
+            0
+        };
+        ahead.expected = handle.end();
+        let from = handle.offset.checked_sub(ahead.offset);
+        let held = from.and_then(|from| {
+            let from = usize::try_from(from).ok()?;
+            let end = from.checked_add(usize::try_from(handle.len).ok()?)?;
+            ahead.bytes.get(from..end)
+        });
+        if let Some(stored) = held {
+            // A block that stays in the cache must not keep its whole neighbourhood alive.
+            return Ok(Bytes::copy_from_slice(stored));
+        }
+        let limit = self.options.readahead as u64;
+        ahead.window = if self.options.readahead_at_once {
+            limit
+        } else if ahead.run < SCAN_BLOCKS {
+            0
+        } else {
+            (ahead.window * 2).clamp(FIRST_WINDOW.min(limit), limit)
+        };
+        let data_end = self.reader.properties().data_end;
+        let len = ahead
+            .window
+            .min(data_end.saturating_sub(handle.offset))
+            .max(handle.len);
+        if len == handle.len {
+            return self.reader.read_stored(handle.offset, handle.len);
+        }
+        ahead.bytes = self.reader.read_stored(handle.offset, len)?;
+        ahead.offset = handle.offset;
+        let stored = ahead.bytes.get(..handle.len as usize).unwrap_or_default();
+        Ok(Bytes::copy_from_slice(stored))
+    }
+
+    /// Moves on to the first entry of the blocks behind, if the current block is used up.
+    fn skip_forward(&mut self) -> Result<()> {
+        while !self.data.valid() && self.top.valid() {
+            self.partition.next()?;
+            while !self.partition.valid() {
+                self.top.next()?;
+                if !self.top.valid() {
+                    return Ok(());
+                }
+                self.open_partition()?;
+                self.partition.seek_to_first()?;
+            }
+            self.open_data()?;
+            self.data.seek_to_first()?;
+        }
+        Ok(())
+    }
+
+    /// Moves back to the last entry of the blocks before, if the current block is used up.
+    fn skip_backward(&mut self) -> Result<()> {
+        while !self.data.valid() && self.top.valid() {
+            self.partition.prev()?;
+            while !self.partition.valid() {
+                self.top.prev()?;
+                if !self.top.valid() {
+                    return Ok(());
+                }
+                self.open_partition()?;
+                self.partition.seek_to_last()?;
+            }
+            self.open_data()?;
+            self.data.seek_to_last()?;
+        }
+        Ok(())
+    }
+
+    fn first(&mut self) -> Result<()> {
+        self.top.seek_to_first()?;
+        self.open_partition()?;
+        self.partition.seek_to_first()?;
+        self.open_data()?;
+        self.data.seek_to_first()?;
+        self.skip_forward()
+    }
+
+    fn last(&mut self) -> Result<()> {
+        self.top.seek_to_last()?;
+        self.open_partition()?;
+        self.partition.seek_to_last()?;
+        self.open_data()?;
+        self.data.seek_to_last()?;
+        self.skip_backward()
+    }
+
+    fn lower_bound(&mut self, target: KeyRef<'_>) -> Result<()> {
+        self.top.seek(target)?;
+        self.open_partition()?;
+        self.partition.seek(target)?;
+        self.open_data()?;
+        self.data.seek(target)?;
+        self.skip_forward()
+    }
+
+    fn upper_bound_back(&mut self, target: KeyRef<'_>) -> Result<()> {
+        self.top.seek(target)?;
+        if !self.top.valid() {
+            return self.last();
+        }
+        self.open_partition()?;
+        self.partition.seek(target)?;
+        self.open_data()?;
+        self.data.seek_for_prev(target)?;
+        self.skip_backward()
+    }
+
+    /// Adds the file's name to an error, and leaves the iterator invalid after one.
+    #[inline]
+    fn done(&mut self, result: Result<()>) -> Result<()> {
+        if result.is_ok() {
+            return result;
+        }
+        self.data.clear();
+        self.data_at = None;
+        self.partition_at = None;
+        result.context(|| self.reader.describe())
+    }
+}
+
+impl InternalIterator for SstIter {
+    #[inline]
+    fn valid(&self) -> bool {
+        self.data.valid()
+    }
+
+    fn seek_to_first(&mut self) -> Result<()> {
+        let result = self.first();
+        self.done(result)
+    }
+
+    fn seek_to_last(&mut self) -> Result<()> {
+        let result = self.last();
+        self.done(result)
+    }
+
+    fn seek(&mut self, target: KeyRef<'_>) -> Result<()> {
+        let result = self.lower_bound(target);
+        self.done(result)
+    }
+
+    fn seek_for_prev(&mut self, target: KeyRef<'_>) -> Result<()> {
+        let result = self.upper_bound_back(target);
+        self.done(result)
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<()> {
+        if !self.data.valid() {
+            return Ok(());
+        }
+        let mut result = self.data.next();
+        if result.is_ok() && !self.data.valid() {
+            result = self.skip_forward();
+        }
+        self.done(result)
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        if !self.data.valid() {
+            return Ok(());
+        }
+        let mut result = self.data.prev();
+        if result.is_ok() && !self.data.valid() {
+            result = self.skip_backward();
+        }
+        self.done(result)
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        self.data.key()
+    }
+
+    #[inline]
+    fn value(&self) -> &[u8] {
+        self.data.value()
+    }
+}

@@ -1,0 +1,332 @@
+//! Reads an SST in place.
+//!
+//! Opening takes one read of the file's last bytes, as a rule; footer, properties and top index stay in the reader. Index partitions, the filter
+//! and data blocks go through the block cache. A lookup goes filter → top index → partition → data block; with all
+//! three in the cache it allocates nothing and does no I/O.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::iter::{IterOptions, SstIter};
+use super::pinned::PinnedBytes;
+use crate::cache::{BlockCache, BlockKey, BlockKind, CachedBlock};
+use crate::format::block::{Block, Position};
+use crate::format::filter::FilterBlock;
+use crate::format::properties::Properties;
+use crate::format::sst::{FOOTER_LEN, Footer};
+use crate::format::stored_block::{BlockHandle, unseal};
+use crate::object_store::ObjectReader;
+use crate::types::{KeyRef, SeqNo, ValueKind};
+use crate::{Error, ErrorKind, Result, ResultExt};
+
+/// How much of the end of a file is read at once to open it.
+const OPEN_READ_LEN: u64 = 32 << 10;
+
+/// The newest version of a key that a lookup may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The version's sequence number.
+    pub seq: SeqNo,
+    /// What it says.
+    pub kind: ValueKind,
+    /// Its value, in the block that it was found in.
+    pub value: PinnedBytes,
+}
+
+/// An open SST. See the module's description.
+pub struct SstReader {
+    reader: Arc<dyn ObjectReader>,
+    file_id: u64,
+    cache: Arc<BlockCache>,
+    filter: Option<BlockHandle>,
+    properties: Properties,
+    top_index: Arc<Block>,
+    /// Where the blocks end and the footer begins.
+    blocks_end: u64,
+}
+
+impl SstReader {
+    /// Opens the file of `size` bytes behind `reader`. `file_id` names it in the cache and in errors.
+    pub fn open(
+        reader: Arc<dyn ObjectReader>,
+        file_id: u64,
+        size: u64,
+        cache: Arc<BlockCache>,
+    ) -> Result<Self> {
+        Self::open_inner(reader, file_id, size, cache).context(|| format!("open SST {file_id}"))
+    }
+
+    fn open_inner(
+        reader: Arc<dyn ObjectReader>,
+        file_id: u64,
+        size: u64,
+        cache: Arc<BlockCache>,
+    ) -> Result<Self> {
+        let tail_at = size.saturating_sub(OPEN_READ_LEN);
+        let tail = reader.read(tail_at..size)?;
+        if tail.len() as u64 != size - tail_at {
+            return Err(Error::corruption("the file is shorter than its size"));
+        }
+        let footer = tail
+            .last_chunk::<FOOTER_LEN>()
+            .ok_or_else(|| Error::corruption(format!("{size} bytes are too few for an SST")))?;
+        let footer = Footer::decode(footer, size)?;
+        let load = |handle: BlockHandle, what: &str| {
+            let in_tail = handle.offset.checked_sub(tail_at).and_then(|from| {
+                let from = usize::try_from(from).ok()?;
+                let end = from.checked_add(usize::try_from(handle.len).ok()?)?;
+                // A copy, so that a small block does not keep the whole read in memory.
+                Some(Bytes::copy_from_slice(tail.get(from..end)?))
+            });
+            let stored = match in_tail {
+                Some(stored) => Ok(stored),
+                None => reader.read(handle.offset..handle.end()),
+            };
+            stored
+                .and_then(|stored| unseal(stored, handle.offset))
+                .context(|| format!("read {what} at byte {}", handle.offset))
+        };
+        let properties = load(footer.properties, "properties")?;
+        let properties = Properties::decode(&properties).context(|| "read properties")?;
+        let top_index = load(footer.top_index, "top index")?;
+        let top_index = Block::parse(top_index).context(|| "read top index")?;
+        Ok(Self {
+            reader,
+            file_id,
+            cache,
+            filter: footer.filter,
+            properties,
+            top_index: Arc::new(top_index),
+            blocks_end: size - FOOTER_LEN as u64,
+        })
+    }
+
+    /// What the file holds.
+    pub fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    /// The id that it was opened with.
+    pub fn file_id(&self) -> u64 {
+        self.file_id
+    }
+
+    /// Bytes of memory that the reader itself keeps, beside the cache.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>()
+            + self.top_index.data().len()
+            + self.properties.indexes.len() * size_of::<crate::format::properties::IndexStats>()
+            + self.properties.smallest.as_bytes().len()
+            + self.properties.largest.as_bytes().len()
+    }
+
+    /// The newest version of `user_key` at or before `snapshot`. `key_hash` is [`super::key_hash`] of the key, which
+    /// the caller computes once for all files that it asks.
+    pub fn get(&self, user_key: &[u8], key_hash: u64, snapshot: SeqNo) -> Result<Option<Found>> {
+        self.get_inner(user_key, key_hash, snapshot)
+            .context(|| self.describe())
+    }
+
+    fn get_inner(&self, user_key: &[u8], key_hash: u64, snapshot: SeqNo) -> Result<Option<Found>> {
+        if !self.filter_admits(key_hash)? {
+            return Ok(None);
+        }
+        let target = KeyRef::at(user_key, snapshot);
+        let Some(handle) = self.find_block(target)? else {
+            return Ok(None);
+        };
+        let block = self.block(handle, BlockKind::Data, true)?;
+        // If the key is in the file, it is in this block: the separator before it is smaller, its own is not.
+        match block.lower_bound(target)? {
+            Some(position) if position.same_user => self.found(block, position).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn found(&self, block: Arc<Block>, position: Position) -> Result<Found> {
+        block.check_seq(position.seq, position.at)?;
+        let kind = position.header.kind();
+        let kind = ValueKind::from_u8(kind)
+            .ok_or_else(|| Error::corruption(format!("entry of unknown kind {kind}")))?;
+        Ok(Found {
+            seq: position.seq,
+            kind,
+            value: PinnedBytes::in_block(block, position.header.value_at..position.header.end),
+        })
+    }
+
+    /// Whether a key with this hash may be in the file. `false` is certain.
+    pub fn may_contain(&self, key_hash: u64) -> Result<bool> {
+        self.filter_admits(key_hash).context(|| self.describe())
+    }
+
+    fn filter_admits(&self, key_hash: u64) -> Result<bool> {
+        let Some(handle) = self.filter else {
+            return Ok(self.properties.entries != 0);
+        };
+        let cached = self
+            .cache
+            .get_or_load(self.key_of(handle), BlockKind::Filter, || {
+                let raw = self.read(handle)?;
+                Ok(CachedBlock::Filter(Arc::new(FilterBlock::parse(raw)?)))
+            })
+            .context(|| format!("read filter at byte {}", handle.offset))?;
+        match cached {
+            CachedBlock::Filter(filter) => Ok(filter.may_contain(key_hash)),
+            CachedBlock::Entries(_) => Err(mixed_up(handle)),
+        }
+    }
+
+    /// The data block in which `target` or its successor is, by the index; `None` behind the last.
+    fn find_block(&self, target: KeyRef<'_>) -> Result<Option<BlockHandle>> {
+        let Some(partition) = lookup(&self.top_index, target)? else {
+            return Ok(None);
+        };
+        let partition = self.block(partition, BlockKind::Index, true)?;
+        lookup(&partition, target)
+    }
+
+    /// Iterates over the whole file.
+    pub fn iter(self: &Arc<Self>, options: IterOptions) -> SstIter {
+        SstIter::new(self.clone(), options)
+    }
+
+    /// About where in the file's data `key` is or would be: the offset of its block. 0 before the first key, the length of all data behind
+    /// the last.
+    pub fn approximate_offset(&self, key: KeyRef<'_>) -> Result<u64> {
+        let found = self.find_block(key).context(|| self.describe())?;
+        Ok(found.map_or(self.properties.data_end, |handle| handle.offset))
+    }
+
+    pub(super) fn top_index(&self) -> &Arc<Block> {
+        &self.top_index
+    }
+
+    pub(super) fn describe(&self) -> String {
+        format!("read SST {}", self.file_id)
+    }
+
+    fn key_of(&self, handle: BlockHandle) -> BlockKey {
+        BlockKey {
+            file_id: self.file_id,
+            offset: handle.offset,
+        }
+    }
+
+    /// The block if it is cached.
+    pub(super) fn cached_block(
+        &self,
+        handle: BlockHandle,
+        kind: BlockKind,
+    ) -> Result<Option<Arc<Block>>> {
+        match self.cache.get(self.key_of(handle), kind) {
+            Some(CachedBlock::Entries(block)) => Ok(Some(block)),
+            Some(CachedBlock::Filter(_)) => Err(mixed_up(handle)),
+            None => Ok(None),
+        }
+    }
+
+    /// The block, from the cache or the file; kept in the cache if `fill`.
+    pub(super) fn block(
+        &self,
+        handle: BlockHandle,
+        kind: BlockKind,
+        fill: bool,
+    ) -> Result<Arc<Block>> {
+        let load = || self.parse(handle, self.read(handle)?);
+        if !fill {
+            return match self.cached_block(handle, kind)? {
+                Some(block) => Ok(block),
+                None => load(),
+            };
+        }
+        let cached = self.cache.get_or_load(self.key_of(handle), kind, || {
+            Ok(CachedBlock::Entries(load()?))
+        })?;
+        match cached {
+            CachedBlock::Entries(block) => Ok(block),
+            CachedBlock::Filter(_) => Err(mixed_up(handle)),
+        }
+    }
+
+    fn parse(&self, handle: BlockHandle, raw: Bytes) -> Result<Arc<Block>> {
+        let block =
+            Block::parse(raw).context(|| format!("read block at byte {}", handle.offset))?;
+        Ok(Arc::new(block))
+    }
+
+    /// A block whose stored bytes were read ahead; kept in the cache if `fill`.
+    pub(super) fn block_from(
+        &self,
+        handle: BlockHandle,
+        stored: Bytes,
+        fill: bool,
+    ) -> Result<Arc<Block>> {
+        let load = || {
+            let raw = unseal(stored, handle.offset)
+                .context(|| format!("read block at byte {}", handle.offset))?;
+            self.parse(handle, raw)
+        };
+        if !fill {
+            return load();
+        }
+        let cached = self
+            .cache
+            .get_or_load(self.key_of(handle), BlockKind::Data, || {
+                Ok(CachedBlock::Entries(load()?))
+            })?;
+        match cached {
+            CachedBlock::Entries(block) => Ok(block),
+            CachedBlock::Filter(_) => Err(mixed_up(handle)),
+        }
+    }
+
+    fn read(&self, handle: BlockHandle) -> Result<Bytes> {
+        self.read_stored(handle.offset, handle.len)
+            .and_then(|stored| unseal(stored, handle.offset))
+            .context(|| format!("read block at byte {}", handle.offset))
+    }
+
+    /// `len` bytes from `offset`, which have to lie within the blocks.
+    pub(super) fn read_stored(&self, offset: u64, len: u64) -> Result<Bytes> {
+        let end = offset
+            .checked_add(len)
+            .filter(|&end| end <= self.blocks_end);
+        let Some(end) = end else {
+            return Err(Error::corruption(format!(
+                "a block at byte {offset} of {len} bytes lies outside the file"
+            )));
+        };
+        let bytes = self.reader.read(offset..end)?;
+        if bytes.len() as u64 != len {
+            return Err(Error::corruption(format!(
+                "read {} bytes instead of {len} at byte {offset}",
+                bytes.len()
+            )));
+        }
+        Ok(bytes)
+    }
+}
+
+/// The handle of the first separator at or after `target`.
+fn lookup(index: &Block, target: KeyRef<'_>) -> Result<Option<BlockHandle>> {
+    let Some(position) = index.lower_bound(target)? else {
+        return Ok(None);
+    };
+    let value = index
+        .data()
+        .get(position.header.value_at..position.header.end)
+        .unwrap_or_default();
+    BlockHandle::decode(value).map(Some)
+}
+
+fn mixed_up(handle: BlockHandle) -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        format!(
+            "the cache holds a block of another kind for byte {}",
+            handle.offset
+        ),
+    )
+}
