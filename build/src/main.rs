@@ -78,7 +78,7 @@ fn execute(cli: Cli) -> Result<()> {
         }
         Task::Plugin(args) => {
             let plugin = plugin::build(&Mysql::locate(&cli.mysql)?, args)?;
-            println!("{}", plugin.display());
+            println!("{}", plugin.library.display());
             Ok(())
         }
         Task::Run(args) => run::run(args, &cli.mysql),

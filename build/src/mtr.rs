@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use crate::exec;
 use crate::mysql::{Mysql, MysqlArgs};
 use crate::paths;
-use crate::plugin::{self, PluginArgs};
+use crate::plugin::{self, Plugin, PluginArgs};
 use crate::tools::Tools;
 
 /// The suites of ours that run where none are named.
@@ -61,7 +61,7 @@ pub fn run(args: MtrArgs, mysql: &MysqlArgs) -> Result<()> {
         true => None,
         false => Some(plugin::build(&mysql, args.plugin)?),
     };
-    let tally = run_suite(&args, &mysql, plugin.as_deref())?;
+    let tally = run_suite(&args, &mysql, plugin.as_ref())?;
     if tally.failed > 0 {
         bail!(
             "{} of {} tests failed",
@@ -73,7 +73,7 @@ pub fn run(args: MtrArgs, mysql: &MysqlArgs) -> Result<()> {
 }
 
 /// Runs the tests; `plugin` is what they run on, or InnoDB.
-pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Path>) -> Result<Tally> {
+pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Result<Tally> {
     let tools = Tools::locate()?;
     let work = paths::target().join("mtr");
     let suite = overlay(mysql, &work.join("overlay"))?;
@@ -103,9 +103,8 @@ pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Path>) -> Result
         .args(["--report-unstable-tests", "--mysqld=--mysqlx=OFF"]);
     match plugin {
         Some(plugin) => {
-            let folder = plugin.parent().context("the plugin lies in a folder")?;
             command
-                .arg(path_option("--mysqld=--plugin-dir=", folder))
+                .arg(path_option("--mysqld=--plugin-dir=", &plugin.folder))
                 .arg("--mysqld=--plugin-load-add=SMARTENGINE=ha_smartengine.so")
                 .arg("--mysqld=--default-storage-engine=SMARTENGINE");
             let skipped = paths::workspace().join(SKIPPED);

@@ -163,6 +163,16 @@ impl Mysql {
         }
     }
 
+    /// The server's own plugins and components.
+    pub fn plugins(&self) -> PathBuf {
+        let packaged = self.base().join("lib/mysql/plugin");
+        if packaged.is_dir() {
+            packaged
+        } else {
+            self.base().join("lib/plugin")
+        }
+    }
+
     /// The stock suite, with `mysql-test-run.pl` in it.
     pub fn test_suite(&self) -> PathBuf {
         let packaged = self.base().join("lib/mysql-test");

@@ -33,8 +33,17 @@ pub struct PluginArgs {
     pub debug: bool,
 }
 
-/// Builds and links; returns the path of `ha_smartengine.so`.
-pub fn build(mysql: &Mysql, args: PluginArgs) -> Result<PathBuf> {
+/// A plugin that was built.
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    /// `ha_smartengine.so`.
+    pub library: PathBuf,
+    /// A folder for `--plugin-dir`: it has the server's own plugins and components too.
+    pub folder: PathBuf,
+}
+
+/// Builds and links.
+pub fn build(mysql: &Mysql, args: PluginArgs) -> Result<Plugin> {
     let tools = Tools::locate()?;
     let mut cargo = cargo(mysql, &tools);
     cargo.args(["build", "--package", "smartengine-plugin"]);
@@ -45,11 +54,38 @@ pub fn build(mysql: &Mysql, args: PluginArgs) -> Result<PathBuf> {
     exec::run(&mut cargo).context("compile the plugin")?;
     let folder = paths::target().join(profile);
     let archive = folder.join("libsmartengine_plugin.a");
-    let plugin = folder.join("ha_smartengine.so");
-    if !is_older(&archive, &plugin) {
-        link(mysql, &archive, &plugin)?;
+    let library = folder.join("ha_smartengine.so");
+    if !is_older(&archive, &library) {
+        link(mysql, &archive, &library)?;
     }
-    Ok(plugin)
+    let plugins = folder.join("mysql-plugins");
+    fill_plugin_folder(mysql, &library, &plugins)?;
+    Ok(Plugin {
+        library,
+        folder: plugins,
+    })
+}
+
+/// Links our library and the server's own into one folder. What is right already is left alone, as a server may be using it.
+fn fill_plugin_folder(mysql: &Mysql, library: &Path, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    let mut libraries = vec![library.to_path_buf()];
+    let stock = mysql.plugins();
+    for entry in fs::read_dir(&stock).with_context(|| format!("read {}", stock.display()))? {
+        libraries.push(entry?.path());
+    }
+    for library in libraries {
+        let link = folder.join(library.file_name().context("a library has a name")?);
+        if fs::read_link(&link).is_ok_and(|target| target == library) {
+            continue;
+        }
+        if link.symlink_metadata().is_ok() {
+            fs::remove_file(&link).with_context(|| format!("remove {}", link.display()))?;
+        }
+        std::os::unix::fs::symlink(&library, &link)
+            .with_context(|| format!("link {}", link.display()))?;
+    }
+    Ok(())
 }
 
 /// Cargo with the environment that the plugin's build script reads.

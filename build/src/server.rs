@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::client::Client;
 use crate::exec;
 use crate::mysql::Mysql;
+use crate::plugin::Plugin;
 use crate::progress::Step;
 
 /// The longest path of a Unix socket that the system takes.
@@ -27,7 +28,7 @@ pub struct Setup {
     pub mysql: Mysql,
     pub datadir: PathBuf,
     /// The plugin to load; none leaves a server without SMARTENGINE.
-    pub plugin: Option<PathBuf>,
+    pub plugin: Option<Plugin>,
     /// The TCP port; none takes a free one.
     pub port: Option<u16>,
     /// Where the error log goes; none is the terminal.
@@ -103,9 +104,8 @@ impl Setup {
             ])
             .arg(option("pid-file", self.datadir.join("mysqld.pid")));
         if let Some(plugin) = &self.plugin {
-            let folder = plugin.parent().context("the plugin lies in a folder")?;
             command
-                .arg(option("plugin-dir", folder))
+                .arg(option("plugin-dir", &plugin.folder))
                 .arg("--plugin-load-add=SMARTENGINE=ha_smartengine.so")
                 .arg("--default-storage-engine=SMARTENGINE");
         }
