@@ -3,6 +3,7 @@
 mod apt;
 mod client;
 mod exec;
+mod lint;
 mod mtr;
 mod mysql;
 mod paths;
@@ -10,6 +11,7 @@ mod plugin;
 mod progress;
 mod run;
 mod server;
+mod test;
 mod tools;
 
 use std::process::ExitCode;
@@ -50,6 +52,10 @@ enum Task {
     ///
     /// Without arguments it runs the suite smartengine. The servers' files are in target/mtr/var (target/mtr/var-innodb with --innodb).
     Mtr(mtr::MtrArgs),
+    /// Check formatting, clippy, documentation and layout rules
+    Lint(lint::LintArgs),
+    /// Run every test: lint, Rust tests, plugin build, our suites and the stock engines/ suites
+    Test(test::TestArgs),
 }
 
 fn main() -> ExitCode {
@@ -83,5 +89,7 @@ fn execute(cli: Cli) -> Result<()> {
         }
         Task::Run(args) => run::run(args, &cli.mysql),
         Task::Mtr(args) => mtr::run(args, &cli.mysql),
+        Task::Lint(args) => lint::run(args, &cli.mysql),
+        Task::Test(args) => test::run(&args, &cli.mysql),
     }
 }

@@ -23,7 +23,7 @@ pub const OUR_SUITES: &str = "smartengine";
 /// Stock tests that are not run on SMARTENGINE, each with its reason.
 pub const SKIPPED: &str = "mysql-test/stock-skipped.list";
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct MtrArgs {
     /// Tests to run, such as smartengine.types or main.insert [default: all of the suite]
     #[arg(value_name = "TESTS")]

@@ -1,0 +1,222 @@
+//! `cargo xtask test`: every test there is, each runner's closing line, and their sum.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::exec;
+use crate::lint;
+use crate::mtr::{self, MtrArgs, Tally};
+use crate::mysql::{Mysql, MysqlArgs};
+use crate::plugin::{self, Plugin, PluginArgs};
+use crate::tools::Tools;
+
+/// Stock suites that name no engine, so that they run on the default one.
+const STOCK_SUITES: [&str; 2] = ["engines/funcs", "engines/iuds"];
+/// Those that `--full` adds.
+const MORE_STOCK_SUITES: [&str; 1] = ["engines/rr_trx"];
+
+#[derive(clap::Args)]
+pub struct TestArgs {
+    /// Also run what takes long: more cases of the randomised tests, more stock suites
+    #[arg(long)]
+    full: bool,
+    /// How many servers work at once [default: as many as there are processors]
+    #[arg(long, value_name = "N")]
+    parallel: Option<usize>,
+}
+
+/// What every runner said, for the end.
+#[derive(Default)]
+struct Report {
+    lines: Vec<String>,
+    total: Tally,
+}
+
+impl Report {
+    fn add(&mut self, name: &str, result: Result<Tally>) {
+        let tally = match result {
+            Ok(tally) => tally,
+            Err(error) => {
+                // A runner that could not do its work is a failure, whatever it counted.
+                println!("{name}: error: {error:#}");
+                Tally {
+                    failed: 1,
+                    ..Tally::default()
+                }
+            }
+        };
+        let skipped = match tally.skipped {
+            0 => String::new(),
+            skipped => format!(", {skipped} skipped"),
+        };
+        let line = format!(
+            "{name}: {} passed, {} failed{skipped}",
+            tally.passed, tally.failed
+        );
+        println!("{line}");
+        self.lines.push(line);
+        self.total.add(tally);
+    }
+}
+
+pub fn run(args: &TestArgs, mysql: &MysqlArgs) -> Result<()> {
+    let mysql = Mysql::locate(mysql)?;
+    let tools = Tools::locate()?;
+    let mut report = Report::default();
+    report.add("lint", lint::check(&mysql, false).map(|()| one_passed()));
+    report.add("rust tests", rust_tests(&mysql, &tools, args.full));
+    report.add("rust documentation tests", doc_tests(&mysql, &tools));
+    match plugin::build(&mysql, PluginArgs::default()) {
+        Ok(plugin) => {
+            report.add("plugin build", Ok(one_passed()));
+            suites(args, &mysql, &plugin, &mut report);
+        }
+        Err(error) => report.add("plugin build", Err(error)),
+    }
+    println!("\nSummary");
+    for line in &report.lines {
+        println!("  {line}");
+    }
+    let Tally { passed, failed, .. } = report.total;
+    println!("{passed} passed, {failed} failed");
+    if failed > 0 {
+        bail!("{failed} tests failed");
+    }
+    Ok(())
+}
+
+fn one_passed() -> Tally {
+    Tally {
+        passed: 1,
+        ..Tally::default()
+    }
+}
+
+fn rust_tests(mysql: &Mysql, tools: &Tools, full: bool) -> Result<Tally> {
+    let mut command = plugin::cargo(mysql, tools);
+    let nextest = exec::in_path("cargo-nextest");
+    match nextest {
+        true => command.args(["nextest", "run", "--workspace", "--no-fail-fast"]),
+        false => command.args([
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--no-fail-fast",
+        ]),
+    };
+    if full {
+        // The randomised tests read how many cases to try from here.
+        command
+            .env("PROPTEST_CASES", "2000")
+            .env("SMARTENGINE_TEST_FULL", "1");
+    }
+    count(&mut command, nextest)
+}
+
+/// nextest runs no examples of the documentation, so cargo does.
+fn doc_tests(mysql: &Mysql, tools: &Tools) -> Result<Tally> {
+    let mut command = plugin::cargo(mysql, tools);
+    command.args(["test", "--package", "smartengine", "--doc"]);
+    count(&mut command, false)
+}
+
+/// Shows what a runner prints and adds up its closing lines.
+fn count(command: &mut Command, nextest: bool) -> Result<Tally> {
+    // nextest reports on standard error, libtest on standard output.
+    command.stdin(Stdio::null());
+    let mut child = match nextest {
+        true => exec::spawn(command.stderr(Stdio::piped()))?,
+        false => exec::spawn(command.stdout(Stdio::piped()))?,
+    };
+    let output: Box<dyn std::io::Read> = match nextest {
+        true => Box::new(child.stderr.take().context("output is piped")?),
+        false => Box::new(child.stdout.take().context("output is piped")?),
+    };
+    let mut tally = Tally::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        writeln!(std::io::stdout().lock(), "{line}")?;
+        if let Some(closing) = closing_line(&line) {
+            tally.add(closing);
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() && tally.failed == 0 {
+        bail!("the runner failed ({status}) before it could count");
+    }
+    Ok(tally)
+}
+
+/// Reads `Summary [ 1.2s] 5 tests run: 4 passed (1 slow), 1 failed, 2 skipped` or
+/// `test result: FAILED. 4 passed; 1 failed; 2 ignored; …`.
+fn closing_line(line: &str) -> Option<Tally> {
+    let line = line.trim();
+    let counts = if line.starts_with("Summary [") {
+        line.split_once("run:")?.1
+    } else {
+        line.strip_prefix("test result:")?.split_once('.')?.1
+    };
+    let mut tally = Tally::default();
+    for part in counts.split([',', ';']) {
+        let mut words = part.split_ascii_whitespace();
+        let Some(number) = words.next().and_then(|word| word.parse::<usize>().ok()) else {
+            continue;
+        };
+        match words.next() {
+            Some("passed") => tally.passed += number,
+            Some("failed" | "timed") => tally.failed += number,
+            Some("ignored" | "skipped") => tally.skipped += number,
+            _ => {}
+        }
+    }
+    Some(tally)
+}
+
+fn suites(args: &TestArgs, mysql: &Mysql, plugin: &Plugin, report: &mut Report) {
+    let mut suites = vec![mtr::OUR_SUITES];
+    suites.extend(STOCK_SUITES);
+    if args.full {
+        suites.extend(MORE_STOCK_SUITES);
+    }
+    for suite in suites {
+        let mtr = MtrArgs {
+            suite: Some(suite.to_string()),
+            parallel: args.parallel,
+            ..MtrArgs::default()
+        };
+        report.add(suite, mtr::run_suite(&mtr, mysql, Some(plugin)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_of_both_runners_are_read() {
+        let expected = Tally {
+            passed: 12,
+            failed: 1,
+            skipped: 2,
+        };
+        let nextest =
+            "     Summary [   0.5s] 13 tests run: 12 passed (3 slow), 1 failed, 2 skipped";
+        assert_eq!(closing_line(nextest), Some(expected));
+        let libtest =
+            "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out";
+        assert_eq!(closing_line(libtest), Some(expected));
+        assert_eq!(closing_line("test a::b ... ok"), None);
+    }
+
+    #[test]
+    fn a_runner_that_breaks_counts_as_a_failure() {
+        let mut report = Report::default();
+        report.add("x", Err(anyhow::anyhow!("broken")));
+        report.add("y", Ok(one_passed()));
+        assert_eq!((report.total.passed, report.total.failed), (1, 1));
+    }
+}
