@@ -120,66 +120,125 @@ void fill_with_spaces(const CHARSET_INFO *charset, uchar *to, size_t size) {
 }
 
 CollationCodec::CollationCodec(const CHARSET_INFO *charset) : m_charset(charset) {
-  const bool pad_space = charset->pad_attribute == PAD_SPACE;
   if ((charset->state & MY_CS_BINSORT) != 0 && charset->mbminlen == 1) {
     m_source = Source::kBytes;
-    m_end = pad_space ? End::kPadRun : End::kZeroEscaped;
+    m_end = charset->pad_attribute == PAD_SPACE ? End::kPadRun : End::kZeroEscaped;
     return;
   }
-  m_source = Source::kWeights;
-  if (!pad_space) {
+  m_source = strcmp(charset->csname, "big5") == 0     ? Source::kBig5
+             : strcmp(charset->csname, "tis620") == 0 ? Source::kThai
+                                                      : Source::kWeights;
+  find_end();
+}
+
+void CollationCodec::find_end() {
+  if (m_charset->pad_attribute != PAD_SPACE) {
     m_end = End::kLevelEnded;
-    m_levels = charset->levels_for_compare;
+    m_levels = m_charset->levels_for_compare;
     return;
   }
-  // The space's weight is what the collation itself pads with: that of nothing, at least one character wide.
-  uchar padding[16];
-  uchar nothing = 0;
-  const size_t size = charset->coll->strnxfrm(charset, padding, sizeof(padding), 1, &nothing, 0, 0);
-  uchar twice[16];
-  const size_t twice_size = charset->coll->strnxfrm(charset, twice, sizeof(twice), 2, &nothing, 0, 0);
-  if (size != 0 && size <= sizeof(m_pad) && twice_size == 2 * size && memcmp(twice, padding, size) == 0) {
+  // Where two spaces do not weigh twice as much as one, the collation cuts them off.
+  uchar spaces[16];
+  uchar one[16];
+  uchar two[16];
+  fill_with_spaces(m_charset, spaces, sizeof(spaces));
+  const auto *coll = m_charset->coll;
+  const size_t size = coll->strnxfrm(m_charset, one, sizeof(one), 1, spaces, m_charset->mbminlen, 0);
+  const size_t twice = coll->strnxfrm(m_charset, two, sizeof(two), 2, spaces, 2 * m_charset->mbminlen, 0);
+  if (size != 0 && size <= sizeof(m_pad) && twice == 2 * size && memcmp(two, one, size) == 0) {
     m_end = End::kPadRun;
     m_pad_size = static_cast<uint8_t>(size);
-    memcpy(m_pad, padding, size);
+    memcpy(m_pad, one, size);
   } else {
     m_end = End::kZeroEscaped;
     m_strip = true;
   }
 }
 
+/// A bound for what weigh() writes.
 size_t CollationCodec::weights_bound(size_t size) const {
+  switch (m_source) {
+    case Source::kBytes:
+    case Source::kBig5:
+      return size;
+    case Source::kThai:
+      return 3 * size;
+    case Source::kWeights:
+      break;
+  }
   // The server's bound counts in bytes of the widest characters.
   const size_t characters = size / m_charset->mbminlen + 1;
   return (m_charset->coll->strnxfrmlen(m_charset, characters * m_charset->mbmaxlen) + 3) & ~size_t{1};
 }
 
 size_t CollationCodec::weigh(Slice string, uchar *to, size_t room) const {
-  // As many weights as there are bytes: at least one for each character. What is too much is spaces, which do not count.
+  if (m_source == Source::kBig5) return weigh_big5(string, to);
+  if (m_source == Source::kThai && string.size != 0 && memchr(string.data, 0, string.size) != nullptr) {
+    return weigh_thai(string, to);
+  }
+  // As many weights as there may be characters. What is too much is spaces, which do not count.
   const uint weights = static_cast<uint>(string.size / m_charset->mbminlen);
   return m_charset->coll->strnxfrm(m_charset, to, room, weights, string.data, string.size, 0);
 }
 
+size_t CollationCodec::weigh_big5(Slice string, uchar *to) const {
+  const uchar *const end = string.data + string.size;
+  for (const uchar *from = string.data; from != end;) {
+    if (my_ismbchar(m_charset, from, end) != 0) {
+      *to++ = *from++;
+      *to++ = *from++;
+    } else {
+      *to++ = m_charset->sort_order[*from++];
+    }
+  }
+  return string.size;
+}
+
+/// The collation moves bytes about and treats every one outside the Thai range alike, so a byte that comes out as 1 if 1 stood for
+/// NUL, and as 2 if 2 did, is a NUL.
+size_t CollationCodec::weigh_thai(Slice string, uchar *to) const {
+  const size_t size = string.size;
+  uchar *const copy = to + size;
+  uchar *const other = copy + size;
+  const auto weigh_with = [&](uchar stand_in, uchar *into) {
+    for (size_t i = 0; i < size; ++i) copy[i] = string.data[i] != 0 ? string.data[i] : stand_in;
+    m_charset->coll->strnxfrm(m_charset, into, size, static_cast<uint>(size), copy, size, 0);
+  };
+  weigh_with(1, to);
+  weigh_with(2, other);
+  for (size_t i = 0; i < size; ++i) {
+    if (to[i] != other[i]) to[i] = 0;
+  }
+  return size;
+}
+
 bool CollationCodec::encode_level_ended(Slice string, ByteBuffer *out) const {
   const size_t room = weights_bound(string.size);
-  if (!out->reserve(room + 2)) return false;
+  if (!out->reserve(room + 2 * m_levels)) return false;
   uchar *const to = out->end();
-  const size_t size = weigh(string, to, room) & ~size_t{1};
-  to[size] = to[size + 1] = 0;
-  out->advance(size + 2);
+  size_t size = weigh(string, to, room) & ~size_t{1};
+  size_t missing = 1;
+  if (m_levels > 3) {
+    // The fourth level, with its separator, is there only for strings with Kana.
+    size_t levels = 0;
+    for (size_t i = 0; i < size; i += 2) levels += to[i] == 0 && to[i + 1] == 0 ? 1 : 0;
+    missing = levels < m_levels ? m_levels - levels : 0;
+  }
+  memset(to + size, 0, 2 * missing);
+  out->advance(size + 2 * missing);
   return true;
 }
 
 bool CollationCodec::encode(Slice string, ByteBuffer *out) const {
   if (m_end == End::kLevelEnded) return encode_level_ended(string, out);
-  if (m_strip || m_end == End::kPadRun) {
-    string.size = length_without_spaces(m_charset, string.data, string.size);
+  if (m_strip || (m_source == Source::kBytes && m_end == End::kPadRun)) {
+    string.size = length_without_spaces(string.data, string.size);
   }
-  const size_t weights_room = m_source == Source::kWeights ? weights_bound(string.size) : string.size;
+  const size_t weights_room = weights_bound(string.size);
   const size_t room = 2 * weights_room + sizeof(m_pad) + 2;
-  if (!out->reserve(room + (m_source == Source::kWeights ? weights_room : 0))) return false;
+  if (!out->reserve(room + (m_source == Source::kBytes ? 0 : weights_room))) return false;
   uchar *const to = out->end();
-  if (m_source == Source::kWeights) {
+  if (m_source != Source::kBytes) {
     // The weights wait behind the room of their encoding.
     string = Slice{to + room, weigh(string, to + room, weights_room)};
   }

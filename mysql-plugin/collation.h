@@ -2,7 +2,9 @@
 // confused with content.
 //
 // What is encoded is the string itself where its bytes order as the collation does (binary, and *_bin of most charsets), otherwise the
-// collation's weights. The end is marked in one of three ways.
+// collation's weights. "Exactly" means as MY_COLLATION_HANDLER::strnncollsp compares, which `=` and unique keys follow. The weights of
+// strnxfrm agree with it but for two collations, whose sources are named for them: big5_chinese_ci (strnxfrm counts strokes, the comparison takes codes)
+// and tis620_thai_ci (strnxfrm stops at a NUL). The end is marked in one of three ways.
 //
 //   zero-escaped   NO PAD. Each 00 is followed by FF; 00 00 ends the string, so a string sorts before all that continue it. Also the two Czech
 //                  collations of 8-bit charsets, which are called PAD SPACE but cut trailing spaces off and have weights that end by themselves.
@@ -56,11 +58,14 @@ class CollationCodec {
   bool decode(ByteReader *key, uchar mask, uchar *to, size_t room, size_t *size) const;
 
  private:
-  enum class Source : uint8_t { kBytes, kWeights };
+  enum class Source : uint8_t { kBytes, kWeights, kBig5, kThai };
   enum class End : uint8_t { kZeroEscaped, kLevelEnded, kPadRun };
 
+  void find_end();
   size_t weights_bound(size_t size) const;
   size_t weigh(Slice string, uchar *to, size_t room) const;
+  size_t weigh_big5(Slice string, uchar *to) const;
+  size_t weigh_thai(Slice string, uchar *to) const;
   bool encode_level_ended(Slice string, ByteBuffer *out) const;
 
   const CHARSET_INFO *m_charset = nullptr;
