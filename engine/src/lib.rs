@@ -9,6 +9,7 @@ pub mod env;
 mod error;
 pub mod format;
 pub mod iter;
+pub mod manifest;
 pub mod memtable;
 pub mod object_store;
 pub mod sst;

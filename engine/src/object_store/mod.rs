@@ -3,12 +3,24 @@
 //! Keys are `/`-separated ASCII paths without a leading slash ("sst/00000000000000000042.sst"). Nothing above this trait may assume
 //! a file system. All calls block; a backend that is asynchronous inside hides its runtime.
 
+mod fault;
+mod key;
+mod local;
+mod memory;
+mod url;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::Result;
+
+pub use fault::{Fault, FaultStore, Operation, Rule};
+pub use key::{MAX_OBJECT_KEY_LEN, validate_key};
+pub use local::LocalStore;
+pub use memory::MemoryStore;
+pub use url::open_store;
 
 /// What a listing says about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{Fs, FsFile, OpenMode};
+use crate::env::Sequence;
 use crate::{Error, ErrorKind, Result};
 
 /// What a disk writes as a whole or not at all, in bytes.
@@ -120,23 +121,6 @@ struct LockGuard {
 impl Drop for LockGuard {
     fn drop(&mut self) {
         self.state.lock().locks.remove(&self.path);
-    }
-}
-
-/// The numbers of a seed, the same on every machine (SplitMix64).
-struct Sequence(u64);
-
-impl Sequence {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
     }
 }
 
@@ -284,7 +268,7 @@ impl FaultFs {
     /// The file system as the next process finds it.
     pub fn crash(&self, loss: PowerLoss) -> Self {
         let state = self.state.lock();
-        let mut sequence = Sequence(match loss {
+        let mut sequence = Sequence::new(match loss {
             PowerLoss::Part(seed) => seed,
             _ => 0,
         });

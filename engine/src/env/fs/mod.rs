@@ -16,6 +16,7 @@ use crate::Result;
 
 pub use fault::{FaultFs, Operation, PowerLoss};
 pub use real::RealFs;
+pub(crate) use real::{create_dir_durably, sync_dir};
 
 /// How [`Fs::open`] treats the file's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,72 @@
+//! What a manifest object says: files and the changes between two versions.
+
+use crate::types::{IndexId, InternalKeyBuf, SeqNo};
+
+/// Levels of the tree; 0 holds flushed memtables, which overlap, and the others are sorted.
+pub const LEVELS: usize = 7;
+
+/// One SST, as the manifest knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileMeta {
+    /// Its number, unique over all writers: `epoch << 40 | counter`.
+    pub id: u64,
+    /// Size of the object in bytes.
+    pub size: u64,
+    /// Its first internal key.
+    pub smallest: InternalKeyBuf,
+    /// Its last internal key.
+    pub largest: InternalKeyBuf,
+    /// The least sequence number in it.
+    pub smallest_seq: SeqNo,
+    /// The greatest sequence number in it.
+    pub largest_seq: SeqNo,
+    /// Entries in it.
+    pub entries: u64,
+    /// How many of them are deletions.
+    pub deletions: u64,
+    /// Bytes of keys and values before prefixing and compression.
+    pub raw_bytes: u64,
+}
+
+/// The difference between two versions. What is `None` or empty stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VersionEdit {
+    /// A writer attached: its epoch, one more than the last, and its name.
+    pub epoch: Option<(u64, String)>,
+    /// The log position below which everything is in SSTs.
+    pub wal_floor: Option<u64>,
+    /// The greatest sequence number in any SST, or more.
+    pub last_seq: Option<SeqNo>,
+    /// No file has this number or a greater one.
+    pub next_file: Option<u64>,
+    /// No index has this id or a greater one.
+    pub index_ceiling: Option<IndexId>,
+    /// Files that come, with their level.
+    pub added: Vec<(usize, FileMeta)>,
+    /// Files that go: level and number. A file moves by going at one level and coming at another.
+    pub deleted: Vec<(usize, u64)>,
+    /// Indexes whose entries up to this sequence number are dead.
+    pub dropped_indexes: Vec<(IndexId, SeqNo)>,
+    /// Dropped indexes of which no file holds anything any more.
+    pub forgotten_indexes: Vec<IndexId>,
+}
+
+/// The key of an SST's object.
+pub fn sst_key(id: u64) -> String {
+    format!("sst/{id:020}.sst")
+}
+
+/// The number of the SST that an object's key names, if it names one.
+pub fn parse_sst_key(key: &str) -> Option<u64> {
+    let digits = key.strip_prefix("sst/")?.strip_suffix(".sst")?;
+    let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok())?
+}
+
+/// The least file number of an epoch. Since epochs only rise, a writer that was superseded never writes to a name that is in use.
+pub fn first_file_of_epoch(epoch: u64) -> u64 {
+    epoch << FILE_COUNTER_BITS
+}
+
+/// Low bits of a file number that count within an epoch.
+pub(super) const FILE_COUNTER_BITS: u32 = 40;

@@ -1,0 +1,271 @@
+//! The bytes of a manifest object, `manifest/<20-digit id>`. All numbers are little endian.
+//!
+//! | offset | bytes | what |
+//! | --- | --- | --- |
+//! | 0 | 8 | magic `SEMANIFE` |
+//! | 8 | 4 | version, 1 |
+//! | 12 | 4 | kind: 1 edit of the version before, 2 full version |
+//! | 16 | 8 | id; equals the number in the object's key |
+//! | 24 | 16 | a number that the writer drew when it attached, by which it knows its own objects |
+//! | 40 | 8 | epoch of the version after this object |
+//! | 48 | 8 | length n of the body |
+//! | 56 | n | body |
+//! | 56 + n | 4 | CRC-32 (IEEE) of all before it |
+//!
+//! The body is a run of items, each a tag byte and its fields, in the order of tags; a string or key is a u32 length and its bytes.
+//!
+//! | tag | item | fields |
+//! | --- | --- | --- |
+//! | 1 | epoch | u64 epoch, string writer |
+//! | 2 | log floor | u64 |
+//! | 3 | last sequence number | u64 |
+//! | 4 | next file | u64 |
+//! | 5 | index ceiling | u32 |
+//! | 6 | deleted file | u8 level, u64 id |
+//! | 7 | added file | u8 level, u64 id, u64 size, key smallest, key largest, u64 smallest seq, u64 largest seq, u64 entries, u64 deletions, u64 raw bytes |
+//! | 8 | dropped index | u32 index, u64 sequence number |
+//! | 9 | forgotten index | u32 index |
+//!
+//! A full version is the edit that makes the version, this object's own edit included, out of an empty one.
+//! `CURRENT` holds `<20-digit id>\n`, a recent full version's; it is a hint and has no checksum, since it is never trusted.
+
+use super::edit::{FileMeta, VersionEdit};
+use crate::types::InternalKeyBuf;
+
+const MAGIC: [u8; 8] = *b"SEMANIFE";
+const VERSION: u32 = 1;
+const HEADER_LEN: usize = 56;
+const CRC_LEN: usize = 4;
+
+/// Whether an object stands alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ObjectKind {
+    Edit = 1,
+    Full = 2,
+}
+
+/// A manifest object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ManifestObject {
+    pub kind: ObjectKind,
+    pub id: u64,
+    pub nonce: u128,
+    pub epoch: u64,
+    pub edit: VersionEdit,
+}
+
+impl ManifestObject {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        encode_edit(&self.edit, &mut body);
+        let mut bytes = Vec::with_capacity(HEADER_LEN + body.len() + CRC_LEN);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&(self.kind as u32).to_le_bytes());
+        bytes.extend_from_slice(&self.id.to_le_bytes());
+        bytes.extend_from_slice(&self.nonce.to_le_bytes());
+        bytes.extend_from_slice(&self.epoch.to_le_bytes());
+        bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        let crc = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// The object, or what is wrong with its bytes and where.
+    pub fn decode(bytes: &[u8], id: u64) -> Result<Self, String> {
+        let mut header = Reader { bytes, at: 0 };
+        if header.array::<8>()? != MAGIC {
+            return Err("not a manifest object (bad magic)".to_owned());
+        }
+        let version = header.u32()?;
+        if version != VERSION {
+            return Err(format!(
+                "manifest format {version} at byte 8, this engine knows {VERSION}"
+            ));
+        }
+        let kind = header.u32()?;
+        let stored_id = header.u64()?;
+        let nonce = u128::from_le_bytes(header.array()?);
+        let epoch = header.u64()?;
+        let body_len = header.u64()?;
+        let expected = (HEADER_LEN + CRC_LEN) as u64;
+        if body_len.checked_add(expected) != Some(bytes.len() as u64) {
+            return Err(format!(
+                "body of {body_len} bytes at byte 48 in an object of {}",
+                bytes.len()
+            ));
+        }
+        let (checked, crc) = bytes.split_at(bytes.len() - CRC_LEN);
+        if crc != crc32fast::hash(checked).to_le_bytes() {
+            return Err(format!("checksum mismatch at byte {}", checked.len()));
+        }
+        let kind = match kind {
+            1 => ObjectKind::Edit,
+            2 => ObjectKind::Full,
+            _ => return Err(format!("unknown kind {kind} at byte 12")),
+        };
+        if stored_id != id {
+            return Err(format!("it says id {stored_id} at byte 16"));
+        }
+        let edit = decode_edit(Reader {
+            bytes: checked,
+            at: HEADER_LEN,
+        })?;
+        Ok(Self {
+            kind,
+            id,
+            nonce,
+            epoch,
+            edit,
+        })
+    }
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn encode_edit(edit: &VersionEdit, out: &mut Vec<u8>) {
+    if let Some((epoch, writer)) = &edit.epoch {
+        out.push(1);
+        out.extend_from_slice(&epoch.to_le_bytes());
+        put_bytes(out, writer.as_bytes());
+    }
+    let numbers = [(2, edit.wal_floor), (3, edit.last_seq), (4, edit.next_file)];
+    for (tag, number) in numbers {
+        if let Some(number) = number {
+            out.push(tag);
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+    if let Some(ceiling) = edit.index_ceiling {
+        out.push(5);
+        out.extend_from_slice(&ceiling.to_le_bytes());
+    }
+    for (level, id) in &edit.deleted {
+        out.push(6);
+        out.push(*level as u8);
+        out.extend_from_slice(&id.to_le_bytes());
+    }
+    for (level, file) in &edit.added {
+        out.push(7);
+        out.push(*level as u8);
+        encode_file(file, out);
+    }
+    for (index, seq) in &edit.dropped_indexes {
+        out.push(8);
+        out.extend_from_slice(&index.to_le_bytes());
+        out.extend_from_slice(&seq.to_le_bytes());
+    }
+    for index in &edit.forgotten_indexes {
+        out.push(9);
+        out.extend_from_slice(&index.to_le_bytes());
+    }
+}
+
+fn encode_file(file: &FileMeta, out: &mut Vec<u8>) {
+    out.extend_from_slice(&file.id.to_le_bytes());
+    out.extend_from_slice(&file.size.to_le_bytes());
+    put_bytes(out, file.smallest.as_bytes());
+    put_bytes(out, file.largest.as_bytes());
+    let rest = [
+        file.smallest_seq,
+        file.largest_seq,
+        file.entries,
+        file.deletions,
+        file.raw_bytes,
+    ];
+    for number in rest {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
+/// Reads from the front, and says where it could not.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], String> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let taken = rest
+            .get(..len)
+            .ok_or_else(|| format!("{len} bytes needed at byte {}, it ends", self.at))?;
+        self.at += len;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn u32(&mut self) -> Result<u32, String> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, String> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn level(&mut self) -> Result<usize, String> {
+        self.array::<1>().map(|[level]| usize::from(level))
+    }
+
+    fn string(&mut self) -> Result<&'a [u8], String> {
+        let len = self.u32()?;
+        self.take(len as usize)
+    }
+}
+
+fn decode_edit(mut reader: Reader<'_>) -> Result<VersionEdit, String> {
+    let mut edit = VersionEdit::default();
+    let mut last_tag = 0;
+    while reader.at < reader.bytes.len() {
+        let at = reader.at;
+        let [tag] = reader.array::<1>()?;
+        // Ascending tags, single ones once: so that equal edits have equal bytes.
+        if tag < last_tag || (tag == last_tag && tag <= 5) {
+            return Err(format!("item {tag} out of order at byte {at}"));
+        }
+        last_tag = tag;
+        match tag {
+            1 => {
+                let epoch = reader.u64()?;
+                let writer = std::str::from_utf8(reader.string()?)
+                    .map_err(|_| format!("writer's name at byte {at} is not UTF-8"))?;
+                edit.epoch = Some((epoch, writer.to_owned()));
+            }
+            2 => edit.wal_floor = Some(reader.u64()?),
+            3 => edit.last_seq = Some(reader.u64()?),
+            4 => edit.next_file = Some(reader.u64()?),
+            5 => edit.index_ceiling = Some(reader.u32()?),
+            6 => edit.deleted.push((reader.level()?, reader.u64()?)),
+            7 => edit
+                .added
+                .push((reader.level()?, decode_file(&mut reader)?)),
+            8 => edit.dropped_indexes.push((reader.u32()?, reader.u64()?)),
+            9 => edit.forgotten_indexes.push(reader.u32()?),
+            _ => return Err(format!("unknown item {tag} at byte {at}")),
+        }
+    }
+    Ok(edit)
+}
+
+fn decode_file(reader: &mut Reader<'_>) -> Result<FileMeta, String> {
+    Ok(FileMeta {
+        id: reader.u64()?,
+        size: reader.u64()?,
+        smallest: InternalKeyBuf::from_encoded(reader.string()?),
+        largest: InternalKeyBuf::from_encoded(reader.string()?),
+        smallest_seq: reader.u64()?,
+        largest_seq: reader.u64()?,
+        entries: reader.u64()?,
+        deletions: reader.u64()?,
+        raw_bytes: reader.u64()?,
+    })
+}

@@ -1,0 +1,327 @@
+//! The manifest: the one sequence of edits that says which objects are the database.
+//!
+//! Edit n is the object `manifest/<n>`, created with put-if-absent, so that of two writers only one can write it; the other learns that it was fenced.
+//! Every 64th object holds the full version, from which a load begins. `CURRENT` names the last of these, so that a load need not list them
+//! all; it believes nothing that `CURRENT` says, and checks by a listing that nothing comes after what it read.
+//!
+//! A commit: the edit is applied to the version in memory and every rule of [`Rule`] is checked; the object is put; the version is replaced. A crash
+//! before the put leaves nothing, after it the edit. When the put fails with an answer that leaves open whether it happened, [`Manifest::commit`]
+//! looks; if it cannot, it returns the error, the edit may or may not be in the manifest, and the objects it names must stay. The next
+//! commit finds out: an object with this writer's own number in it is adopted, any other means that this writer was superseded.
+
+mod edit;
+mod format;
+mod invariants;
+#[cfg(test)]
+mod tests;
+mod version;
+
+use std::sync::Arc;
+
+pub use edit::{FileMeta, LEVELS, VersionEdit, first_file_of_epoch, parse_sst_key, sst_key};
+pub use invariants::Rule;
+pub use version::Version;
+
+use self::format::{ManifestObject, ObjectKind};
+use crate::env::{failpoint, unique_u128};
+use crate::object_store::ObjectStore;
+use crate::{Error, ErrorKind, Result, ResultExt};
+
+/// The object that names a recent full version.
+pub const CURRENT_KEY: &str = "CURRENT";
+/// What the keys of manifest objects begin with.
+pub const MANIFEST_PREFIX: &str = "manifest/";
+
+/// Every object whose id is a multiple of this holds the full version.
+const FULL_EVERY: u64 = 64;
+/// Objects listed at a time.
+const LIST_PAGE: usize = 1000;
+/// How often a load begins anew when objects vanish under it.
+const LOAD_ATTEMPTS: u32 = 5;
+
+/// The manifest, open for commits.
+pub struct Manifest {
+    store: Arc<dyn ObjectStore>,
+    current: Arc<Version>,
+    /// Id of the next object.
+    next_id: u64,
+    nonce: u128,
+    /// Whether this writer's epoch is in the manifest.
+    attached: bool,
+    fenced: Option<String>,
+}
+
+/// The key of a manifest object.
+fn object_key(id: u64) -> String {
+    format!("{MANIFEST_PREFIX}{id:020}")
+}
+
+fn parse_id(digits: &str) -> Option<u64> {
+    let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok())?
+}
+
+impl Manifest {
+    /// Reads the newest version. A store without any manifest gives an empty one.
+    ///
+    /// It writes nothing. To write, a caller commits an edit with the next epoch first, which fences the writer before it.
+    pub fn load(store: Arc<dyn ObjectStore>) -> Result<(Self, Version)> {
+        let (version, next_id) = match load_newest(&*store)? {
+            Some(loaded) => loaded,
+            None => (Version::default(), 0),
+        };
+        let manifest = Self {
+            store,
+            current: Arc::new(version.clone()),
+            next_id,
+            nonce: unique_u128(),
+            attached: false,
+            fenced: None,
+        };
+        Ok((manifest, version))
+    }
+
+    /// The newest version committed here or found by the load.
+    pub fn current(&self) -> Arc<Version> {
+        Arc::clone(&self.current)
+    }
+
+    /// The id that the next commit's object will have.
+    pub fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// Publishes an edit and returns the version after it.
+    ///
+    /// [`ErrorKind::Internal`] if it breaks a [`Rule`]; [`ErrorKind::Fenced`] if another writer attached, from then on for good; any other error leaves open
+    /// whether the edit was published.
+    pub fn commit(&mut self, edit: &VersionEdit) -> Result<Arc<Version>> {
+        loop {
+            if let Some(message) = &self.fenced {
+                return Err(Error::new(ErrorKind::Fenced, message.clone()));
+            }
+            if !self.attached && edit.epoch.is_none() {
+                return Err(Rule::EpochRises.broken("this writer has not taken an epoch"));
+            }
+            let next = self.current.apply(edit)?;
+            let id = self.next_id;
+            let full = id.is_multiple_of(FULL_EVERY);
+            let object = ManifestObject {
+                kind: if full {
+                    ObjectKind::Full
+                } else {
+                    ObjectKind::Edit
+                },
+                id,
+                nonce: self.nonce,
+                epoch: next.epoch,
+                edit: if full { next.to_edit() } else { edit.clone() },
+            };
+            let bytes = object.encode();
+            if self.publish(id, &bytes)? {
+                self.advance(next, edit);
+                failpoint::hit("manifest.after_put")?;
+                if full || edit.epoch.is_some() {
+                    self.write_hint(id);
+                }
+                return Ok(self.current());
+            }
+        }
+    }
+
+    /// Puts the object; `false` if an earlier edit of this writer turned out to be there and was adopted instead.
+    fn publish(&mut self, id: u64, bytes: &[u8]) -> Result<bool> {
+        let key = object_key(id);
+        let what = || format!("commit manifest {id}");
+        failpoint::hit("manifest.before_put")?;
+        let failure = match self.store.put_if_absent(&key, bytes) {
+            Ok(()) => return Ok(true),
+            Err(error) => error,
+        };
+        let found = match self.store.get(&key) {
+            Ok(found) => found,
+            Err(error) if failure.kind() == ErrorKind::AlreadyExists => {
+                return Err(error.context(what()));
+            }
+            Err(_) => return Err(failure.context(what())),
+        };
+        if found == bytes {
+            return Ok(true);
+        }
+        let object = decode(&found, id)?;
+        if object.nonce == self.nonce {
+            let adopted = step(&self.current, &object)?;
+            self.advance(adopted, &object.edit);
+            return Ok(false);
+        }
+        let writer = match &object.edit.epoch {
+            Some((_, writer)) => format!("writer {writer}"),
+            None => "another writer".to_owned(),
+        };
+        let message = format!(
+            "commit manifest {id}: fenced by epoch {}, {writer}",
+            object.epoch
+        );
+        self.fenced = Some(message.clone());
+        Err(Error::new(ErrorKind::Fenced, message))
+    }
+
+    fn advance(&mut self, next: Version, edit: &VersionEdit) {
+        self.attached |= edit.epoch.is_some();
+        self.current = Arc::new(next);
+        self.next_id += 1;
+    }
+
+    /// Points CURRENT to the full version at or below `id`. Failing to costs the next load a listing and nothing else.
+    fn write_hint(&self, id: u64) {
+        let base = id / FULL_EVERY * FULL_EVERY;
+        if let Err(error) = self
+            .store
+            .put(CURRENT_KEY, format!("{base:020}\n").as_bytes())
+        {
+            tracing::warn!("write the hint {CURRENT_KEY}: {error}");
+        }
+    }
+
+    /// Deletes the objects below the last full version but one, and returns how many.
+    pub fn trim(&self) -> Result<u64> {
+        let last = self.next_id.saturating_sub(1);
+        let keep_from = (last / FULL_EVERY).saturating_sub(1) * FULL_EVERY;
+        let end = object_key(keep_from);
+        let mut deleted = 0;
+        let mut after = String::new();
+        loop {
+            let page = self
+                .store
+                .list(MANIFEST_PREFIX, &after, LIST_PAGE)
+                .context(|| "trim manifest")?;
+            for meta in &page {
+                if meta.key >= end {
+                    return Ok(deleted);
+                }
+                self.store.delete(&meta.key).context(|| "trim manifest")?;
+                deleted += 1;
+            }
+            match page.last() {
+                Some(last) if page.len() == LIST_PAGE => after.clone_from(&last.key),
+                _ => return Ok(deleted),
+            }
+        }
+    }
+}
+
+fn decode(bytes: &[u8], id: u64) -> Result<ManifestObject> {
+    ManifestObject::decode(bytes, id)
+        .map_err(|cause| Error::corruption(format!("read manifest {id}: {cause}")))
+}
+
+/// The version after `object`, which follows `version`.
+fn step(version: &Version, object: &ManifestObject) -> Result<Version> {
+    let from = match object.kind {
+        ObjectKind::Full => &Version::default(),
+        ObjectKind::Edit => version,
+    };
+    let next = from
+        .apply(&object.edit)
+        .map_err(|error| Error::corruption(format!("read manifest {}: {error}", object.id)))?;
+    if next.epoch != object.epoch {
+        return Err(Error::corruption(format!(
+            "read manifest {}: it says epoch {}, its edits give {}",
+            object.id, object.epoch, next.epoch
+        )));
+    }
+    Ok(next)
+}
+
+/// The id in CURRENT, rounded down to that of a full version.
+fn read_hint(store: &dyn ObjectStore) -> Result<Option<u64>> {
+    let hint = match store.get(CURRENT_KEY) {
+        Ok(hint) => hint,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.context("read manifest hint")),
+    };
+    let id = std::str::from_utf8(&hint)
+        .ok()
+        .and_then(|text| parse_id(text.trim_end()));
+    Ok(id.map(|id| id / FULL_EVERY * FULL_EVERY))
+}
+
+/// The id of the newest full version by listing.
+fn newest_full(store: &dyn ObjectStore) -> Result<Option<u64>> {
+    let mut newest = None;
+    let mut after = String::new();
+    loop {
+        let page = store
+            .list(MANIFEST_PREFIX, &after, LIST_PAGE)
+            .context(|| "list manifest")?;
+        for meta in &page {
+            newest = newest.max(parse_id(&meta.key[MANIFEST_PREFIX.len()..]));
+        }
+        match page.last() {
+            Some(last) if page.len() == LIST_PAGE => after.clone_from(&last.key),
+            _ => return Ok(newest.map(|id: u64| id / FULL_EVERY * FULL_EVERY)),
+        }
+    }
+}
+
+/// The newest version and the id after its object; `None` for a store that never had any.
+fn load_newest(store: &dyn ObjectStore) -> Result<Option<(Version, u64)>> {
+    if let Some(base) = read_hint(store)?
+        && let Ok(loaded) = load_from(store, base)?
+    {
+        return Ok(Some(loaded));
+    }
+    let mut gap = String::new();
+    for _ in 0..LOAD_ATTEMPTS {
+        let Some(base) = newest_full(store)? else {
+            refuse_orphans(store)?;
+            return Ok(None);
+        };
+        match load_from(store, base)? {
+            Ok(loaded) => return Ok(Some(loaded)),
+            // A writer may have gone on by a hundred edits and trimmed meanwhile: look again.
+            Err(cause) => gap = cause,
+        }
+    }
+    Err(Error::corruption(format!("load manifest: {gap}")))
+}
+
+/// Reads the full version `base` and all edits after it, and makes sure that nothing comes after those; the inner error says what is missing.
+fn load_from(store: &dyn ObjectStore, base: u64) -> Result<Result<(Version, u64), String>> {
+    let mut version = Version::default();
+    let mut id = base;
+    loop {
+        let bytes = match store.get(&object_key(id)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => break,
+            Err(error) => return Err(error.context(format_args!("read manifest {id}"))),
+        };
+        let object = decode(&bytes, id)?;
+        if object.kind == ObjectKind::Edit && id.is_multiple_of(FULL_EVERY) {
+            return Err(Error::corruption(format!(
+                "read manifest {id}: an edit, where a full version belongs"
+            )));
+        }
+        version = step(&version, &object)?;
+        id += 1;
+    }
+    let missing = object_key(id);
+    if let Some(later) = store.list(MANIFEST_PREFIX, &missing, 1)?.first() {
+        return Ok(Err(format!("there is {}, but not {missing}", later.key)));
+    }
+    if id == base {
+        return Ok(Err(format!("{missing} is not there")));
+    }
+    Ok(Ok((version, id)))
+}
+
+/// A store that holds SSTs but no manifest is damaged, not new: taking it for new would make garbage of them.
+fn refuse_orphans(store: &dyn ObjectStore) -> Result<()> {
+    match store.list("sst/", "", 1)?.first() {
+        None => Ok(()),
+        Some(orphan) => Err(Error::corruption(format!(
+            "load manifest: there is {}, but no manifest",
+            orphan.key
+        ))),
+    }
+}

@@ -1,0 +1,169 @@
+//! A version: which files make up the tree at one moment, and how far everything had got. A pure value.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::edit::{FileMeta, LEVELS, VersionEdit, first_file_of_epoch};
+use super::invariants;
+use crate::types::{IndexId, KeyRef, SeqNo};
+use crate::{Error, Result};
+
+/// The state that all edits up to one add up to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Version {
+    /// Files by level: level 0 newest first, the others ascending by key and disjoint by user key.
+    pub levels: [Vec<Arc<FileMeta>>; LEVELS],
+    /// The epoch of the last writer that attached; 0 before the first.
+    pub epoch: u64,
+    /// That writer's name.
+    pub writer: String,
+    /// The log position below which everything is in SSTs.
+    pub wal_floor: u64,
+    /// The greatest sequence number in any SST, or more.
+    pub last_seq: SeqNo,
+    /// No file has this number or a greater one.
+    pub next_file: u64,
+    /// No index has this id or a greater one.
+    pub index_ceiling: IndexId,
+    /// Dropped indexes, each with the sequence number up to which its entries are dead.
+    pub dropped_indexes: BTreeMap<IndexId, SeqNo>,
+}
+
+impl Version {
+    /// The version after `edit`, if every rule of [`super::Rule`] holds for it.
+    pub fn apply(&self, edit: &VersionEdit) -> Result<Self> {
+        let mut next = self.clone();
+        if let Some((epoch, writer)) = &edit.epoch {
+            next.epoch = *epoch;
+            next.writer.clone_from(writer);
+            // Checked to be small enough for the shift below.
+            invariants::check_epoch(self, *epoch)?;
+            next.next_file = next.next_file.max(first_file_of_epoch(*epoch));
+        }
+        next.wal_floor = edit.wal_floor.unwrap_or(next.wal_floor);
+        next.last_seq = edit.last_seq.unwrap_or(next.last_seq);
+        next.next_file = edit.next_file.unwrap_or(next.next_file);
+        next.index_ceiling = edit.index_ceiling.unwrap_or(next.index_ceiling);
+        for &(level, id) in &edit.deleted {
+            next.remove_file(level, id)?;
+        }
+        let mut touched = [false; LEVELS];
+        for (level, file) in &edit.added {
+            let files = next
+                .levels
+                .get_mut(*level)
+                .ok_or_else(|| no_level(*level))?;
+            files.push(Arc::new(file.clone()));
+            touched[*level] = true;
+        }
+        for (level, files) in next.levels.iter_mut().enumerate() {
+            if !touched[level] {
+                continue;
+            }
+            if level == 0 {
+                files.sort_by_key(|file| std::cmp::Reverse((file.largest_seq, file.id)));
+            } else {
+                files.sort_by(|a, b| a.smallest.cmp(&b.smallest));
+            }
+        }
+        for &(index, seq) in &edit.dropped_indexes {
+            next.dropped_indexes.insert(index, seq);
+        }
+        for index in &edit.forgotten_indexes {
+            next.dropped_indexes.remove(index);
+        }
+        invariants::check(self, edit, &next)?;
+        Ok(next)
+    }
+
+    fn remove_file(&mut self, level: usize, id: u64) -> Result<()> {
+        let files = self.levels.get_mut(level).ok_or_else(|| no_level(level))?;
+        let place = files.iter().position(|file| file.id == id).ok_or_else(|| {
+            invariants::Rule::DeletedFileExists.broken(format!("file {id} is not at level {level}"))
+        })?;
+        files.remove(place);
+        Ok(())
+    }
+
+    /// The edit that makes this version out of an empty one.
+    pub fn to_edit(&self) -> VersionEdit {
+        let levels = self.levels.iter().enumerate();
+        VersionEdit {
+            epoch: (self.epoch > 0).then(|| (self.epoch, self.writer.clone())),
+            wal_floor: Some(self.wal_floor),
+            last_seq: Some(self.last_seq),
+            next_file: Some(self.next_file),
+            index_ceiling: Some(self.index_ceiling),
+            added: levels
+                .flat_map(|(level, files)| files.iter().map(move |f| (level, (**f).clone())))
+                .collect(),
+            deleted: Vec::new(),
+            dropped_indexes: self.dropped_indexes.iter().map(|(&i, &s)| (i, s)).collect(),
+            forgotten_indexes: Vec::new(),
+        }
+    }
+
+    /// Bytes of the objects at a level.
+    pub fn level_bytes(&self, level: usize) -> u64 {
+        self.level(level).iter().map(|file| file.size).sum()
+    }
+
+    /// Bytes of all objects.
+    pub fn total_bytes(&self) -> u64 {
+        (0..LEVELS).map(|level| self.level_bytes(level)).sum()
+    }
+
+    /// All files with their level, level 0 first.
+    pub fn files(&self) -> impl Iterator<Item = (usize, &Arc<FileMeta>)> {
+        let levels = self.levels.iter().enumerate();
+        levels.flat_map(|(level, files)| files.iter().map(move |file| (level, file)))
+    }
+
+    /// The files of a level; none for a level there is not.
+    pub fn level(&self, level: usize) -> &[Arc<FileMeta>] {
+        self.levels.get(level).map_or(&[], Vec::as_slice)
+    }
+
+    /// The files at `level` that may hold user keys from `lower` to `upper`, both included, in the level's order.
+    pub fn overlapping(&self, level: usize, lower: &[u8], upper: &[u8]) -> Vec<Arc<FileMeta>> {
+        if level == 0 {
+            let files = self.level(0).iter();
+            return files
+                .filter(|f| f.smallest.user_key() <= upper && lower <= f.largest.user_key())
+                .cloned()
+                .collect();
+        }
+        self.level(level)[self.overlapping_range(level, lower, upper)].to_vec()
+    }
+
+    /// The places of those files at a sorted level (1 and up), without touching them.
+    pub fn overlapping_range(&self, level: usize, lower: &[u8], upper: &[u8]) -> Range<usize> {
+        let files = self.level(level);
+        let from = files.partition_point(|file| file.largest.user_key() < lower);
+        let to = files.partition_point(|file| file.smallest.user_key() <= upper);
+        from..to.max(from)
+    }
+
+    /// The one file at a sorted level (1 and up) whose range includes `user_key`.
+    pub fn find_file(&self, level: usize, user_key: &[u8]) -> Option<&Arc<FileMeta>> {
+        let files = self.level(level);
+        let place = files.partition_point(|file| file.largest.user_key() < user_key);
+        files
+            .get(place)
+            .filter(|file| file.smallest.user_key() <= user_key)
+    }
+
+    /// The place of the first file at a sorted level (1 and up) that ends at or after `target`; the number of files if none does.
+    pub fn seek_file(&self, level: usize, target: KeyRef<'_>) -> usize {
+        self.level(level)
+            .partition_point(|file| target.cmp_encoded(file.largest.as_bytes()).is_gt())
+    }
+}
+
+fn no_level(level: usize) -> Error {
+    Error::new(
+        crate::ErrorKind::Internal,
+        format!("level {level}: there are {LEVELS}"),
+    )
+}
