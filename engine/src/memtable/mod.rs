@@ -95,12 +95,19 @@ impl MemTable {
         self.list.insert(key, value, hint);
     }
 
-    /// The newest version of `user_key` that `snapshot` sees: its kind, sequence number and value.
-    pub fn get(&self, user_key: &[u8], snapshot: SeqNo) -> Option<(KeyRef<'_>, &[u8])> {
-        let (key, value) = self
-            .list
-            .first_at_or_after(KeyRef::at(user_key, snapshot))?;
-        (user_key_of(key) == user_key).then(|| (KeyRef::decode(key), value))
+    /// The newest version of `user_key` that `snapshot` sees: the encoded internal key and the value.
+    pub fn get(&self, user_key: &[u8], snapshot: SeqNo) -> Option<(&[u8], &[u8])> {
+        let position = self.list.at_or_after(KeyRef::at(user_key, snapshot));
+        let (key, value) = position.entry(&self.list);
+        (position.valid() && user_key_of(key) == user_key).then_some((key, value))
+    }
+
+    /// An iterator that stands where [`MemTable::get`] looks.
+    pub fn find(self: &Arc<Self>, user_key: &[u8], snapshot: SeqNo) -> Option<MemIter> {
+        let position = self.list.at_or_after(KeyRef::at(user_key, snapshot));
+        let (key, _) = position.entry(&self.list);
+        (position.valid() && user_key_of(key) == user_key)
+            .then(|| MemIter { owner: Owner::Table(self.clone()), position })
     }
 
     /// Bytes it takes from the system.

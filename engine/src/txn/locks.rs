@@ -61,6 +61,12 @@ impl TxnLocks {
         }
     }
 
+    /// Makes it the (empty) set of another transaction.
+    pub fn renew(&mut self, id: TxnId) {
+        debug_assert!(self.held.is_empty());
+        self.id = id;
+    }
+
     /// Which transaction it is.
     pub fn id(&self) -> TxnId {
         self.id

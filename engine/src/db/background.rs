@@ -1,0 +1,372 @@
+//! The engine's own threads: flush, compaction, the once-a-second sync, and the removal of files.
+//!
+//! Each loops until the engine closes. A failure is logged once where it happens, and the work is tried again after a pause: the data is
+//! still in the WAL or in the inputs. Only a manifest edit whose outcome is unknown stops the engine's writes ([`Core::install`]).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::core::Core;
+use super::cursor::{OpenFiles, Source};
+use super::state::{LiveFile, LiveVersion};
+use crate::compaction::{self, DropRules, Inputs, PickConfig, Task, touches_dropped};
+use crate::env::failpoint;
+use crate::flush::{OutputSpec, flush_memtables};
+use crate::iter::LevelIter;
+use crate::manifest::{FileMeta, LEVELS, Manifest, Version, VersionEdit, sst_key};
+use crate::memtable::MemTable;
+use crate::sst::{IterOptions, SstOptions};
+use crate::{Error, ErrorKind, Result, ResultExt};
+
+/// How long a thread sleeps when there is nothing to do; a signal wakes it sooner.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// The pause after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What compaction threads share.
+#[derive(Default)]
+pub struct Compacting {
+    /// Files that a running task uses.
+    pub busy: HashSet<u64>,
+    /// Tasks under way.
+    pub running: usize,
+    /// Whether someone waits for everything to be compacted.
+    pub everything: bool,
+    /// Why the last task failed, until one succeeds.
+    pub failure: Option<String>,
+}
+
+/// Starts all threads.
+pub fn start(core: &Arc<Core>, obsolete: Receiver<u64>) -> Result<Vec<JoinHandle<()>>> {
+    let mut threads = Vec::new();
+    let mut spawn = |name: String, body: Box<dyn FnOnce() + Send>| {
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(body)
+            .map_err(|error| Error::io("start a background thread", error))?;
+        threads.push(thread);
+        Ok(())
+    };
+    let shared = core.clone();
+    spawn("se-flush".to_owned(), Box::new(move || shared.run_flush()))?;
+    for number in 0..core.options.compaction_threads {
+        let shared = core.clone();
+        spawn(format!("se-compact-{number}"), Box::new(move || shared.run_compaction()))?;
+    }
+    let shared = core.clone();
+    spawn("se-sync".to_owned(), Box::new(move || shared.run_sync()))?;
+    let shared = core.clone();
+    spawn("se-gc".to_owned(), Box::new(move || shared.run_gc(&obsolete)))?;
+    Ok(threads)
+}
+
+impl Core {
+    fn closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    fn idle(&self, time: Duration) {
+        let mut guard = self.signal.lock.lock();
+        if !self.closing() {
+            self.signal.changed.wait_for(&mut guard, time);
+        }
+    }
+
+    fn run_flush(&self) {
+        while !self.closing() {
+            let paused = self.tunables.pause_background_work.load(Ordering::Relaxed);
+            match if paused { Ok(false) } else { self.flush_once() } {
+                Ok(true) => {}
+                Ok(false) => self.idle(IDLE),
+                Err(error) if error.kind() == ErrorKind::Interrupted => return,
+                Err(error) => {
+                    tracing::error!("flush failed, trying again: {error}");
+                    self.idle(RETRY);
+                }
+            }
+        }
+    }
+
+    /// Flushes the immutable memtables that are quiet, oldest first. Whether there was any.
+    pub fn flush_once(&self) -> Result<bool> {
+        let _one_at_a_time = self.flushing.lock();
+        self.pipeline.check()?;
+        let state = self.state.load_full();
+        let ready: Vec<Arc<MemTable>> =
+            state.immutable.iter().rev().take_while(|table| table.is_quiet()).cloned().collect();
+        let Some(newest) = ready.last() else {
+            if !state.immutable.is_empty() {
+                // A commit is still writing to it.
+                std::thread::yield_now();
+            }
+            return Ok(false);
+        };
+        self.wal.sync(newest.wal_end())?;
+        let rules = self.drop_rules(&state.files.version);
+        let known = state.files.version.dropped_indexes().clone();
+        let files = flush_memtables(&ready, rules, self.output_spec(0))?;
+        failpoint::hit("flush.written")?;
+        let bytes: u64 = files.iter().map(|file| file.size).sum();
+        let largest_seq = files.iter().map(|file| file.largest_seq).max();
+        let mut manifest = self.manifest.lock();
+        // Rotation adds memtables at the front, so the one after the newest flushed is known to be there.
+        let now = self.state.load_full();
+        let floor = now
+            .memtables()
+            .rev()
+            .find(|table| table.id() > newest.id())
+            .map_or(newest.wal_end(), |table| table.wal_start());
+        let mut edit = VersionEdit {
+            wal_floor: Some(floor),
+            last_seq: largest_seq.map(|seq| seq.max(now.files.version.last_seq)),
+            added: files.into_iter().map(|file| (0, file)).collect(),
+            ..VersionEdit::default()
+        };
+        self.note_drops(&mut edit, &known, &now.files.version);
+        self.install(&mut manifest, edit, &ready)?;
+        drop(manifest);
+        failpoint::hit("flush.installed")?;
+        self.stats.flushes.fetch_add(1, Ordering::Relaxed);
+        self.stats.flush_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.wal.release(floor)?;
+        Ok(true)
+    }
+
+    fn drop_rules(&self, version: &Version) -> DropRules {
+        DropRules::new(self.snapshots.list(), version.dropped_indexes().clone())
+    }
+
+    fn output_spec(&self, level: usize) -> OutputSpec<'_> {
+        OutputSpec {
+            store: &*self.store,
+            host: self,
+            limiter: &self.limiter,
+            sst: SstOptions {
+                block_size: self.options.block_size,
+                compression: self.options.compression_of(level),
+                zstd_level: self.options.zstd_level,
+                filter: true,
+            },
+            target_size: self.options.target_file_size,
+        }
+    }
+
+    /// Indexes that were dropped while a job ran may be in its output: their boundary moves past it. Those that no file can hold any more
+    /// are forgotten.
+    fn note_drops(
+        &self,
+        edit: &mut VersionEdit,
+        known: &std::collections::BTreeMap<u32, u64>,
+        now: &Version,
+    ) {
+        let next_file = self.ids.next_file.load(Ordering::Acquire);
+        for &index in now.dropped_indexes().keys().filter(|index| !known.contains_key(index)) {
+            edit.dropped_indexes.push((index, next_file));
+        }
+        let oldest_memtable =
+            self.state.load().memtables().next_back().map_or(0, |table| table.id());
+        let mut drops = self.drops.lock();
+        for (&index, &boundary) in known {
+            let flushed = drops.get(&index).is_none_or(|&memtable| memtable < oldest_memtable);
+            let only = std::collections::BTreeMap::from([(index, boundary)]);
+            let held = (0..LEVELS)
+                .flat_map(|level| now.files(level))
+                .any(|file| touches_dropped(file, &only));
+            if flushed && !held && now.dropped_indexes().contains_key(&index) {
+                edit.forgotten_indexes.push(index);
+                drops.remove(&index);
+            }
+        }
+    }
+
+    /// What the picker is told.
+    pub fn pick_config(&self, everything: bool) -> PickConfig {
+        let trigger = self.tunables.level0_compaction_trigger.load(Ordering::Relaxed) as usize;
+        PickConfig {
+            level0_trigger: trigger.max(1),
+            base_size: self.options.base_level_size,
+            multiplier: self.options.level_multiplier,
+            oldest_snapshot: self.snapshots.oldest().unwrap_or(self.snapshots.visible()),
+            everything,
+        }
+    }
+
+    fn run_compaction(&self) {
+        while !self.closing() {
+            let Some((task, state)) = self.take_task() else {
+                self.idle(IDLE);
+                continue;
+            };
+            let result = self.run_task(&task, &state);
+            let mut compacting = self.compacting.lock();
+            for id in task.file_ids() {
+                compacting.busy.remove(&id);
+            }
+            compacting.running -= 1;
+            match result {
+                Ok(()) => {
+                    compacting.failure = None;
+                    drop(compacting);
+                    self.stats.compactions.fetch_add(1, Ordering::Relaxed);
+                    self.signal.notify();
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => return,
+                Err(error) => {
+                    compacting.failure = Some(error.message().to_owned());
+                    drop(compacting);
+                    tracing::error!("compaction failed, trying again: {error}");
+                    self.signal.notify();
+                    self.idle(RETRY);
+                }
+            }
+        }
+    }
+
+    fn take_task(&self) -> Option<(Task, Arc<LiveVersion>)> {
+        let mut compacting = self.compacting.lock();
+        let everything = compacting.everything;
+        let off = self.tunables.disable_auto_compactions.load(Ordering::Relaxed);
+        let paused = self.tunables.pause_background_work.load(Ordering::Relaxed);
+        if paused || (off && !everything) || self.pipeline.check().is_err() {
+            return None;
+        }
+        let files = self.state.load().files.clone();
+        let task =
+            compaction::pick(&files.version, &self.pick_config(everything), &compacting.busy)?;
+        compacting.busy.extend(task.file_ids());
+        compacting.running += 1;
+        Some((task, files))
+    }
+
+    /// Whether a compaction of everything has nothing left to do; fails if it cannot go on.
+    pub fn compaction_is_done(&self) -> Result<bool> {
+        self.pipeline.check()?;
+        let compacting = self.compacting.lock();
+        if let Some(failure) = &compacting.failure {
+            return Err(Error::new(ErrorKind::Unavailable, format!("compaction: {failure}")));
+        }
+        let version = self.state.load().files.version.clone();
+        Ok(compacting.running == 0
+            && compaction::pick(&version, &self.pick_config(true), &compacting.busy).is_none())
+    }
+
+    fn run_task(&self, task: &Task, files: &LiveVersion) -> Result<()> {
+        match task {
+            Task::Delete { files } => {
+                let deleted = files.iter().map(|(level, file)| (*level, file.id)).collect();
+                self.install_task(VersionEdit { deleted, ..VersionEdit::default() }, None)
+            }
+            Task::Move { from, to, files } => {
+                let edit = VersionEdit {
+                    deleted: files.iter().map(|file| (*from, file.id)).collect(),
+                    added: files.iter().map(|file| (*to, FileMeta::clone(file))).collect(),
+                    ..VersionEdit::default()
+                };
+                self.install_task(edit, None)
+            }
+            Task::Merge { from, to, upper, lower, .. } => {
+                self.run_merge(files, (*from, upper), (*to, lower))
+            }
+        }
+    }
+
+    fn run_merge(
+        &self,
+        files: &LiveVersion,
+        (from, upper): (usize, &[Arc<FileMeta>]),
+        (to, lower): (usize, &[Arc<FileMeta>]),
+    ) -> Result<()> {
+        let options = IterOptions::sequential();
+        let open = |level: usize, wanted: &[Arc<FileMeta>]| -> Vec<Arc<LiveFile>> {
+            let ids: HashSet<u64> = wanted.iter().map(|file| file.id).collect();
+            let level = files.levels[level].iter();
+            level.filter(|file| ids.contains(&file.meta.id)).cloned().collect()
+        };
+        let mut runs = Vec::new();
+        if from == 0 {
+            for file in open(from, upper) {
+                runs.push(Source::File(file.reader()?.iter(options)));
+            }
+        } else {
+            let files = open(from, upper);
+            runs.push(Source::Level(LevelIter::new(OpenFiles { files, options })));
+        }
+        if !lower.is_empty() {
+            let files = open(to, lower);
+            runs.push(Source::Level(LevelIter::new(OpenFiles { files, options })));
+        }
+        let inputs = Inputs { runs, version: files.version.clone(), output_level: to };
+        let rules = self.drop_rules(&files.version);
+        let output = compaction::merge(inputs, rules, self.output_spec(to))
+            .context(|| format!("compact level {from} to {to}"))?;
+        failpoint::hit("compaction.written")?;
+        let read: u64 = upper.iter().chain(lower).map(|file| file.size).sum();
+        let written: u64 = output.iter().map(|file| file.size).sum();
+        let deleted = upper
+            .iter()
+            .map(|file| (from, file.id))
+            .chain(lower.iter().map(|file| (to, file.id)))
+            .collect();
+        let added = output.into_iter().map(|file| (to, file)).collect();
+        let edit = VersionEdit { deleted, added, ..VersionEdit::default() };
+        self.install_task(edit, Some(&files.version))?;
+        failpoint::hit("compaction.installed")?;
+        self.stats.compaction_read_bytes.fetch_add(read, Ordering::Relaxed);
+        self.stats.compaction_write_bytes.fetch_add(written, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Installs a task's edit; `made_from` is the version whose dropped indexes its output leaves out.
+    fn install_task(&self, mut edit: VersionEdit, made_from: Option<&Version>) -> Result<()> {
+        let mut manifest: parking_lot::MutexGuard<'_, Manifest> = self.manifest.lock();
+        let now = manifest.current();
+        let known = made_from.unwrap_or(&now).dropped_indexes().clone();
+        self.note_drops(&mut edit, &known, &now);
+        self.install(&mut manifest, edit, &[])
+    }
+
+    fn run_sync(&self) {
+        let mut failed = false;
+        while !self.closing() {
+            let mut guard = self.signal.lock.lock();
+            if !self.closing() {
+                self.signal.changed.wait_for(&mut guard, Duration::from_secs(1));
+            }
+            drop(guard);
+            let behind = self.wal.synced() < self.wal.end();
+            if behind && !failed && !self.tunables.sync_each_commit.load(Ordering::Relaxed) {
+                if let Err(error) = self.wal.sync(self.wal.end()) {
+                    tracing::error!("sync of the log failed: {error}");
+                    self.pipeline.fail(error.message());
+                    failed = true;
+                }
+            }
+        }
+    }
+
+    fn run_gc(&self, obsolete: &Receiver<u64>) {
+        loop {
+            match obsolete.recv_timeout(IDLE) {
+                Ok(id) => self.delete_object(&sst_key(id)),
+                Err(RecvTimeoutError::Timeout) if !self.closing() => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Deletes an object that nobody needs; a failure costs space until the next open.
+    pub fn delete_object(&self, key: &str) {
+        match self.store.delete(key) {
+            Ok(()) => {
+                self.stats.deleted_files.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => tracing::warn!("delete {key}: {error}"),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What the engine's threads share.
+//!
+//! Locks, in the order in which they may be taken: `write_lock` (one group at a time), `manifest` (one edit at a time),
+//! `state_lock` (one change of [`State`] at a time). Readers take none of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex};
+
+use super::state::{FileContext, LiveVersion, State};
+use super::stats::Stats;
+use crate::cache::BlockCache;
+use crate::env::Clock;
+use crate::flush::{OutputHost, RateLimiter};
+use crate::manifest::{Manifest, VersionEdit};
+use crate::memtable::MemTable;
+use crate::object_store::ObjectStore;
+use crate::options::{Options, WalSync};
+use crate::txn::commit::Pipeline;
+use crate::txn::locks::LockManager;
+use crate::txn::snapshots::Snapshots;
+use crate::types::IndexId;
+use crate::wal::Wal;
+use crate::{Error, ErrorKind, Result, ResultExt};
+
+/// Options that may change while the engine runs.
+pub struct Tunables {
+    pub memtable_size: AtomicU64,
+    pub total_memtable_size: AtomicU64,
+    pub level0_compaction_trigger: AtomicU64,
+    pub sync_each_commit: AtomicBool,
+    pub disable_auto_compactions: AtomicBool,
+    pub pause_background_work: AtomicBool,
+}
+
+impl Tunables {
+    pub fn new(options: &Options) -> Self {
+        Self {
+            memtable_size: AtomicU64::new(options.memtable_size),
+            total_memtable_size: AtomicU64::new(options.total_memtable_size),
+            level0_compaction_trigger: AtomicU64::new(options.level0_compaction_trigger as u64),
+            sync_each_commit: AtomicBool::new(options.wal_sync == WalSync::EachCommit),
+            disable_auto_compactions: AtomicBool::new(options.disable_auto_compactions),
+            pause_background_work: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Ids that are given out and never again.
+pub struct Ids {
+    pub next_file: AtomicU64,
+    pub next_index: AtomicU32,
+    /// Index ids below this may be given out without telling the manifest.
+    pub index_ceiling: AtomicU32,
+    pub next_memtable: AtomicU64,
+    pub next_txn: AtomicU64,
+}
+
+/// Wakes background threads, and those that wait for them.
+#[derive(Default)]
+pub struct Signal {
+    pub lock: Mutex<()>,
+    pub changed: Condvar,
+}
+
+impl Signal {
+    /// Wakes everyone.
+    pub fn notify(&self) {
+        drop(self.lock.lock());
+        self.changed.notify_all();
+    }
+}
+
+/// The shared parts.
+pub struct Core {
+    pub options: Options,
+    pub tunables: Tunables,
+    pub store: Arc<dyn ObjectStore>,
+    pub clock: Arc<dyn Clock>,
+    pub cache: Arc<BlockCache>,
+    pub limiter: RateLimiter,
+    pub wal: Wal,
+    pub manifest: Mutex<Manifest>,
+    pub state: ArcSwap<State>,
+    pub state_lock: Mutex<()>,
+    pub write_lock: Mutex<()>,
+    pub files: Arc<FileContext>,
+    pub pipeline: Pipeline<Self>,
+    pub snapshots: Arc<Snapshots>,
+    pub locks: LockManager,
+    pub counters: Mutex<HashMap<Box<[u8]>, u64>>,
+    pub ids: Ids,
+    pub signal: Signal,
+    pub stats: Stats,
+    pub closing: AtomicBool,
+    /// Dropped indexes that must stay on record until memtables up to this id are flushed.
+    pub drops: Mutex<HashMap<IndexId, u64>>,
+    pub compacting: Mutex<super::background::Compacting>,
+    pub flushing: Mutex<()>,
+}
+
+impl Core {
+    /// Fails once the engine is closing.
+    pub fn check_open(&self) -> Result<()> {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Interrupted, "the engine is closing"));
+        }
+        Ok(())
+    }
+
+    /// Publishes a changed state.
+    pub fn change_state(&self, change: impl FnOnce(&State) -> State) {
+        let _guard = self.state_lock.lock();
+        let now = self.state.load_full();
+        self.state.store(Arc::new(change(&now)));
+    }
+
+    /// Commits an edit and shows readers the version it makes; `flushed` are the memtables whose contents the edit adds.
+    pub fn install(
+        &self,
+        manifest: &mut Manifest,
+        mut edit: VersionEdit,
+        flushed: &[Arc<MemTable>],
+    ) -> Result<()> {
+        self.pipeline.check()?;
+        edit.next_file = Some(self.ids.next_file.load(Ordering::Acquire));
+        let version = manifest.commit(&edit).context(|| "write manifest").inspect_err(|error| {
+            // Whether the edit took effect is not known: what follows must not build on either.
+            self.pipeline.fail(error.message());
+        })?;
+        self.change_state(|now| State {
+            mem: now.mem.clone(),
+            immutable: Arc::new(
+                now.immutable
+                    .iter()
+                    .filter(|table| !flushed.iter().any(|done| Arc::ptr_eq(done, table)))
+                    .cloned()
+                    .collect(),
+            ),
+            files: LiveVersion::new(version, Some(&now.files), &self.files),
+        });
+        self.signal.notify();
+        Ok(())
+    }
+
+    /// Makes the memtable immutable if it holds anything, and starts a new one. The caller holds `write_lock`.
+    pub fn rotate_locked(&self) {
+        let id = self.ids.next_memtable.fetch_add(1, Ordering::Relaxed);
+        let fresh = Arc::new(MemTable::new(id, self.wal.end()));
+        self.change_state(|now| {
+            if now.mem.is_empty() && now.mem.is_quiet() {
+                return now.clone();
+            }
+            let mut immutable = Vec::with_capacity(now.immutable.len() + 1);
+            immutable.push(now.mem.clone());
+            immutable.extend(now.immutable.iter().cloned());
+            State {
+                mem: fresh,
+                immutable: Arc::new(immutable),
+                files: now.files.clone(),
+            }
+        });
+        self.signal.notify();
+    }
+}
+
+impl OutputHost for Core {
+    fn next_file_id(&self) -> u64 {
+        self.ids.next_file.fetch_add(1, Ordering::AcqRel)
+    }
+
+    fn check_stop(&self) -> Result<()> {
+        self.check_open()?;
+        self.pipeline.check()
+    }
+}

@@ -1,0 +1,340 @@
+//! Range reads: the newest visible version of each key of a range, in both directions.
+//!
+//! Going forward, the merged iterator stands on the entry that is shown, so nothing is copied but the key that is to be passed over next.
+//! Going backward, versions of a key come oldest first, so the newest visible one is copied while its key is walked; the iterator then
+//! stands before that key.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use super::state::{LiveFile, State};
+use crate::Result;
+use crate::flush::decode;
+use crate::iter::{InternalIterator, LevelFiles, LevelIter, MergingIterator};
+use crate::memtable::MemIter;
+use crate::sst::{IterOptions, SstIter};
+use crate::txn::batch::Batch;
+use crate::txn::snapshots::SnapshotGuard;
+use crate::types::{KeyRef, OWN_WRITE_SEQ, SeqNo, ValueKind, user_key_of};
+
+/// A sorted level's files as [`LevelIter`] wants them.
+pub struct OpenFiles {
+    pub files: Vec<Arc<LiveFile>>,
+    pub options: IterOptions,
+}
+
+impl LevelFiles for OpenFiles {
+    type Iter = SstIter;
+
+    fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    fn smallest(&self, i: usize) -> KeyRef<'_> {
+        self.files[i].meta.smallest.as_ref()
+    }
+
+    fn largest(&self, i: usize) -> KeyRef<'_> {
+        self.files[i].meta.largest.as_ref()
+    }
+
+    fn open(&self, i: usize) -> Result<SstIter> {
+        Ok(self.files[i].reader()?.iter(self.options))
+    }
+}
+
+/// One sorted run of entries. The variants differ much in size, but there are few of them a cursor.
+#[allow(clippy::large_enum_variant)]
+pub enum Source {
+    Memory(MemIter),
+    File(SstIter),
+    Level(LevelIter<OpenFiles>),
+}
+
+macro_rules! each_source {
+    ($self:expr, $source:ident => $call:expr) => {
+        match $self {
+            Source::Memory($source) => $call,
+            Source::File($source) => $call,
+            Source::Level($source) => $call,
+        }
+    };
+}
+
+impl InternalIterator for Source {
+    fn valid(&self) -> bool {
+        each_source!(self, source => source.valid())
+    }
+
+    fn seek_to_first(&mut self) -> Result<()> {
+        each_source!(self, source => source.seek_to_first())
+    }
+
+    fn seek_to_last(&mut self) -> Result<()> {
+        each_source!(self, source => source.seek_to_last())
+    }
+
+    fn seek(&mut self, target: KeyRef<'_>) -> Result<()> {
+        each_source!(self, source => source.seek(target))
+    }
+
+    fn seek_for_prev(&mut self, target: KeyRef<'_>) -> Result<()> {
+        each_source!(self, source => source.seek_for_prev(target))
+    }
+
+    fn next(&mut self) -> Result<()> {
+        each_source!(self, source => source.next())
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        each_source!(self, source => source.prev())
+    }
+
+    fn key(&self) -> &[u8] {
+        each_source!(self, source => source.key())
+    }
+
+    fn value(&self) -> &[u8] {
+        each_source!(self, source => source.value())
+    }
+}
+
+/// All runs that may hold keys of [lower, upper), newest first.
+pub fn sources(
+    state: &State,
+    batch: Option<&Batch>,
+    lower: &[u8],
+    upper: &[u8],
+    options: &IterOptions,
+) -> Result<Vec<Source>> {
+    let mut all = Vec::new();
+    if let Some(batch) = batch {
+        all.push(Source::Memory(batch.iter()));
+    }
+    for table in state.memtables() {
+        if !table.is_empty() {
+            all.push(Source::Memory(table.iter()));
+        }
+    }
+    for file in state.files.levels[0].iter().filter(|file| file.overlaps(lower, upper)) {
+        all.push(Source::File(file.reader()?.iter(*options)));
+    }
+    for level in 1..state.files.levels.len() {
+        let files = state.files.files_between(level, lower, upper);
+        match files {
+            [] => {}
+            [file] => all.push(Source::File(file.reader()?.iter(*options))),
+            _ => all.push(Source::Level(LevelIter::new(OpenFiles {
+                files: files.to_vec(),
+                options: *options,
+            }))),
+        }
+    }
+    Ok(all)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before any seek, or past an end.
+    Nowhere,
+    /// The merged iterator stands on the entry shown.
+    Forward,
+    /// The entry shown is in `key` and `value`; the merged iterator stands before all its versions.
+    Backward,
+}
+
+/// A cursor over the keys of a range as one snapshot sees them, together with a transaction's own writes.
+///
+/// It starts nowhere; a seek places it. `key` and `value` are good until the next call that moves it. It keeps its snapshot, and the files and
+/// memtables it reads, until it is dropped.
+pub struct Cursor {
+    merged: MergingIterator<Source>,
+    snapshot: SeqNo,
+    lower: Vec<u8>,
+    upper: Vec<u8>,
+    place: Place,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    _guard: Option<Arc<SnapshotGuard>>,
+}
+
+impl Cursor {
+    pub(super) fn new(
+        core: &Core,
+        guard: Arc<SnapshotGuard>,
+        batch: Option<&Batch>,
+        lower: &[u8],
+        upper: &[u8],
+    ) -> Result<Self> {
+        let state = core.state.load();
+        let merged =
+            MergingIterator::new(sources(&state, batch, lower, upper, &IterOptions::default())?);
+        Ok(Self {
+            merged,
+            snapshot: guard.seq(),
+            lower: lower.to_vec(),
+            upper: upper.to_vec(),
+            place: Place::Nowhere,
+            key: Vec::new(),
+            value: Vec::new(),
+            _guard: Some(guard),
+        })
+    }
+
+    /// Whether it stands on an entry.
+    pub fn valid(&self) -> bool {
+        self.place != Place::Nowhere
+    }
+
+    /// The user key it stands on; empty where it is not valid.
+    pub fn key(&self) -> &[u8] {
+        match self.place {
+            Place::Nowhere => &[],
+            Place::Forward => user_key_of(self.merged.key()),
+            Place::Backward => &self.key,
+        }
+    }
+
+    /// The value it stands on; empty where it is not valid.
+    pub fn value(&self) -> &[u8] {
+        match self.place {
+            Place::Nowhere => &[],
+            Place::Forward => self.merged.value(),
+            Place::Backward => &self.value,
+        }
+    }
+
+    /// To the first key of the range.
+    pub fn seek_to_first(&mut self) -> Result<()> {
+        self.place = Place::Nowhere;
+        self.merged.seek(KeyRef::before(&self.lower))?;
+        self.find_forward(false)
+    }
+
+    /// To the last key of the range.
+    pub fn seek_to_last(&mut self) -> Result<()> {
+        self.place = Place::Nowhere;
+        self.merged.seek_for_prev(KeyRef::before(&self.upper))?;
+        self.find_backward()
+    }
+
+    /// To the first key at or after `target`.
+    pub fn seek(&mut self, target: &[u8]) -> Result<()> {
+        if target <= self.lower.as_slice() {
+            return self.seek_to_first();
+        }
+        self.place = Place::Nowhere;
+        self.merged.seek(KeyRef::before(target))?;
+        self.find_forward(false)
+    }
+
+    /// To the last key before `target`.
+    pub fn seek_before(&mut self, target: &[u8]) -> Result<()> {
+        if target >= self.upper.as_slice() {
+            return self.seek_to_last();
+        }
+        self.place = Place::Nowhere;
+        self.merged.seek_for_prev(KeyRef::before(target))?;
+        self.find_backward()
+    }
+
+    /// To the next key. A cursor that stands nowhere stays there.
+    pub fn next(&mut self) -> Result<()> {
+        match self.place {
+            Place::Nowhere => Ok(()),
+            Place::Forward => {
+                self.key.clear();
+                self.key.extend_from_slice(user_key_of(self.merged.key()));
+                self.place = Place::Nowhere;
+                self.merged.next()?;
+                self.find_forward(true)
+            }
+            Place::Backward => {
+                self.place = Place::Nowhere;
+                self.merged.seek(KeyRef::after(&self.key))?;
+                self.find_forward(true)
+            }
+        }
+    }
+
+    /// To the key before. A cursor that stands nowhere stays there.
+    pub fn prev(&mut self) -> Result<()> {
+        match self.place {
+            Place::Nowhere => Ok(()),
+            Place::Forward => {
+                self.key.clear();
+                self.key.extend_from_slice(user_key_of(self.merged.key()));
+                self.place = Place::Nowhere;
+                self.merged.seek_for_prev(KeyRef::before(&self.key))?;
+                self.find_backward()
+            }
+            Place::Backward => {
+                self.place = Place::Nowhere;
+                self.find_backward()
+            }
+        }
+    }
+
+    fn sees(&self, seq: SeqNo) -> bool {
+        seq <= self.snapshot || seq >= OWN_WRITE_SEQ
+    }
+
+    /// From where the merged iterator stands, to the first visible entry; with `passing`, versions of `self.key` are passed over.
+    fn find_forward(&mut self, mut passing: bool) -> Result<()> {
+        while self.merged.valid() {
+            let (key, kind) = decode(self.merged.key())?;
+            if passing && key.user == self.key.as_slice() {
+                self.merged.next()?;
+                continue;
+            }
+            if key.user >= self.upper.as_slice() {
+                return Ok(());
+            }
+            if !self.sees(key.seq()) {
+                self.merged.next()?;
+                continue;
+            }
+            if kind == ValueKind::Put {
+                self.place = Place::Forward;
+                return Ok(());
+            }
+            self.key.clear();
+            self.key.extend_from_slice(key.user);
+            passing = true;
+            self.merged.next()?;
+        }
+        Ok(())
+    }
+
+    /// From where the merged iterator stands, back to the first key with a visible value.
+    fn find_backward(&mut self) -> Result<()> {
+        while self.merged.valid() {
+            let (key, _) = decode(self.merged.key())?;
+            if key.user < self.lower.as_slice() {
+                return Ok(());
+            }
+            self.key.clear();
+            self.key.extend_from_slice(key.user);
+            let mut newest = None;
+            while self.merged.valid() {
+                let (key, kind) = decode(self.merged.key())?;
+                if key.user != self.key.as_slice() {
+                    break;
+                }
+                if self.sees(key.seq()) {
+                    newest = Some(kind);
+                    self.value.clear();
+                    if kind == ValueKind::Put {
+                        self.value.extend_from_slice(self.merged.value());
+                    }
+                }
+                self.merged.prev()?;
+            }
+            if newest == Some(ValueKind::Put) {
+                self.place = Place::Backward;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! Index ids, counters, estimates, and work that someone asks for: flush, compaction, dropping indexes.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::core::Core;
+use super::state::LiveFile;
+use crate::iter::InternalIterator;
+use crate::manifest::{LEVELS, VersionEdit};
+use crate::types::{DICTIONARY_INDEX, INDEX_ID_LEN, IndexId, KeyRef, index_id_of};
+use crate::{Error, ErrorKind, Result};
+
+/// Index ids that are reserved by one manifest edit.
+const INDEX_STEP: u32 = 256;
+
+/// How much a range of keys holds, estimated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RangeStats {
+    /// Entries, old versions included.
+    pub entries: u64,
+    /// Bytes on disk, and in memory for what is not flushed.
+    pub bytes: u64,
+}
+
+impl Core {
+    /// The committed value of a counter.
+    pub fn counter(&self, key: &[u8]) -> Result<u64> {
+        if let Some(&value) = self.counters.lock().get(key) {
+            return Ok(value);
+        }
+        let guard = self.snapshots.take();
+        let stored = match self.get(key, guard.seq())? {
+            None => 0,
+            Some(value) => value.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)).ok_or_else(
+                || Error::corruption(format!("counter of {} bytes instead of 8", value.len())),
+            )?,
+        };
+        // A commit may have raised it meanwhile.
+        let mut counters = self.counters.lock();
+        let known = counters.entry(key.into()).or_insert(stored);
+        *known = (*known).max(stored);
+        Ok(*known)
+    }
+
+    /// Reserves `count` index ids and returns the first.
+    pub fn allocate_indexes(&self, count: u32) -> Result<IndexId> {
+        let mut manifest = self.manifest.lock();
+        let first = self.ids.next_index.load(Ordering::Relaxed);
+        let after = first.checked_add(count).filter(|&after| after < u32::MAX - INDEX_STEP);
+        let Some(after) = after else {
+            return Err(Error::new(ErrorKind::Internal, "index ids are used up"));
+        };
+        if after > self.ids.index_ceiling.load(Ordering::Relaxed) {
+            let ceiling = after + INDEX_STEP;
+            let edit =
+                VersionEdit { index_ceiling: Some(ceiling), ..VersionEdit::default() };
+            self.install(&mut manifest, edit, &[])?;
+            self.ids.index_ceiling.store(ceiling, Ordering::Relaxed);
+        }
+        self.ids.next_index.store(after, Ordering::Relaxed);
+        Ok(first)
+    }
+
+    /// Drops indexes for good.
+    pub fn drop_indexes(&self, indexes: &[IndexId]) -> Result<()> {
+        if let Some(index) = indexes.iter().find(|&&index| {
+            index == DICTIONARY_INDEX || index >= self.ids.next_index.load(Ordering::Relaxed)
+        }) {
+            return Err(Error::invalid(format!(
+                "index {index} cannot be dropped: it was never given out"
+            )));
+        }
+        if indexes.is_empty() {
+            return Ok(());
+        }
+        let mut manifest = self.manifest.lock();
+        let boundary = self.ids.next_file.load(Ordering::Acquire);
+        let newest_memtable = self.state.load().mem.id();
+        let edit = VersionEdit {
+            dropped_indexes: indexes.iter().map(|&index| (index, boundary)).collect(),
+            ..VersionEdit::default()
+        };
+        let mut drops = self.drops.lock();
+        drops.extend(indexes.iter().map(|&index| (index, newest_memtable)));
+        drop(drops);
+        self.install(&mut manifest, edit, &[])
+    }
+
+    /// Drops every index that holds data and is not in `named`; returns which.
+    pub fn retain_indexes(&self, named: &[IndexId]) -> Result<Vec<IndexId>> {
+        let named: HashSet<IndexId> =
+            named.iter().copied().chain([DICTIONARY_INDEX]).collect();
+        let mut present = BTreeSet::new();
+        let state = self.state.load_full();
+        for table in state.memtables() {
+            let mut position = table.iter();
+            position.seek_to_first()?;
+            while position.valid() {
+                let Some(index) = index_id_of(position.key()) else { break };
+                present.insert(index);
+                let Some(next) = index.checked_add(1) else { break };
+                position.seek(KeyRef::before(&next.to_be_bytes()))?;
+            }
+        }
+        for level in 0..LEVELS {
+            for file in state.files.version.files(level) {
+                let first = index_id_of(file.smallest.user_key());
+                let last = index_id_of(file.largest.user_key());
+                if let (Some(first), Some(last)) = (first, last) {
+                    present.extend(first..=last);
+                }
+            }
+        }
+        let dropped = state.files.version.dropped_indexes();
+        let ceiling = self.ids.next_index.load(Ordering::Relaxed);
+        let garbage: Vec<IndexId> = present
+            .into_iter()
+            .filter(|index| {
+                *index < ceiling && !named.contains(index) && !dropped.contains_key(index)
+            })
+            .collect();
+        self.drop_indexes(&garbage)?;
+        Ok(garbage)
+    }
+
+    /// Writes all memtables to files and waits for it.
+    pub fn flush(&self) -> Result<()> {
+        let guard = self.write_lock.lock();
+        self.rotate_locked();
+        drop(guard);
+        let newest = self.state.load().mem.id();
+        while self.state.load().immutable.iter().any(|table| table.id() < newest) {
+            self.check_open()?;
+            self.pipeline.check()?;
+            if self.tunables.pause_background_work.load(Ordering::Relaxed) {
+                self.flush_once()?;
+                continue;
+            }
+            let mut wait = self.signal.lock.lock();
+            self.signal.changed.wait_for(&mut wait, Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Flushes, then compacts everything to the bottom level, and waits for it.
+    pub fn compact(&self) -> Result<()> {
+        if self.tunables.pause_background_work.load(Ordering::Relaxed) {
+            return Err(Error::invalid("background work is paused: compaction would never end"));
+        }
+        self.flush()?;
+        self.compacting.lock().everything = true;
+        self.signal.notify();
+        let result = loop {
+            if let Err(error) = self.check_open() {
+                break Err(error);
+            }
+            match self.compaction_is_done() {
+                Ok(true) => break Ok(()),
+                Ok(false) => {}
+                Err(error) => break Err(error),
+            }
+            let mut wait = self.signal.lock.lock();
+            self.signal.changed.wait_for(&mut wait, Duration::from_millis(20));
+        };
+        self.compacting.lock().everything = false;
+        result
+    }
+
+    /// Estimates what [lower, upper) holds.
+    pub fn range_stats(&self, lower: &[u8], upper: &[u8]) -> Result<RangeStats> {
+        let mut total = RangeStats::default();
+        if lower >= upper {
+            return Ok(total);
+        }
+        let state = self.state.load();
+        let (from, to) = (KeyRef::before(lower), KeyRef::before(upper));
+        for table in state.memtables() {
+            let entries = table.estimate_between(from, to);
+            total.entries += entries;
+            let all = table.entries().max(1);
+            total.bytes += (u128::from(table.raw_bytes()) * u128::from(entries) / u128::from(all)) as u64;
+        }
+        let files = state.files.levels[0]
+            .iter()
+            .chain(state.files.levels[1..].iter().flatten())
+            .filter(|file| file.overlaps(lower, upper));
+        for file in files {
+            let share = share_between(file, from, to)?;
+            let live = file.meta.entries.saturating_sub(2 * file.meta.deletions);
+            total.entries += (live as f64 * share).round() as u64;
+            total.bytes += (file.meta.size as f64 * share).round() as u64;
+        }
+        Ok(total)
+    }
+}
+
+/// Which share of a file's bytes lies between two keys.
+fn share_between(file: &LiveFile, from: KeyRef<'_>, to: KeyRef<'_>) -> Result<f64> {
+    let starts_inside = file.meta.smallest.user_key() < from.user;
+    let ends_inside = to.user <= file.meta.largest.user_key();
+    if !starts_inside && !ends_inside {
+        return Ok(1.0);
+    }
+    let reader = file.reader()?;
+    let start = if starts_inside { reader.approximate_offset(from)? } else { 0 };
+    let end = if ends_inside { reader.approximate_offset(to)? } else { file.meta.size };
+    Ok(end.saturating_sub(start) as f64 / file.meta.size.max(1) as f64)
+}
+
+/// The first key after all keys of an index.
+pub fn index_end(index: IndexId) -> Vec<u8> {
+    match index.checked_add(1) {
+        Some(next) => next.to_be_bytes().to_vec(),
+        None => vec![0xff; INDEX_ID_LEN + 1],
+    }
+}

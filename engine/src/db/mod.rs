@@ -1,0 +1,223 @@
+//! The engine: everything below it, put together.
+
+mod background;
+mod core;
+mod cursor;
+mod get;
+mod maintenance;
+mod open;
+mod pinned;
+mod stall;
+mod state;
+mod stats;
+mod status;
+#[cfg(test)]
+mod tests;
+mod transaction;
+mod write;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+pub use cursor::Cursor;
+pub use maintenance::RangeStats;
+pub use pinned::Value;
+pub use stats::{EngineStats, LevelStats};
+pub use transaction::{DEFAULT_LOCK_WAIT, Isolation, Transaction, View, Write};
+
+use self::core::Core;
+use crate::Result;
+use crate::options::{Options, WalSync};
+use crate::txn::TxnId;
+use crate::types::IndexId;
+
+/// A transactional key-value store.
+///
+/// Keys begin with four bytes, big endian, that name an index; ids come from [`Engine::allocate_indexes`], and a whole index is dropped in constant
+/// time. Index 0 is a dictionary for the caller's own use. All methods may be called from any thread.
+///
+/// ```
+/// # fn main() -> smartengine::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// use smartengine::{Engine, Isolation, Options, View};
+/// let engine = Engine::open(Options::new(dir.path()))?;
+/// let fruit = engine.allocate_indexes(1)?.to_be_bytes();
+/// let key = |name: &str| [&fruit, name.as_bytes()].concat();
+///
+/// let mut txn = engine.begin(Isolation::RepeatableRead);
+/// txn.insert(&key("pear"), b"green")?;
+/// txn.insert(&key("apple"), b"red")?;
+/// txn.commit()?;
+///
+/// let mut txn = engine.begin(Isolation::RepeatableRead);
+/// let mut cursor = txn.cursor(&key(""), &key("\u{7f}"), View::Snapshot)?;
+/// cursor.seek_to_last()?;
+/// assert_eq!((cursor.key(), cursor.value()), (&*key("pear"), &b"green"[..]));
+/// cursor.prev()?;
+/// assert_eq!(cursor.key(), key("apple"));
+/// # drop((cursor, txn));
+/// engine.close()
+/// # }
+/// ```
+pub struct Engine {
+    core: Arc<Core>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    _lock: Box<dyn std::any::Any + Send + Sync>,
+}
+
+impl Engine {
+    /// Opens the store in `options.data_dir`, or creates one.
+    ///
+    /// Fails with [`crate::ErrorKind::Invalid`] for options out of range, [`crate::ErrorKind::Corruption`] where stored bytes are not what was written,
+    /// [`crate::ErrorKind::Unavailable`] where the directory or the store cannot be used, for instance as another process uses it.
+    pub fn open(options: Options) -> Result<Self> {
+        open::open(options)
+    }
+
+    /// Begins a transaction.
+    pub fn begin(&self, isolation: Isolation) -> Transaction {
+        Transaction::new(self.core.clone(), isolation)
+    }
+
+    /// Reserves `count` consecutive index ids that were never used; returns the first.
+    pub fn allocate_indexes(&self, count: u32) -> Result<IndexId> {
+        self.core.allocate_indexes(count)
+    }
+
+    /// Drops all keys of these indexes, for good. Running readers may still see them. Nothing may be written to them any more.
+    pub fn drop_indexes(&self, indexes: &[IndexId]) -> Result<()> {
+        self.core.drop_indexes(indexes)
+    }
+
+    /// Drops every index that holds data and is not in `named` (nor the dictionary); returns which.
+    pub fn retain_indexes(&self, named: &[IndexId]) -> Result<Vec<IndexId>> {
+        self.core.retain_indexes(named)
+    }
+
+    /// The value of a counter: the greatest that [`Transaction::raise_counter`] gave it, 0 if none did.
+    pub fn counter(&self, key: &[u8]) -> Result<u64> {
+        self.core.counter(key)
+    }
+
+    /// Estimates how much [lower, upper) holds, from the files' indexes and the memtables.
+    pub fn range_stats(&self, lower: &[u8], upper: &[u8]) -> Result<RangeStats> {
+        self.core.range_stats(lower, upper)
+    }
+
+    /// Writes everything in memory to files and waits for it.
+    pub fn flush(&self) -> Result<()> {
+        self.core.flush()
+    }
+
+    /// Flushes, compacts everything to the bottom level, and waits for it.
+    pub fn compact(&self) -> Result<()> {
+        self.core.compact()
+    }
+
+    /// Makes every commit so far durable.
+    pub fn sync_wal(&self) -> Result<()> {
+        self.core.wal.sync(self.core.wal.end())
+    }
+
+    /// Makes a transaction that waits for a lock fail with [`crate::ErrorKind::Interrupted`].
+    pub fn interrupt(&self, txn: TxnId) {
+        self.core.locks.interrupt(txn);
+    }
+
+    /// Stops taking writes, for good: commits from now on fail with [`crate::ErrorKind::ReadOnly`], naming `why`.
+    pub fn poison(&self, why: &str) {
+        self.core.pipeline.fail(why);
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> EngineStats {
+        self.core.stats()
+    }
+
+    /// A report for a person.
+    pub fn status(&self) -> String {
+        status::report(&self.core)
+    }
+
+    /// Changes the size of the cache of blocks, in bytes.
+    pub fn set_block_cache_size(&self, bytes: u64) {
+        self.core.cache.set_capacity(bytes);
+    }
+
+    /// Changes when a memtable is full, and how many bytes all may take.
+    pub fn set_memtable_sizes(&self, one: u64, total: u64) {
+        let tunables = &self.core.tunables;
+        tunables.memtable_size.store(one.max(64 << 10), Ordering::Relaxed);
+        tunables.total_memtable_size.store(total.max(one), Ordering::Relaxed);
+        self.core.signal.notify();
+    }
+
+    /// Changes at how many files level 0 is compacted.
+    pub fn set_level0_compaction_trigger(&self, files: usize) {
+        let trigger = &self.core.tunables.level0_compaction_trigger;
+        trigger.store(files.max(1) as u64, Ordering::Relaxed);
+        self.core.signal.notify();
+    }
+
+    /// Changes how many bytes a second flush and compaction write; 0 for no limit.
+    pub fn set_rate_limit(&self, bytes_per_second: u64) {
+        self.core.limiter.set_rate(bytes_per_second);
+    }
+
+    /// Changes when commits reach the disk.
+    pub fn set_wal_sync(&self, sync: WalSync) {
+        let each = sync == WalSync::EachCommit;
+        self.core.tunables.sync_each_commit.store(each, Ordering::Relaxed);
+    }
+
+    /// Changes how many rows a transaction may lock.
+    pub fn set_max_row_locks(&self, locks: u64) {
+        self.core.locks.set_max_per_txn(locks);
+    }
+
+    /// Switches compaction off, so that it runs only when asked for, or on again.
+    pub fn set_auto_compactions(&self, on: bool) {
+        self.core.tunables.disable_auto_compactions.store(!on, Ordering::Relaxed);
+        self.core.signal.notify();
+    }
+
+    /// Holds flush and compaction, or lets them go on. Writers wait once the memtables are full.
+    pub fn pause_background_work(&self, pause: bool) {
+        self.core.tunables.pause_background_work.store(pause, Ordering::Relaxed);
+        self.core.signal.notify();
+    }
+
+    /// Flushes what is in memory, stops every thread and closes the store. Transactions that are left can no longer write.
+    ///
+    /// Without it, dropping an engine stops it as a crash would: everything committed is found again by the next open, from the WAL.
+    pub fn close(self) -> Result<()> {
+        self.pause_background_work(false);
+        let flushed = match self.core.pipeline.check() {
+            Ok(()) => self.core.flush(),
+            // It says why already; there is nothing to flush that may be flushed.
+            Err(_) => Ok(()),
+        };
+        let synced = flushed.and_then(|()| self.sync_wal());
+        self.stop();
+        synced
+    }
+
+    fn stop(&self) {
+        self.core.closing.store(true, Ordering::Release);
+        self.core.signal.notify();
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a background thread ended by a panic");
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

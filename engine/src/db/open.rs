@@ -1,0 +1,170 @@
+//! Opening an engine: what is there becomes what is running.
+//!
+//! In order: lock the data directory; read the manifest; replay the WAL from the version's floor into memtables (a torn tail is cut, anything
+//! else wrong refuses the open and changes nothing); write a manifest edit with the next epoch, which also gives this writer file ids of its own;
+//! start the threads; remove objects that the version does not name. A crash between any two of these steps leaves what the next open
+//! does again: the epoch may have risen without a writer, which costs a range of file ids.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::core::{Core, Ids, Signal, Tunables};
+use super::state::{FileContext, LiveVersion, State};
+use super::stats::Stats;
+use super::{Engine, background};
+use crate::cache::BlockCache;
+use crate::flush::RateLimiter;
+use crate::manifest::{Manifest, VersionEdit};
+use crate::memtable::{InsertHint, MemTable};
+use crate::object_store::{LocalStore, ObjectStore};
+use crate::options::Options;
+use crate::txn::commit::Pipeline;
+use crate::txn::locks::LockManager;
+use crate::txn::record::decode_payload;
+use crate::txn::snapshots::Snapshots;
+use crate::types::SeqNo;
+use crate::wal::{Wal, WalOptions};
+use crate::{Result, ResultExt};
+
+/// File ids of an epoch begin here.
+const EPOCH_SHIFT: u32 = 40;
+
+/// What replaying the log gave.
+struct Replayed {
+    /// Oldest first; the last one takes new writes.
+    memtables: Vec<Arc<MemTable>>,
+    last_seq: SeqNo,
+    max_size: u64,
+}
+
+impl Replayed {
+    fn record(&mut self, position: u64, payload: &[u8]) -> Result<()> {
+        let table = match self.memtables.last() {
+            Some(table) if (table.allocated() as u64) < self.max_size => table.clone(),
+            _ => {
+                let id = self.memtables.len() as u64 + 1;
+                let table = Arc::new(MemTable::new(id, position));
+                self.memtables.push(table.clone());
+                table
+            }
+        };
+        let mut hint = InsertHint::default();
+        let (mut entries, mut bytes) = (0, 0);
+        table.begin_write(position);
+        let decoded = decode_payload(payload, &mut |seq, kind, key, value| {
+            table.insert(key, seq, kind, value, &mut hint);
+            self.last_seq = self.last_seq.max(seq);
+            entries += 1;
+            bytes += (key.len() + value.len()) as u64;
+            Ok(())
+        });
+        table.finish_write(entries, bytes);
+        decoded.context(|| format!("replay the log at {position}"))
+    }
+}
+
+pub(super) fn open(options: Options) -> Result<Engine> {
+    options.validate()?;
+    let dir = options.data_dir.clone();
+    options.fs.create_dir_all(&dir).context(|| format!("create {}", dir.display()))?;
+    let lock = options.fs.lock(&dir.join("LOCK"))?;
+    let store: Arc<dyn ObjectStore> = match &options.store {
+        Some(store) => store.clone(),
+        None => Arc::new(LocalStore::open(dir.join("store"))?),
+    };
+    let (mut manifest, version) = Manifest::load(store.clone()).context(|| "read manifest")?;
+    let mut replayed = Replayed {
+        memtables: Vec::new(),
+        last_seq: version.last_seq,
+        max_size: options.memtable_size,
+    };
+    let wal = Wal::open(
+        options.fs.clone(),
+        &options.wal_dir(),
+        WalOptions::default(),
+        version.wal_floor,
+        &mut |position, payload| replayed.record(position, payload),
+    )
+    .context(|| format!("open the log in {}", options.wal_dir().display()))?;
+    let epoch = version.epoch + 1;
+    let edit = VersionEdit {
+        epoch: Some((epoch, options.writer.clone())),
+        next_file: Some((epoch << EPOCH_SHIFT).max(version.next_file)),
+        ..VersionEdit::default()
+    };
+    let version = manifest.commit(&edit).context(|| "write manifest")?;
+
+    let mut memtables = replayed.memtables;
+    let last_id = memtables.len() as u64 + 1;
+    let wal_end = wal.end();
+    for table in &memtables {
+        table.begin_write(wal_end);
+        table.finish_write(0, 0);
+    }
+    let mem = Arc::new(MemTable::new(last_id, wal_end));
+    memtables.reverse();
+    let cache = Arc::new(BlockCache::new(options.block_cache_size));
+    let (sender, obsolete) = crossbeam_channel::unbounded();
+    let files =
+        Arc::new(FileContext { store: store.clone(), cache: cache.clone(), obsolete: sender });
+    let state = State {
+        mem,
+        immutable: Arc::new(memtables),
+        files: LiveVersion::new(version.clone(), None, &files),
+    };
+    let snapshots = Arc::new(Snapshots::default());
+    snapshots.publish(replayed.last_seq);
+    let drops: HashMap<u32, u64> =
+        version.dropped_indexes().keys().map(|&index| (index, last_id)).collect();
+    let core = Arc::new(Core {
+        tunables: Tunables::new(&options),
+        store,
+        clock: options.clock.clone(),
+        cache,
+        limiter: RateLimiter::new(options.clock.clone(), options.rate_limit),
+        wal,
+        manifest: Mutex::new(manifest),
+        state: ArcSwap::from_pointee(state),
+        state_lock: Mutex::new(()),
+        write_lock: Mutex::new(()),
+        files,
+        pipeline: Pipeline::new(snapshots.clone()),
+        snapshots,
+        locks: LockManager::new(options.max_row_locks),
+        counters: Mutex::default(),
+        ids: Ids {
+            next_file: AtomicU64::new(version.next_file),
+            next_index: AtomicU32::new(version.index_ceiling.max(1)),
+            index_ceiling: AtomicU32::new(version.index_ceiling.max(1)),
+            next_memtable: AtomicU64::new(last_id + 1),
+            next_txn: AtomicU64::new(1),
+        },
+        signal: Signal::default(),
+        stats: Stats::default(),
+        closing: AtomicBool::new(false),
+        drops: Mutex::new(drops),
+        compacting: Mutex::default(),
+        flushing: Mutex::new(()),
+        options,
+    });
+    core.remove_orphans()?;
+    let threads = background::start(&core, obsolete)?;
+    Ok(Engine { core, threads: Mutex::new(threads), _lock: lock })
+}
+
+impl Core {
+    fn remove_orphans(&self) -> Result<()> {
+        let version = self.state.load().files.version.clone();
+        let listed = crate::gc::list_files(&*self.store).context(|| "list files")?;
+        for key in crate::gc::orphans(&version, &listed) {
+            tracing::info!("removing {key}, which no version names");
+            self.delete_object(&key);
+        }
+        self.stats.deleted_files.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+}

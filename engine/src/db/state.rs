@@ -1,0 +1,147 @@
+//! What a read looks at: the memtables and the files of one moment.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crossbeam_channel::Sender;
+
+use crate::cache::BlockCache;
+use crate::manifest::{FileMeta, LEVELS, Version, sst_key};
+use crate::memtable::MemTable;
+use crate::object_store::ObjectStore;
+use crate::sst::SstReader;
+use crate::{Result, ResultExt};
+
+/// What an open file needs.
+pub struct FileContext {
+    pub store: Arc<dyn ObjectStore>,
+    pub cache: Arc<BlockCache>,
+    /// Receives the ids of files that left the version and have no reader any more.
+    pub obsolete: Sender<u64>,
+}
+
+/// A file of a version, opened when first read.
+pub struct LiveFile {
+    pub meta: Arc<FileMeta>,
+    context: Arc<FileContext>,
+    reader: OnceLock<Arc<SstReader>>,
+    obsolete: AtomicBool,
+}
+
+impl LiveFile {
+    pub fn new(meta: Arc<FileMeta>, context: Arc<FileContext>) -> Self {
+        Self { meta, context, reader: OnceLock::new(), obsolete: AtomicBool::new(false) }
+    }
+
+    /// The open file.
+    pub fn reader(&self) -> Result<&Arc<SstReader>> {
+        if let Some(reader) = self.reader.get() {
+            return Ok(reader);
+        }
+        let key = sst_key(self.meta.id);
+        let object = self.context.store.reader(&key).context(|| format!("open {key}"))?;
+        let cache = self.context.cache.clone();
+        let opened = SstReader::open(object, self.meta.id, self.meta.size, cache)
+            .context(|| format!("open {key}"))?;
+        // Two threads may have opened it at once: either is as good.
+        Ok(self.reader.get_or_init(|| Arc::new(opened)))
+    }
+
+    /// Has the object deleted once the last user lets go of this.
+    pub fn mark_obsolete(&self) {
+        self.obsolete.store(true, Ordering::Release);
+    }
+
+    /// Whether the file's range of user keys includes `user_key`.
+    pub fn covers(&self, user_key: &[u8]) -> bool {
+        self.meta.smallest.user_key() <= user_key && user_key <= self.meta.largest.user_key()
+    }
+
+    /// Whether the file's range of user keys meets [lower, upper).
+    pub fn overlaps(&self, lower: &[u8], upper: &[u8]) -> bool {
+        self.meta.smallest.user_key() < upper && lower <= self.meta.largest.user_key()
+    }
+}
+
+impl Drop for LiveFile {
+    fn drop(&mut self) {
+        if self.obsolete.load(Ordering::Acquire) {
+            self.context.cache.erase_file(self.meta.id);
+            // At shutdown nobody listens any more; the next open finds the object.
+            let _ = self.context.obsolete.send(self.meta.id);
+        }
+    }
+}
+
+/// A version with its files ready to be opened. Levels are ordered as in [`Version`].
+pub struct LiveVersion {
+    pub version: Arc<Version>,
+    pub levels: [Vec<Arc<LiveFile>>; LEVELS],
+}
+
+impl LiveVersion {
+    /// Makes the files of `version`, taking over those that `before` has, and marks obsolete those that are gone.
+    pub fn new(
+        version: Arc<Version>,
+        before: Option<&Self>,
+        context: &Arc<FileContext>,
+    ) -> Arc<Self> {
+        let mut old: HashMap<u64, Arc<LiveFile>> = before
+            .map(|before| {
+                before.levels.iter().flatten().map(|file| (file.meta.id, file.clone())).collect()
+            })
+            .unwrap_or_default();
+        let levels = std::array::from_fn(|level| {
+            let files = version.files(level).iter();
+            files
+                .map(|meta| {
+                    old.remove(&meta.id)
+                        .unwrap_or_else(|| Arc::new(LiveFile::new(meta.clone(), context.clone())))
+                })
+                .collect()
+        });
+        for file in old.values() {
+            file.mark_obsolete();
+        }
+        Arc::new(Self { version, levels })
+    }
+
+    /// The file of a sorted level that may hold `user_key`.
+    pub fn file_for(&self, level: usize, user_key: &[u8]) -> Option<&Arc<LiveFile>> {
+        let files = &self.levels[level];
+        let at = files.partition_point(|file| file.meta.largest.user_key() < user_key);
+        files.get(at).filter(|file| file.meta.smallest.user_key() <= user_key)
+    }
+
+    /// The files of a sorted level whose ranges meet [lower, upper).
+    pub fn files_between(&self, level: usize, lower: &[u8], upper: &[u8]) -> &[Arc<LiveFile>] {
+        let files = &self.levels[level];
+        let start = files.partition_point(|file| file.meta.largest.user_key() < lower);
+        let end = files.partition_point(|file| file.meta.smallest.user_key() < upper);
+        files.get(start..end).unwrap_or_default()
+    }
+}
+
+/// Memtables and files at one moment. Immutable; a change makes a new one.
+#[derive(Clone)]
+pub struct State {
+    /// Takes writes.
+    pub mem: Arc<MemTable>,
+    /// Waiting to be flushed, newest first.
+    pub immutable: Arc<Vec<Arc<MemTable>>>,
+    /// Flushed data.
+    pub files: Arc<LiveVersion>,
+}
+
+impl State {
+    /// All memtables, newest first.
+    pub fn memtables(&self) -> impl DoubleEndedIterator<Item = &Arc<MemTable>> {
+        std::iter::once(&self.mem).chain(self.immutable.iter())
+    }
+
+    /// Bytes of memory that all memtables take.
+    pub fn memtable_bytes(&self) -> u64 {
+        self.memtables().map(|table| table.allocated() as u64).sum()
+    }
+}

@@ -1,0 +1,115 @@
+//! The report of SHOW ENGINE … STATUS: what an operator reads first.
+
+use std::fmt::Write as _;
+
+use super::core::Core;
+use crate::compaction::targets;
+
+/// Builds the report.
+pub fn report(core: &Core) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = write_report(core, &mut out);
+    out
+}
+
+fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
+    let stats = core.stats();
+    let state = core.state.load();
+    let version = &state.files.version;
+    let targets = targets(version, &core.pick_config(false));
+    writeln!(out, "STORE")?;
+    writeln!(out, "epoch {}, writer {}", version.epoch, version.writer)?;
+    match core.pipeline.check() {
+        Ok(()) => writeln!(out, "taking writes; last commit {}", stats.visible_seq)?,
+        Err(error) => writeln!(out, "READ ONLY: {error}")?,
+    }
+    writeln!(out, "\nLEVELS")?;
+    writeln!(out, "level      files       size MiB     target MiB        entries      deletions")?;
+    for (level, (stats, target)) in stats.levels.iter().zip(targets.bytes).enumerate() {
+        if stats.files > 0 || target > 0 {
+            writeln!(
+                out,
+                "{level:>5} {:>10} {:>14} {:>14} {:>14} {:>14}",
+                stats.files,
+                mib(stats.bytes),
+                mib(target),
+                stats.entries,
+                stats.deletions
+            )?;
+        }
+    }
+    writeln!(out, "total {:>10} {:>14}", stats.sst_files(), mib(stats.sst_bytes()))?;
+    writeln!(out, "\nMEMTABLES")?;
+    writeln!(
+        out,
+        "{} MiB in use of {} MiB, {} waiting for flush",
+        mib(stats.memtable_bytes),
+        mib(core.tunables.total_memtable_size.load(std::sync::atomic::Ordering::Relaxed)),
+        stats.immutable_memtables
+    )?;
+    writeln!(out, "\nWAL")?;
+    writeln!(
+        out,
+        "{} MiB live in {} segments, {} records of {} MiB written, {} syncs, {} commit groups",
+        mib(stats.wal_bytes_live),
+        stats.wal_segments,
+        stats.wal_appends,
+        mib(stats.wal_bytes_written),
+        stats.wal_syncs,
+        stats.group_commits
+    )?;
+    writeln!(out, "\nBLOCK CACHE")?;
+    let lookups = stats.block_cache_hits + stats.block_cache_misses;
+    writeln!(
+        out,
+        "{} MiB in use of {} MiB, {} lookups, hit rate {:.2} %",
+        mib(stats.block_cache_bytes),
+        mib(stats.block_cache_capacity),
+        lookups,
+        100.0 * stats.block_cache_hits as f64 / lookups.max(1) as f64
+    )?;
+    writeln!(out, "\nFLUSH AND COMPACTION")?;
+    writeln!(
+        out,
+        "{} flushes of {} MiB; {} compactions, read {} MiB, wrote {} MiB; {} running, {} MiB pending",
+        stats.flushes,
+        mib(stats.flush_bytes),
+        stats.compactions,
+        mib(stats.compaction_read_bytes),
+        mib(stats.compaction_write_bytes),
+        stats.compactions_running,
+        mib(stats.compaction_pending_bytes)
+    )?;
+    if let Some(failure) = &core.compacting.lock().failure {
+        writeln!(out, "last compaction failed: {failure}")?;
+    }
+    writeln!(
+        out,
+        "{} stalls of writers, {:.3} s in all",
+        stats.stalls,
+        stats.stall_micros as f64 / 1e6
+    )?;
+    writeln!(out, "\nTRANSACTIONS")?;
+    writeln!(
+        out,
+        "{} running, {} snapshots{}, {} committed, {} rolled back",
+        stats.active_transactions,
+        stats.snapshots,
+        stats.oldest_snapshot.map_or(String::new(), |oldest| {
+            format!(" (oldest {} commits back)", stats.visible_seq.saturating_sub(oldest))
+        }),
+        stats.commits,
+        stats.rollbacks
+    )?;
+    writeln!(
+        out,
+        "{} row locks held, {} waits, {} timed out, {} deadlocks",
+        stats.row_locks, stats.lock_waits, stats.lock_timeouts, stats.deadlocks
+    )
+}
+
+/// Mebibytes with one decimal.
+fn mib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}

@@ -1,0 +1,350 @@
+//! A transaction: its snapshot, its locks, its own writes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::core::Core;
+use super::cursor::Cursor;
+use super::pinned::Value;
+use super::write::Request;
+use crate::iter::InternalIterator;
+use crate::txn::TxnId;
+use crate::txn::batch::Batch;
+use crate::txn::locks::{Granted, LockMode, LockWait, TxnLocks};
+use crate::txn::record::OpWriter;
+use crate::txn::snapshots::SnapshotGuard;
+use crate::types::{MAX_KEY_LEN, ValueKind};
+use crate::{Error, ErrorKind, Result, ResultExt};
+
+/// Which committed writes a transaction's plain reads see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isolation {
+    /// As [`Isolation::ReadCommitted`]: uncommitted writes are never shown.
+    ReadUncommitted,
+    /// What was committed when the statement began.
+    ReadCommitted,
+    /// What was committed at the transaction's first read.
+    RepeatableRead,
+    /// The same; the caller locks what it reads.
+    Serializable,
+}
+
+/// What a read looks at, own writes always included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// The transaction's snapshot.
+    Snapshot,
+    /// The newest commit. For rows that the transaction has locked.
+    Newest,
+}
+
+/// One write of [`Transaction::apply`].
+#[derive(Clone, Copy, Debug)]
+pub enum Write<'a> {
+    /// Sets a key.
+    Put(&'a [u8], &'a [u8]),
+    /// Sets a key that must not exist: locks it and looks.
+    Insert(&'a [u8], &'a [u8]),
+    /// Removes a key.
+    Delete(&'a [u8]),
+    /// Locks a key that must not exist; writes nothing.
+    CheckAbsent(&'a [u8]),
+}
+
+/// A transaction, used by one thread at a time.
+///
+/// Dropping one that was not committed rolls it back.
+///
+/// ```
+/// # fn main() -> smartengine::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// use smartengine::{Engine, Isolation, LockMode, Options, View};
+/// let engine = Engine::open(Options::new(dir.path()))?;
+/// let mut transfer = engine.begin(Isolation::RepeatableRead);
+/// transfer.lock(b"\0\0\0\x01alice", LockMode::Exclusive)?;
+/// assert!(transfer.get(b"\0\0\0\x01alice", View::Newest)?.is_none());
+/// transfer.put(b"\0\0\0\x01alice", b"100")?;
+/// transfer.commit()?;
+///
+/// let mut reader = engine.begin(Isolation::RepeatableRead);
+/// assert_eq!(&*reader.get(b"\0\0\0\x01alice", View::Snapshot)?.unwrap(), b"100");
+/// # drop((transfer, reader));
+/// # engine.close()
+/// # }
+/// ```
+pub struct Transaction {
+    core: Arc<Core>,
+    isolation: Isolation,
+    locks: TxnLocks,
+    lock_wait: Duration,
+    snapshot: Option<Arc<SnapshotGuard>>,
+    batch: Batch,
+    raises: Vec<(Box<[u8]>, u64)>,
+    ops: OpWriter,
+    ended: bool,
+}
+
+/// The default of [`Transaction::set_lock_wait_timeout`].
+pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(50);
+
+impl Transaction {
+    pub(super) fn new(core: Arc<Core>, isolation: Isolation) -> Self {
+        let id = core.ids.next_txn.fetch_add(1, Ordering::Relaxed);
+        core.stats.active_transactions.fetch_add(1, Ordering::Relaxed);
+        Self {
+            core,
+            isolation,
+            locks: TxnLocks::new(id),
+            lock_wait: DEFAULT_LOCK_WAIT,
+            snapshot: None,
+            batch: Batch::default(),
+            raises: Vec::new(),
+            ops: OpWriter::default(),
+            ended: false,
+        }
+    }
+
+    /// Names it among the engine's transactions.
+    pub fn id(&self) -> TxnId {
+        self.locks.id()
+    }
+
+    /// Its isolation level.
+    pub fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    /// How long its lock requests wait.
+    pub fn set_lock_wait_timeout(&mut self, timeout: Duration) {
+        self.lock_wait = timeout;
+    }
+
+    /// Begins a statement: below [`Isolation::RepeatableRead`] the next read sees what is committed then.
+    pub fn start_statement(&mut self) {
+        if self.isolation < Isolation::RepeatableRead {
+            self.snapshot = None;
+        }
+    }
+
+    /// Takes the snapshot now, if there is none.
+    pub fn take_snapshot(&mut self) {
+        self.snapshot();
+    }
+
+    fn snapshot(&mut self) -> &Arc<SnapshotGuard> {
+        self.snapshot.get_or_insert_with(|| Arc::new(self.core.snapshots.take()))
+    }
+
+    fn check_running(&self) -> Result<()> {
+        if self.ended {
+            return Err(Error::invalid("the transaction has ended"));
+        }
+        Ok(())
+    }
+
+    /// The value of a key.
+    pub fn get(&mut self, key: &[u8], view: View) -> Result<Option<Value>> {
+        if !self.batch.is_empty() {
+            let mut position = self.batch.iter();
+            position.seek(crate::types::KeyRef::before(key))?;
+            if position.valid() && crate::types::user_key_of(position.key()) == key {
+                let (_, kind) = crate::flush::decode(position.key())?;
+                return Ok((kind == ValueKind::Put).then(|| Value::at(position)));
+            }
+        }
+        match view {
+            View::Snapshot => {
+                let seq = self.snapshot().seq();
+                self.core.get(key, seq)
+            }
+            View::Newest => {
+                let guard = self.core.snapshots.take();
+                self.core.get(key, guard.seq())
+            }
+        }
+    }
+
+    /// A cursor over the keys of [lower, upper).
+    pub fn cursor(&mut self, lower: &[u8], upper: &[u8], view: View) -> Result<Cursor> {
+        let guard = match view {
+            View::Snapshot => self.snapshot().clone(),
+            View::Newest => Arc::new(self.core.snapshots.take()),
+        };
+        Cursor::new(&self.core, guard, Some(&self.batch), lower, upper)
+    }
+
+    /// Locks a key until the transaction ends.
+    pub fn lock(&mut self, key: &[u8], mode: LockMode) -> Result<Granted> {
+        let wait = LockWait::Timeout(self.lock_wait);
+        self.core.locks.acquire(&mut self.locks, key, mode, wait)
+    }
+
+    /// Locks a key if that needs no waiting; [`ErrorKind::LockNotAvailable`] otherwise.
+    pub fn try_lock(&mut self, key: &[u8], mode: LockMode) -> Result<Granted> {
+        self.core.locks.acquire(&mut self.locks, key, mode, LockWait::NoWait)
+    }
+
+    /// Gives a lock back before the end. Only for a key that this transaction has not written.
+    pub fn unlock(&mut self, key: &[u8]) {
+        self.core.locks.release(&mut self.locks, key);
+    }
+
+    /// How many keys it holds locked.
+    pub fn locked_keys(&self) -> usize {
+        self.locks.len()
+    }
+
+    /// Sets a key, whatever it was. Takes no lock: the caller has one that stands for the key.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.apply(&[Write::Put(key, value)]).map_err(|(_, error)| error)
+    }
+
+    /// Removes a key, whether or not it is there. Takes no lock.
+    pub fn delete(&mut self, key: &[u8]) -> Result<()> {
+        self.apply(&[Write::Delete(key)]).map_err(|(_, error)| error)
+    }
+
+    /// Sets a key that must not exist: locks it; [`ErrorKind::Duplicate`] if it does.
+    pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.apply(&[Write::Insert(key, value)]).map_err(|(_, error)| error)
+    }
+
+    /// Several writes, all or none: locks and checks come first. An error names the write it is about by its place.
+    pub fn apply(&mut self, writes: &[Write<'_>]) -> Result<(), (usize, Error)> {
+        for (place, write) in writes.iter().enumerate() {
+            self.check_write(write).map_err(|error| (place, error))?;
+        }
+        for write in writes {
+            match write {
+                Write::Put(key, value) | Write::Insert(key, value) => self.batch.put(key, value),
+                Write::Delete(key) => self.batch.delete(key),
+                Write::CheckAbsent(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_write(&mut self, write: &Write<'_>) -> Result<()> {
+        self.check_running()?;
+        let (Write::Put(key, _)
+        | Write::Insert(key, _)
+        | Write::Delete(key)
+        | Write::CheckAbsent(key)) = write;
+        if key.len() > MAX_KEY_LEN {
+            return Err(Error::invalid(format!(
+                "a key of {} bytes was given, at most {MAX_KEY_LEN} are allowed",
+                key.len()
+            )));
+        }
+        if let Write::Insert(key, _) | Write::CheckAbsent(key) = write {
+            self.lock(key, LockMode::Exclusive)?;
+            if self.get(key, View::Newest)?.is_some() {
+                return Err(Error::new(ErrorKind::Duplicate, "the key exists"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it has written anything that was not undone.
+    pub fn has_writes(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    /// Makes the counter `key` at least `value` once the transaction ends, by commit or by rollback.
+    pub fn raise_counter(&mut self, key: &[u8], value: u64) -> Result<()> {
+        self.check_running()?;
+        if let Some((_, raised)) = self.raises.iter_mut().find(|(raised, _)| **raised == *key) {
+            *raised = (*raised).max(value);
+            return Ok(());
+        }
+        if self.core.counter(key)? < value {
+            self.raises.push((key.into(), value));
+        }
+        Ok(())
+    }
+
+    /// A place for [`Transaction::rollback_to`]; places nest.
+    pub fn savepoint(&self) -> usize {
+        self.batch.savepoint()
+    }
+
+    /// Undoes every write since `savepoint`. Locks stay.
+    pub fn rollback_to(&mut self, savepoint: usize) {
+        self.batch.rollback_to(savepoint);
+    }
+
+    /// Commits; returns once the commit is durable, as the options say, and visible.
+    pub fn commit(&mut self) -> Result<()> {
+        let sync = self.core.tunables.sync_each_commit.load(Ordering::Relaxed);
+        self.commit_with(sync)
+    }
+
+    /// Commits. Without `sync` it may return before the commit is durable.
+    pub fn commit_with(&mut self, sync: bool) -> Result<()> {
+        self.check_running()?;
+        let result = self.write_out(sync);
+        self.core.stats.commits.fetch_add(1, Ordering::Relaxed);
+        self.end();
+        result
+    }
+
+    fn write_out(&mut self, sync: bool) -> Result<()> {
+        if self.batch.is_empty() && self.raises.is_empty() {
+            return Ok(());
+        }
+        self.core.check_open()?;
+        self.core.throttle()?;
+        let mut ops = std::mem::take(&mut self.ops);
+        ops.clear();
+        self.batch.encode(&mut ops)?;
+        let request = Request { ops, raises: std::mem::take(&mut self.raises) };
+        let (core, batch) = (&self.core, &self.batch);
+        core.pipeline.commit(
+            &**core,
+            request,
+            |seq, slot| core.apply(seq, slot, batch),
+            |slot| if sync { core.wal.sync(slot.wal_end) } else { Ok(()) },
+        )?;
+        Ok(())
+    }
+
+    /// Undoes everything and gives all locks back.
+    pub fn rollback(&mut self) -> Result<()> {
+        if self.ended {
+            return Ok(());
+        }
+        self.batch.clear();
+        let result = self.write_out(false).context(|| "keep counters of a rolled back transaction");
+        self.core.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
+        self.end();
+        result
+    }
+
+    fn end(&mut self) {
+        self.core.locks.release_all(&mut self.locks);
+        self.snapshot = None;
+        self.batch.clear();
+        self.raises.clear();
+        self.ended = true;
+        self.core.stats.active_transactions.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Makes an ended transaction a new one, keeping its memory; one that has not ended is rolled back first.
+    pub fn restart(&mut self, isolation: Isolation) -> Result<()> {
+        self.rollback()?;
+        let id = self.core.ids.next_txn.fetch_add(1, Ordering::Relaxed);
+        self.core.stats.active_transactions.fetch_add(1, Ordering::Relaxed);
+        self.locks.renew(id);
+        self.isolation = isolation;
+        self.ended = false;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        // A counter that cannot be kept now is the only thing that can fail; the engine has reported why.
+        let _ = self.rollback();
+    }
+}

@@ -1,0 +1,182 @@
+//! What can be set on an engine, with the limits of each.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::env::fs::{Fs, RealFs};
+use crate::env::{Clock, SystemClock};
+use crate::manifest::LEVELS;
+use crate::object_store::ObjectStore;
+use crate::sst::Compression;
+use crate::{Error, Result};
+
+/// When a commit's WAL record reaches the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalSync {
+    /// Before the commit is acknowledged.
+    EachCommit,
+    /// Written before it is acknowledged, synced about once a second: a crash of the process loses nothing, one of the machine a second.
+    EachSecond,
+}
+
+/// How to open an engine. [`Options::new`] gives the defaults; [`Options::validate`] names what is out of range.
+///
+/// ```
+/// let dir = tempfile::tempdir().unwrap();
+/// let mut options = smartengine::Options::new(dir.path());
+/// options.memtable_size = 8 << 20;
+/// assert!(options.validate().is_ok());
+/// options.block_size = 3;
+/// assert!(options.validate().unwrap_err().message().contains("block_size"));
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    /// The local directory: lock file and, unless `wal_dir` says otherwise, the WAL.
+    pub data_dir: PathBuf,
+    /// Where the WAL is; `None` for `wal` in `data_dir`.
+    pub wal_dir: Option<PathBuf>,
+    /// Where objects are kept; `None` for the directory `store` in `data_dir`.
+    pub store: Option<Arc<dyn ObjectStore>>,
+    /// The local file layer, for the WAL.
+    pub fs: Arc<dyn Fs>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What names this writer in the manifest.
+    pub writer: String,
+    /// Bytes of a data block before compression, 1 KiB to 1 MiB.
+    pub block_size: usize,
+    /// Bytes of the cache of uncompressed blocks.
+    pub block_cache_size: u64,
+    /// Bytes at which a memtable becomes immutable, at least 64 KiB.
+    pub memtable_size: u64,
+    /// Bytes of all memtables together beyond which writers wait; at least `memtable_size`.
+    pub total_memtable_size: u64,
+    /// Bytes of WAL beyond which the oldest memtable is flushed, at least 1 MiB.
+    pub total_wal_size: u64,
+    /// Bytes at which an output file is cut, at least 64 KiB.
+    pub target_file_size: u64,
+    /// Bytes that level 1 aims for at the least; each further level aims for `level_multiplier` times the one above.
+    pub base_level_size: u64,
+    /// How many times larger a level is than the one above, at least 2.
+    pub level_multiplier: u64,
+    /// Files in level 0 at which it is compacted, at least 1.
+    pub level0_compaction_trigger: usize,
+    /// Files in level 0 at which writers are slowed.
+    pub level0_slowdown_trigger: usize,
+    /// Files in level 0 at which writers wait.
+    pub level0_stop_trigger: usize,
+    /// Compression of each level; deeper levels use the last entry.
+    pub compression: Vec<Compression>,
+    /// The level of zstd's effort, 1 to 19.
+    pub zstd_level: i32,
+    /// Threads that flush, at least 1.
+    pub flush_threads: usize,
+    /// Threads that compact, at least 1.
+    pub compaction_threads: usize,
+    /// Bytes a second that flush and compaction may write; 0 for no limit.
+    pub rate_limit: u64,
+    /// Whether nothing is compacted unless asked for.
+    pub disable_auto_compactions: bool,
+    /// When a commit reaches the disk.
+    pub wal_sync: WalSync,
+    /// How many rows a transaction may lock.
+    pub max_row_locks: u64,
+}
+
+impl Options {
+    /// The defaults, with everything under `data_dir`.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            wal_dir: None,
+            store: None,
+            fs: Arc::new(RealFs),
+            clock: Arc::new(SystemClock),
+            writer: format!("process {}", std::process::id()),
+            block_size: 16 << 10,
+            block_cache_size: 128 << 20,
+            memtable_size: 64 << 20,
+            total_memtable_size: 256 << 20,
+            total_wal_size: 512 << 20,
+            target_file_size: 64 << 20,
+            base_level_size: 256 << 20,
+            level_multiplier: 10,
+            level0_compaction_trigger: 4,
+            level0_slowdown_trigger: 20,
+            level0_stop_trigger: 36,
+            compression: vec![
+                Compression::Lz4,
+                Compression::Lz4,
+                Compression::Lz4,
+                Compression::Lz4,
+                Compression::Zstd,
+            ],
+            zstd_level: 3,
+            flush_threads: 1,
+            compaction_threads: 1,
+            rate_limit: 0,
+            disable_auto_compactions: false,
+            wal_sync: WalSync::EachCommit,
+            max_row_locks: 1 << 30,
+        }
+    }
+
+    /// The directory of the WAL.
+    pub fn wal_dir(&self) -> PathBuf {
+        self.wal_dir.clone().unwrap_or_else(|| self.data_dir.join("wal"))
+    }
+
+    /// Compression of a level.
+    pub fn compression_of(&self, level: usize) -> Compression {
+        self.compression.get(level).or(self.compression.last()).copied().unwrap_or(Compression::None)
+    }
+
+    /// Fails naming the first option that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        let limits: [(&str, u64, u64, u64); 12] = [
+            ("block_size", self.block_size as u64, 1 << 10, 1 << 20),
+            ("memtable_size", self.memtable_size, 64 << 10, 1 << 40),
+            ("total_memtable_size", self.total_memtable_size, self.memtable_size, 1 << 44),
+            ("total_wal_size", self.total_wal_size, 1 << 20, 1 << 50),
+            ("target_file_size", self.target_file_size, 64 << 10, 1 << 40),
+            ("base_level_size", self.base_level_size, 64 << 10, 1 << 50),
+            ("level_multiplier", self.level_multiplier, 2, 100),
+            ("level0_compaction_trigger", self.level0_compaction_trigger as u64, 1, 10_000),
+            (
+                "level0_stop_trigger",
+                self.level0_stop_trigger as u64,
+                self.level0_slowdown_trigger as u64,
+                100_000,
+            ),
+            ("flush_threads", self.flush_threads as u64, 1, 64),
+            ("compaction_threads", self.compaction_threads as u64, 1, 64),
+            ("max_row_locks", self.max_row_locks, 1, u64::MAX),
+        ];
+        for (name, value, least, most) in limits {
+            if !(least..=most).contains(&value) {
+                return Err(Error::invalid(format!(
+                    "option {name}: {value} was given, {least} to {most} is allowed"
+                )));
+            }
+        }
+        if !(1..=19).contains(&self.zstd_level) {
+            return Err(Error::invalid(format!(
+                "option zstd_level: {} was given, 1 to 19 is allowed",
+                self.zstd_level
+            )));
+        }
+        if self.compression.is_empty() || self.compression.len() > LEVELS {
+            return Err(Error::invalid(format!(
+                "option compression: {} levels were given, 1 to {LEVELS} are allowed",
+                self.compression.len()
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("data_dir", &self.data_dir).finish_non_exhaustive()
+    }
+}
