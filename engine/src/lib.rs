@@ -5,16 +5,27 @@
 #![deny(missing_docs)]
 
 pub mod cache;
+pub mod compaction;
+mod db;
 pub mod env;
 mod error;
+pub mod flush;
 pub mod format;
+pub mod gc;
 pub mod iter;
 pub mod manifest;
 pub mod memtable;
 pub mod object_store;
+pub mod options;
 pub mod sst;
 pub mod txn;
 pub mod types;
 pub mod wal;
 
+pub use db::{
+    Cursor, DEFAULT_LOCK_WAIT, Engine, EngineStats, Isolation, LevelStats, RangeStats, Transaction,
+    Value, View, Write,
+};
 pub use error::{Error, ErrorKind, Result, ResultExt};
+pub use options::{Options, WalSync};
+pub use txn::locks::{Granted, LockMode};

@@ -91,7 +91,7 @@ impl Options {
             wal_dir: None,
             store: None,
             fs: Arc::new(RealFs),
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SystemClock::new()),
             writer: format!("process {}", std::process::id()),
             block_size: 16 << 10,
             block_cache_size: 128 << 20,
@@ -123,12 +123,18 @@ impl Options {
 
     /// The directory of the WAL.
     pub fn wal_dir(&self) -> PathBuf {
-        self.wal_dir.clone().unwrap_or_else(|| self.data_dir.join("wal"))
+        self.wal_dir
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("wal"))
     }
 
     /// Compression of a level.
     pub fn compression_of(&self, level: usize) -> Compression {
-        self.compression.get(level).or(self.compression.last()).copied().unwrap_or(Compression::None)
+        self.compression
+            .get(level)
+            .or(self.compression.last())
+            .copied()
+            .unwrap_or(Compression::None)
     }
 
     /// Fails naming the first option that is out of range.
@@ -136,12 +142,22 @@ impl Options {
         let limits: [(&str, u64, u64, u64); 12] = [
             ("block_size", self.block_size as u64, 1 << 10, 1 << 20),
             ("memtable_size", self.memtable_size, 64 << 10, 1 << 40),
-            ("total_memtable_size", self.total_memtable_size, self.memtable_size, 1 << 44),
+            (
+                "total_memtable_size",
+                self.total_memtable_size,
+                self.memtable_size,
+                1 << 44,
+            ),
             ("total_wal_size", self.total_wal_size, 1 << 20, 1 << 50),
             ("target_file_size", self.target_file_size, 64 << 10, 1 << 40),
             ("base_level_size", self.base_level_size, 64 << 10, 1 << 50),
             ("level_multiplier", self.level_multiplier, 2, 100),
-            ("level0_compaction_trigger", self.level0_compaction_trigger as u64, 1, 10_000),
+            (
+                "level0_compaction_trigger",
+                self.level0_compaction_trigger as u64,
+                1,
+                10_000,
+            ),
             (
                 "level0_stop_trigger",
                 self.level0_stop_trigger as u64,
@@ -177,6 +193,8 @@ impl Options {
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options").field("data_dir", &self.data_dir).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
     }
 }

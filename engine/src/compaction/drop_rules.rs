@@ -87,7 +87,13 @@ mod tests {
     #[test]
     fn one_version_a_snapshot_interval() {
         let key = b"\0\0\0\x01k".as_slice();
-        let versions = [(key, 9, Put), (key, 7, Put), (key, 6, Put), (key, 3, Put), (key, 2, Put)];
+        let versions = [
+            (key, 9, Put),
+            (key, 7, Put),
+            (key, 6, Put),
+            (key, 3, Put),
+            (key, 2, Put),
+        ];
         assert_eq!(kept(&[10], &versions, false), [9]);
         assert_eq!(kept(&[6, 10], &versions, false), [9, 6]);
         assert_eq!(kept(&[2, 6, 10], &versions, false), [9, 6, 2]);
@@ -107,8 +113,11 @@ mod tests {
 
     #[test]
     fn dropped_indexes_go_whole() {
-        let versions =
-            [(b"\0\0\0\x08".as_slice(), 5, Put), (b"\0\0\0\x09", 6, Put), (b"\0\0\0\x0a", 7, Put)];
+        let versions = [
+            (b"\0\0\0\x08".as_slice(), 5, Put),
+            (b"\0\0\0\x09", 6, Put),
+            (b"\0\0\0\x0a", 7, Put),
+        ];
         assert_eq!(kept(&[10], &versions, false), [5, 7]);
     }
 }

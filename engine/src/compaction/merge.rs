@@ -31,7 +31,9 @@ pub fn merge<I: InternalIterator>(
     merged.seek_to_first()?;
     while merged.valid() {
         let (key, kind) = decode(merged.key())?;
-        if rules.keep(key.user, key.seq(), kind, |user_key| below.is_empty_at(user_key)) {
+        if rules.keep(key.user, key.seq(), kind, |user_key| {
+            below.is_empty_at(user_key)
+        }) {
             output.add(merged.key(), merged.value())?;
         }
         merged.next()?;
@@ -46,7 +48,11 @@ struct Below<'a> {
 
 impl<'a> Below<'a> {
     fn new(version: &'a Version, output_level: usize) -> Self {
-        Self { levels: (output_level + 1..LEVELS).map(|level| version.files(level)).collect() }
+        Self {
+            levels: (output_level + 1..LEVELS)
+                .map(|level| version.level(level))
+                .collect(),
+        }
     }
 
     /// Whether no file below covers `user_key`. Asked with ascending keys.
@@ -57,7 +63,9 @@ impl<'a> Below<'a> {
             {
                 *files = rest;
             }
-            files.first().is_none_or(|file| user_key < file.smallest.user_key())
+            files
+                .first()
+                .is_none_or(|file| user_key < file.smallest.user_key())
         })
     }
 }

@@ -102,7 +102,7 @@ pub struct Targets {
 }
 
 fn level_bytes(version: &Version, level: usize) -> u64 {
-    version.files(level).iter().map(|file| file.size).sum()
+    version.level(level).iter().map(|file| file.size).sum()
 }
 
 /// Computes the targets.
@@ -110,13 +110,19 @@ pub fn targets(version: &Version, config: &PickConfig) -> Targets {
     let mut bytes = [0; LEVELS];
     let mut level = BOTTOM;
     // The bottom target follows the largest level, so that data left in an upper level by smaller times still counts.
-    let largest = (1..LEVELS).map(|level| level_bytes(version, level)).max().unwrap_or(0);
+    let largest = (1..LEVELS)
+        .map(|level| level_bytes(version, level))
+        .max()
+        .unwrap_or(0);
     bytes[level] = largest.max(config.base_size);
     while level > 1 && bytes[level] > config.base_size {
         bytes[level - 1] = (bytes[level] / config.multiplier).max(1);
         level -= 1;
     }
-    Targets { base_level: level, bytes }
+    Targets {
+        base_level: level,
+        bytes,
+    }
 }
 
 /// Bytes over all targets: what compaction has yet to move.
@@ -129,12 +135,23 @@ pub fn pending_bytes(version: &Version, config: &PickConfig) -> u64 {
 
 /// Picks the next task whose files are all free.
 pub fn pick(version: &Version, config: &PickConfig, busy: &HashSet<u64>) -> Option<Task> {
-    let picker = Picker { version, config, busy, targets: targets(version, config) };
+    let picker = Picker {
+        version,
+        config,
+        busy,
+        targets: targets(version, config),
+    };
     picker
         .pick_dead_files()
         .or_else(|| picker.pick_by_score())
         .or_else(|| picker.pick_dropped())
-        .or_else(|| if config.everything { picker.pick_manual() } else { None })
+        .or_else(|| {
+            if config.everything {
+                picker.pick_manual()
+            } else {
+                None
+            }
+        })
 }
 
 struct Picker<'a> {
@@ -154,12 +171,17 @@ impl Picker<'_> {
     }
 
     fn pick_dead_files(&self) -> Option<Task> {
-        let dropped = self.version.dropped_indexes();
+        let dropped = &self.version.dropped_indexes;
         if dropped.is_empty() {
             return None;
         }
         let files: Vec<_> = (0..LEVELS)
-            .flat_map(|level| self.version.files(level).iter().map(move |file| (level, file)))
+            .flat_map(|level| {
+                self.version
+                    .level(level)
+                    .iter()
+                    .map(move |file| (level, file))
+            })
             .filter(|(_, file)| self.free(file) && is_dead(file, dropped))
             .map(|(level, file)| (level, file.clone()))
             .collect();
@@ -168,11 +190,14 @@ impl Picker<'_> {
 
     fn pick_by_score(&self) -> Option<Task> {
         let mut scores: Vec<(f64, usize)> = Vec::new();
-        let level0 = self.version.files(0);
+        let level0 = self.version.level(0);
         if level0.len() >= self.config.level0_trigger
             || (self.config.everything && !level0.is_empty())
         {
-            scores.push((level0.len() as f64 / self.config.level0_trigger as f64 + 1.0, 0));
+            scores.push((
+                level0.len() as f64 / self.config.level0_trigger as f64 + 1.0,
+                0,
+            ));
         }
         for level in 1..BOTTOM {
             let size = level_bytes(self.version, level);
@@ -189,27 +214,37 @@ impl Picker<'_> {
     }
 
     fn pick_level0(&self) -> Option<Task> {
-        let upper = self.version.files(0);
+        let upper = self.version.level(0);
         let to = self.targets.base_level;
         if upper.is_empty() || !self.all_free(upper) {
             return None;
         }
         // Entries in levels above the base level are newer than those below: level 0 must not pass them.
-        let to = (1..to).find(|&level| !self.version.files(level).is_empty()).unwrap_or(to);
+        let to = (1..to)
+            .find(|&level| !self.version.level(level).is_empty())
+            .unwrap_or(to);
         let (smallest, largest) = bounds(upper)?;
         let lower = self.version.overlapping(to, smallest, largest);
-        if !self.all_free(lower) {
+        if !self.all_free(&lower) {
             return None;
         }
         if lower.is_empty() && disjoint(upper) && !self.has_droppable(upper) {
-            return Some(Task::Move { from: 0, to, files: upper.to_vec() });
+            return Some(Task::Move {
+                from: 0,
+                to,
+                files: upper.to_vec(),
+            });
         }
         Some(Task::Merge {
-            reason: if self.config.everything { Reason::Manual } else { Reason::Level0 },
+            reason: if self.config.everything {
+                Reason::Manual
+            } else {
+                Reason::Level0
+            },
             from: 0,
             to,
             upper: upper.to_vec(),
-            lower: lower.to_vec(),
+            lower,
         })
     }
 
@@ -217,10 +252,11 @@ impl Picker<'_> {
     fn pick_level(&self, from: usize, reason: Reason) -> Option<Task> {
         let to = from + 1;
         let mut best: Option<(f64, &Arc<FileMeta>)> = None;
-        for file in self.version.files(from) {
+        for file in self.version.level(from) {
             let lower =
-                self.version.overlapping(to, file.smallest.user_key(), file.largest.user_key());
-            if !self.free(file) || !self.all_free(lower) {
+                self.version
+                    .overlapping(to, file.smallest.user_key(), file.largest.user_key());
+            if !self.free(file) || !self.all_free(&lower) {
                 continue;
             }
             let below: u64 = lower.iter().map(|file| file.size).sum();
@@ -238,26 +274,40 @@ impl Picker<'_> {
 
     fn merge_down(&self, from: usize, file: &Arc<FileMeta>, reason: Reason) -> Task {
         let to = from + 1;
-        let lower = self.version.overlapping(to, file.smallest.user_key(), file.largest.user_key());
+        let lower = self
+            .version
+            .overlapping(to, file.smallest.user_key(), file.largest.user_key());
         let upper = vec![file.clone()];
         if lower.is_empty() && !self.has_droppable(&upper) {
-            return Task::Move { from, to, files: upper };
+            return Task::Move {
+                from,
+                to,
+                files: upper,
+            };
         }
-        Task::Merge { reason, from, to, upper, lower: lower.to_vec() }
+        Task::Merge {
+            reason,
+            from,
+            to,
+            upper,
+            lower,
+        }
     }
 
     /// Whether merging would lose part of the files: entries of dropped indexes.
     fn has_droppable(&self, files: &[Arc<FileMeta>]) -> bool {
-        files.iter().any(|file| touches_dropped(file, self.version.dropped_indexes()))
+        files
+            .iter()
+            .any(|file| touches_dropped(file, &self.version.dropped_indexes))
     }
 
     fn pick_dropped(&self) -> Option<Task> {
-        if self.version.dropped_indexes().is_empty() {
+        if self.version.dropped_indexes.is_empty() {
             return None;
         }
         (1..LEVELS).find_map(|level| {
-            let file = self.version.files(level).iter().find(|file| {
-                self.free(file) && touches_dropped(file, self.version.dropped_indexes())
+            let file = self.version.level(level).iter().find(|file| {
+                self.free(file) && touches_dropped(file, &self.version.dropped_indexes)
             })?;
             Some(Task::Merge {
                 reason: Reason::DroppedIndex,
@@ -271,13 +321,13 @@ impl Picker<'_> {
 
     /// Moves everything one level down, top first; at the bottom, rewrites files with deletions that nobody needs.
     fn pick_manual(&self) -> Option<Task> {
-        if !self.version.files(0).is_empty() {
+        if !self.version.level(0).is_empty() {
             return None;
         }
-        if let Some(level) = (1..BOTTOM).find(|&level| !self.version.files(level).is_empty()) {
+        if let Some(level) = (1..BOTTOM).find(|&level| !self.version.level(level).is_empty()) {
             return self.pick_level(level, Reason::Manual);
         }
-        let file = self.version.files(BOTTOM).iter().find(|file| {
+        let file = self.version.level(BOTTOM).iter().find(|file| {
             self.free(file) && file.deletions > 0 && file.largest_seq <= self.config.oldest_snapshot
         })?;
         Some(Task::Merge {
@@ -304,16 +354,23 @@ fn bounds(files: &[Arc<FileMeta>]) -> Option<(&[u8], &[u8])> {
 fn disjoint(files: &[Arc<FileMeta>]) -> bool {
     let mut sorted: Vec<_> = files.iter().collect();
     sorted.sort_by(|a, b| a.smallest.cmp(&b.smallest));
-    sorted.windows(2).all(|pair| pair[0].largest.user_key() < pair[1].smallest.user_key())
+    sorted
+        .windows(2)
+        .all(|pair| pair[0].largest.user_key() < pair[1].smallest.user_key())
 }
 
 fn index_range(file: &FileMeta) -> Option<(IndexId, IndexId)> {
-    Some((index_id_of(file.smallest.user_key())?, index_id_of(file.largest.user_key())?))
+    Some((
+        index_id_of(file.smallest.user_key())?,
+        index_id_of(file.largest.user_key())?,
+    ))
 }
 
 /// Whether all of a file's entries belong to dropped indexes.
 fn is_dead(file: &FileMeta, dropped: &BTreeMap<IndexId, u64>) -> bool {
-    let Some((first, last)) = index_range(file) else { return false };
+    let Some((first, last)) = index_range(file) else {
+        return false;
+    };
     u64::from(last - first) < dropped.len() as u64
         && (first..=last).all(|id| dropped.contains_key(&id))
 }
@@ -323,6 +380,9 @@ fn is_dead(file: &FileMeta, dropped: &BTreeMap<IndexId, u64>) -> bool {
 /// `dropped` maps an index to the file id from which on files were written knowing that it is gone.
 pub fn touches_dropped(file: &FileMeta, dropped: &BTreeMap<IndexId, u64>) -> bool {
     index_range(file).is_some_and(|(first, last)| {
-        first <= last && dropped.range(first..=last).any(|(_, &known_from)| file.id < known_from)
+        first <= last
+            && dropped
+                .range(first..=last)
+                .any(|(_, &known_from)| file.id < known_from)
     })
 }

@@ -57,12 +57,18 @@ pub fn start(core: &Arc<Core>, obsolete: Receiver<u64>) -> Result<Vec<JoinHandle
     spawn("se-flush".to_owned(), Box::new(move || shared.run_flush()))?;
     for number in 0..core.options.compaction_threads {
         let shared = core.clone();
-        spawn(format!("se-compact-{number}"), Box::new(move || shared.run_compaction()))?;
+        spawn(
+            format!("se-compact-{number}"),
+            Box::new(move || shared.run_compaction()),
+        )?;
     }
     let shared = core.clone();
     spawn("se-sync".to_owned(), Box::new(move || shared.run_sync()))?;
     let shared = core.clone();
-    spawn("se-gc".to_owned(), Box::new(move || shared.run_gc(&obsolete)))?;
+    spawn(
+        "se-gc".to_owned(),
+        Box::new(move || shared.run_gc(&obsolete)),
+    )?;
     Ok(threads)
 }
 
@@ -98,8 +104,13 @@ impl Core {
         let _one_at_a_time = self.flushing.lock();
         self.pipeline.check()?;
         let state = self.state.load_full();
-        let ready: Vec<Arc<MemTable>> =
-            state.immutable.iter().rev().take_while(|table| table.is_quiet()).cloned().collect();
+        let ready: Vec<Arc<MemTable>> = state
+            .immutable
+            .iter()
+            .rev()
+            .take_while(|table| table.is_quiet())
+            .cloned()
+            .collect();
         let Some(newest) = ready.last() else {
             if !state.immutable.is_empty() {
                 // A commit is still writing to it.
@@ -109,7 +120,7 @@ impl Core {
         };
         self.wal.sync(newest.wal_end())?;
         let rules = self.drop_rules(&state.files.version);
-        let known = state.files.version.dropped_indexes().clone();
+        let known = state.files.version.dropped_indexes.clone();
         let files = flush_memtables(&ready, rules, self.output_spec(0))?;
         failpoint::hit("flush.written")?;
         let bytes: u64 = files.iter().map(|file| file.size).sum();
@@ -139,7 +150,7 @@ impl Core {
     }
 
     fn drop_rules(&self, version: &Version) -> DropRules {
-        DropRules::new(self.snapshots.list(), version.dropped_indexes().clone())
+        DropRules::new(self.snapshots.list(), version.dropped_indexes.clone())
     }
 
     fn output_spec(&self, level: usize) -> OutputSpec<'_> {
@@ -166,19 +177,29 @@ impl Core {
         now: &Version,
     ) {
         let next_file = self.ids.next_file.load(Ordering::Acquire);
-        for &index in now.dropped_indexes().keys().filter(|index| !known.contains_key(index)) {
+        for &index in now
+            .dropped_indexes
+            .keys()
+            .filter(|index| !known.contains_key(index))
+        {
             edit.dropped_indexes.push((index, next_file));
         }
-        let oldest_memtable =
-            self.state.load().memtables().next_back().map_or(0, |table| table.id());
+        let oldest_memtable = self
+            .state
+            .load()
+            .memtables()
+            .next_back()
+            .map_or(0, |table| table.id());
         let mut drops = self.drops.lock();
         for (&index, &boundary) in known {
-            let flushed = drops.get(&index).is_none_or(|&memtable| memtable < oldest_memtable);
+            let flushed = drops
+                .get(&index)
+                .is_none_or(|&memtable| memtable < oldest_memtable);
             let only = std::collections::BTreeMap::from([(index, boundary)]);
             let held = (0..LEVELS)
-                .flat_map(|level| now.files(level))
+                .flat_map(|level| now.level(level))
                 .any(|file| touches_dropped(file, &only));
-            if flushed && !held && now.dropped_indexes().contains_key(&index) {
+            if flushed && !held && now.dropped_indexes.contains_key(&index) {
                 edit.forgotten_indexes.push(index);
                 drops.remove(&index);
             }
@@ -187,7 +208,10 @@ impl Core {
 
     /// What the picker is told.
     pub fn pick_config(&self, everything: bool) -> PickConfig {
-        let trigger = self.tunables.level0_compaction_trigger.load(Ordering::Relaxed) as usize;
+        let trigger = self
+            .tunables
+            .level0_compaction_trigger
+            .load(Ordering::Relaxed) as usize;
         PickConfig {
             level0_trigger: trigger.max(1),
             base_size: self.options.base_level_size,
@@ -231,14 +255,20 @@ impl Core {
     fn take_task(&self) -> Option<(Task, Arc<LiveVersion>)> {
         let mut compacting = self.compacting.lock();
         let everything = compacting.everything;
-        let off = self.tunables.disable_auto_compactions.load(Ordering::Relaxed);
+        let off = self
+            .tunables
+            .disable_auto_compactions
+            .load(Ordering::Relaxed);
         let paused = self.tunables.pause_background_work.load(Ordering::Relaxed);
         if paused || (off && !everything) || self.pipeline.check().is_err() {
             return None;
         }
         let files = self.state.load().files.clone();
-        let task =
-            compaction::pick(&files.version, &self.pick_config(everything), &compacting.busy)?;
+        let task = compaction::pick(
+            &files.version,
+            &self.pick_config(everything),
+            &compacting.busy,
+        )?;
         compacting.busy.extend(task.file_ids());
         compacting.running += 1;
         Some((task, files))
@@ -249,7 +279,10 @@ impl Core {
         self.pipeline.check()?;
         let compacting = self.compacting.lock();
         if let Some(failure) = &compacting.failure {
-            return Err(Error::new(ErrorKind::Unavailable, format!("compaction: {failure}")));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("compaction: {failure}"),
+            ));
         }
         let version = self.state.load().files.version.clone();
         Ok(compacting.running == 0
@@ -259,20 +292,36 @@ impl Core {
     fn run_task(&self, task: &Task, files: &LiveVersion) -> Result<()> {
         match task {
             Task::Delete { files } => {
-                let deleted = files.iter().map(|(level, file)| (*level, file.id)).collect();
-                self.install_task(VersionEdit { deleted, ..VersionEdit::default() }, None)
+                let deleted = files
+                    .iter()
+                    .map(|(level, file)| (*level, file.id))
+                    .collect();
+                self.install_task(
+                    VersionEdit {
+                        deleted,
+                        ..VersionEdit::default()
+                    },
+                    None,
+                )
             }
             Task::Move { from, to, files } => {
                 let edit = VersionEdit {
                     deleted: files.iter().map(|file| (*from, file.id)).collect(),
-                    added: files.iter().map(|file| (*to, FileMeta::clone(file))).collect(),
+                    added: files
+                        .iter()
+                        .map(|file| (*to, FileMeta::clone(file)))
+                        .collect(),
                     ..VersionEdit::default()
                 };
                 self.install_task(edit, None)
             }
-            Task::Merge { from, to, upper, lower, .. } => {
-                self.run_merge(files, (*from, upper), (*to, lower))
-            }
+            Task::Merge {
+                from,
+                to,
+                upper,
+                lower,
+                ..
+            } => self.run_merge(files, (*from, upper), (*to, lower)),
         }
     }
 
@@ -286,7 +335,10 @@ impl Core {
         let open = |level: usize, wanted: &[Arc<FileMeta>]| -> Vec<Arc<LiveFile>> {
             let ids: HashSet<u64> = wanted.iter().map(|file| file.id).collect();
             let level = files.levels[level].iter();
-            level.filter(|file| ids.contains(&file.meta.id)).cloned().collect()
+            level
+                .filter(|file| ids.contains(&file.meta.id))
+                .cloned()
+                .collect()
         };
         let mut runs = Vec::new();
         if from == 0 {
@@ -301,7 +353,11 @@ impl Core {
             let files = open(to, lower);
             runs.push(Source::Level(LevelIter::new(OpenFiles { files, options })));
         }
-        let inputs = Inputs { runs, version: files.version.clone(), output_level: to };
+        let inputs = Inputs {
+            runs,
+            version: files.version.clone(),
+            output_level: to,
+        };
         let rules = self.drop_rules(&files.version);
         let output = compaction::merge(inputs, rules, self.output_spec(to))
             .context(|| format!("compact level {from} to {to}"))?;
@@ -314,11 +370,19 @@ impl Core {
             .chain(lower.iter().map(|file| (to, file.id)))
             .collect();
         let added = output.into_iter().map(|file| (to, file)).collect();
-        let edit = VersionEdit { deleted, added, ..VersionEdit::default() };
+        let edit = VersionEdit {
+            deleted,
+            added,
+            ..VersionEdit::default()
+        };
         self.install_task(edit, Some(&files.version))?;
         failpoint::hit("compaction.installed")?;
-        self.stats.compaction_read_bytes.fetch_add(read, Ordering::Relaxed);
-        self.stats.compaction_write_bytes.fetch_add(written, Ordering::Relaxed);
+        self.stats
+            .compaction_read_bytes
+            .fetch_add(read, Ordering::Relaxed);
+        self.stats
+            .compaction_write_bytes
+            .fetch_add(written, Ordering::Relaxed);
         Ok(())
     }
 
@@ -326,7 +390,7 @@ impl Core {
     fn install_task(&self, mut edit: VersionEdit, made_from: Option<&Version>) -> Result<()> {
         let mut manifest: parking_lot::MutexGuard<'_, Manifest> = self.manifest.lock();
         let now = manifest.current();
-        let known = made_from.unwrap_or(&now).dropped_indexes().clone();
+        let known = made_from.unwrap_or(&now).dropped_indexes.clone();
         self.note_drops(&mut edit, &known, &now);
         self.install(&mut manifest, edit, &[])
     }
@@ -336,7 +400,9 @@ impl Core {
         while !self.closing() {
             let mut guard = self.signal.lock.lock();
             if !self.closing() {
-                self.signal.changed.wait_for(&mut guard, Duration::from_secs(1));
+                self.signal
+                    .changed
+                    .wait_for(&mut guard, Duration::from_secs(1));
             }
             drop(guard);
             let behind = self.wal.synced() < self.wal.end();

@@ -127,10 +127,13 @@ impl Core {
     ) -> Result<()> {
         self.pipeline.check()?;
         edit.next_file = Some(self.ids.next_file.load(Ordering::Acquire));
-        let version = manifest.commit(&edit).context(|| "write manifest").inspect_err(|error| {
-            // Whether the edit took effect is not known: what follows must not build on either.
-            self.pipeline.fail(error.message());
-        })?;
+        let version = manifest
+            .commit(&edit)
+            .context(|| "write manifest")
+            .inspect_err(|error| {
+                // Whether the edit took effect is not known: what follows must not build on either.
+                self.pipeline.fail(error.message());
+            })?;
         self.change_state(|now| State {
             mem: now.mem.clone(),
             immutable: Arc::new(

@@ -116,7 +116,10 @@ pub fn sources(
             all.push(Source::Memory(table.iter()));
         }
     }
-    for file in state.files.levels[0].iter().filter(|file| file.overlaps(lower, upper)) {
+    for file in state.files.levels[0]
+        .iter()
+        .filter(|file| file.overlaps(lower, upper))
+    {
         all.push(Source::File(file.reader()?.iter(*options)));
     }
     for level in 1..state.files.levels.len() {
@@ -167,8 +170,13 @@ impl Cursor {
         upper: &[u8],
     ) -> Result<Self> {
         let state = core.state.load();
-        let merged =
-            MergingIterator::new(sources(&state, batch, lower, upper, &IterOptions::default())?);
+        let merged = MergingIterator::new(sources(
+            &state,
+            batch,
+            lower,
+            upper,
+            &IterOptions::default(),
+        )?);
         Ok(Self {
             merged,
             snapshot: guard.seq(),

@@ -8,7 +8,7 @@ use super::core::Core;
 use super::state::LiveFile;
 use crate::iter::InternalIterator;
 use crate::manifest::{LEVELS, VersionEdit};
-use crate::types::{DICTIONARY_INDEX, INDEX_ID_LEN, IndexId, KeyRef, index_id_of};
+use crate::types::{DICTIONARY_INDEX, IndexId, KeyRef, index_id_of};
 use crate::{Error, ErrorKind, Result};
 
 /// Index ids that are reserved by one manifest edit.
@@ -32,9 +32,12 @@ impl Core {
         let guard = self.snapshots.take();
         let stored = match self.get(key, guard.seq())? {
             None => 0,
-            Some(value) => value.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)).ok_or_else(
-                || Error::corruption(format!("counter of {} bytes instead of 8", value.len())),
-            )?,
+            Some(value) => value
+                .first_chunk()
+                .map(|bytes| u64::from_be_bytes(*bytes))
+                .ok_or_else(|| {
+                    Error::corruption(format!("counter of {} bytes instead of 8", value.len()))
+                })?,
         };
         // A commit may have raised it meanwhile.
         let mut counters = self.counters.lock();
@@ -47,14 +50,18 @@ impl Core {
     pub fn allocate_indexes(&self, count: u32) -> Result<IndexId> {
         let mut manifest = self.manifest.lock();
         let first = self.ids.next_index.load(Ordering::Relaxed);
-        let after = first.checked_add(count).filter(|&after| after < u32::MAX - INDEX_STEP);
+        let after = first
+            .checked_add(count)
+            .filter(|&after| after < u32::MAX - INDEX_STEP);
         let Some(after) = after else {
             return Err(Error::new(ErrorKind::Internal, "index ids are used up"));
         };
         if after > self.ids.index_ceiling.load(Ordering::Relaxed) {
             let ceiling = after + INDEX_STEP;
-            let edit =
-                VersionEdit { index_ceiling: Some(ceiling), ..VersionEdit::default() };
+            let edit = VersionEdit {
+                index_ceiling: Some(ceiling),
+                ..VersionEdit::default()
+            };
             self.install(&mut manifest, edit, &[])?;
             self.ids.index_ceiling.store(ceiling, Ordering::Relaxed);
         }
@@ -89,22 +96,25 @@ impl Core {
 
     /// Drops every index that holds data and is not in `named`; returns which.
     pub fn retain_indexes(&self, named: &[IndexId]) -> Result<Vec<IndexId>> {
-        let named: HashSet<IndexId> =
-            named.iter().copied().chain([DICTIONARY_INDEX]).collect();
+        let named: HashSet<IndexId> = named.iter().copied().chain([DICTIONARY_INDEX]).collect();
         let mut present = BTreeSet::new();
         let state = self.state.load_full();
         for table in state.memtables() {
             let mut position = table.iter();
             position.seek_to_first()?;
             while position.valid() {
-                let Some(index) = index_id_of(position.key()) else { break };
+                let Some(index) = index_id_of(position.key()) else {
+                    break;
+                };
                 present.insert(index);
-                let Some(next) = index.checked_add(1) else { break };
+                let Some(next) = index.checked_add(1) else {
+                    break;
+                };
                 position.seek(KeyRef::before(&next.to_be_bytes()))?;
             }
         }
         for level in 0..LEVELS {
-            for file in state.files.version.files(level) {
+            for file in state.files.version.level(level) {
                 let first = index_id_of(file.smallest.user_key());
                 let last = index_id_of(file.largest.user_key());
                 if let (Some(first), Some(last)) = (first, last) {
@@ -112,7 +122,7 @@ impl Core {
                 }
             }
         }
-        let dropped = state.files.version.dropped_indexes();
+        let dropped = &state.files.version.dropped_indexes;
         let ceiling = self.ids.next_index.load(Ordering::Relaxed);
         let garbage: Vec<IndexId> = present
             .into_iter()
@@ -130,7 +140,13 @@ impl Core {
         self.rotate_locked();
         drop(guard);
         let newest = self.state.load().mem.id();
-        while self.state.load().immutable.iter().any(|table| table.id() < newest) {
+        while self
+            .state
+            .load()
+            .immutable
+            .iter()
+            .any(|table| table.id() < newest)
+        {
             self.check_open()?;
             self.pipeline.check()?;
             if self.tunables.pause_background_work.load(Ordering::Relaxed) {
@@ -138,7 +154,9 @@ impl Core {
                 continue;
             }
             let mut wait = self.signal.lock.lock();
-            self.signal.changed.wait_for(&mut wait, Duration::from_millis(20));
+            self.signal
+                .changed
+                .wait_for(&mut wait, Duration::from_millis(20));
         }
         Ok(())
     }
@@ -146,7 +164,9 @@ impl Core {
     /// Flushes, then compacts everything to the bottom level, and waits for it.
     pub fn compact(&self) -> Result<()> {
         if self.tunables.pause_background_work.load(Ordering::Relaxed) {
-            return Err(Error::invalid("background work is paused: compaction would never end"));
+            return Err(Error::invalid(
+                "background work is paused: compaction would never end",
+            ));
         }
         self.flush()?;
         self.compacting.lock().everything = true;
@@ -161,7 +181,9 @@ impl Core {
                 Err(error) => break Err(error),
             }
             let mut wait = self.signal.lock.lock();
-            self.signal.changed.wait_for(&mut wait, Duration::from_millis(20));
+            self.signal
+                .changed
+                .wait_for(&mut wait, Duration::from_millis(20));
         };
         self.compacting.lock().everything = false;
         result
@@ -179,7 +201,8 @@ impl Core {
             let entries = table.estimate_between(from, to);
             total.entries += entries;
             let all = table.entries().max(1);
-            total.bytes += (u128::from(table.raw_bytes()) * u128::from(entries) / u128::from(all)) as u64;
+            total.bytes +=
+                (u128::from(table.raw_bytes()) * u128::from(entries) / u128::from(all)) as u64;
         }
         let files = state.files.levels[0]
             .iter()
@@ -203,15 +226,15 @@ fn share_between(file: &LiveFile, from: KeyRef<'_>, to: KeyRef<'_>) -> Result<f6
         return Ok(1.0);
     }
     let reader = file.reader()?;
-    let start = if starts_inside { reader.approximate_offset(from)? } else { 0 };
-    let end = if ends_inside { reader.approximate_offset(to)? } else { file.meta.size };
+    let start = if starts_inside {
+        reader.approximate_offset(from)?
+    } else {
+        0
+    };
+    let end = if ends_inside {
+        reader.approximate_offset(to)?
+    } else {
+        file.meta.size
+    };
     Ok(end.saturating_sub(start) as f64 / file.meta.size.max(1) as f64)
-}
-
-/// The first key after all keys of an index.
-pub fn index_end(index: IndexId) -> Vec<u8> {
-    match index.checked_add(1) {
-        Some(next) => next.to_be_bytes().to_vec(),
-        None => vec![0xff; INDEX_ID_LEN + 1],
-    }
 }

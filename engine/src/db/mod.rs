@@ -150,8 +150,12 @@ impl Engine {
     /// Changes when a memtable is full, and how many bytes all may take.
     pub fn set_memtable_sizes(&self, one: u64, total: u64) {
         let tunables = &self.core.tunables;
-        tunables.memtable_size.store(one.max(64 << 10), Ordering::Relaxed);
-        tunables.total_memtable_size.store(total.max(one), Ordering::Relaxed);
+        tunables
+            .memtable_size
+            .store(one.max(64 << 10), Ordering::Relaxed);
+        tunables
+            .total_memtable_size
+            .store(total.max(one), Ordering::Relaxed);
         self.core.signal.notify();
     }
 
@@ -170,7 +174,10 @@ impl Engine {
     /// Changes when commits reach the disk.
     pub fn set_wal_sync(&self, sync: WalSync) {
         let each = sync == WalSync::EachCommit;
-        self.core.tunables.sync_each_commit.store(each, Ordering::Relaxed);
+        self.core
+            .tunables
+            .sync_each_commit
+            .store(each, Ordering::Relaxed);
     }
 
     /// Changes how many rows a transaction may lock.
@@ -180,13 +187,19 @@ impl Engine {
 
     /// Switches compaction off, so that it runs only when asked for, or on again.
     pub fn set_auto_compactions(&self, on: bool) {
-        self.core.tunables.disable_auto_compactions.store(!on, Ordering::Relaxed);
+        self.core
+            .tunables
+            .disable_auto_compactions
+            .store(!on, Ordering::Relaxed);
         self.core.signal.notify();
     }
 
     /// Holds flush and compaction, or lets them go on. Writers wait once the memtables are full.
     pub fn pause_background_work(&self, pause: bool) {
-        self.core.tunables.pause_background_work.store(pause, Ordering::Relaxed);
+        self.core
+            .tunables
+            .pause_background_work
+            .store(pause, Ordering::Relaxed);
         self.core.signal.notify();
     }
 

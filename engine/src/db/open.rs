@@ -70,7 +70,10 @@ impl Replayed {
 pub(super) fn open(options: Options) -> Result<Engine> {
     options.validate()?;
     let dir = options.data_dir.clone();
-    options.fs.create_dir_all(&dir).context(|| format!("create {}", dir.display()))?;
+    options
+        .fs
+        .create_dir_all(&dir)
+        .context(|| format!("create {}", dir.display()))?;
     let lock = options.fs.lock(&dir.join("LOCK"))?;
     let store: Arc<dyn ObjectStore> = match &options.store {
         Some(store) => store.clone(),
@@ -109,8 +112,11 @@ pub(super) fn open(options: Options) -> Result<Engine> {
     memtables.reverse();
     let cache = Arc::new(BlockCache::new(options.block_cache_size));
     let (sender, obsolete) = crossbeam_channel::unbounded();
-    let files =
-        Arc::new(FileContext { store: store.clone(), cache: cache.clone(), obsolete: sender });
+    let files = Arc::new(FileContext {
+        store: store.clone(),
+        cache: cache.clone(),
+        obsolete: sender,
+    });
     let state = State {
         mem,
         immutable: Arc::new(memtables),
@@ -118,8 +124,11 @@ pub(super) fn open(options: Options) -> Result<Engine> {
     };
     let snapshots = Arc::new(Snapshots::default());
     snapshots.publish(replayed.last_seq);
-    let drops: HashMap<u32, u64> =
-        version.dropped_indexes().keys().map(|&index| (index, last_id)).collect();
+    let drops: HashMap<u32, u64> = version
+        .dropped_indexes
+        .keys()
+        .map(|&index| (index, last_id))
+        .collect();
     let core = Arc::new(Core {
         tunables: Tunables::new(&options),
         store,
@@ -153,7 +162,11 @@ pub(super) fn open(options: Options) -> Result<Engine> {
     });
     core.remove_orphans()?;
     let threads = background::start(&core, obsolete)?;
-    Ok(Engine { core, threads: Mutex::new(threads), _lock: lock })
+    Ok(Engine {
+        core,
+        threads: Mutex::new(threads),
+        _lock: lock,
+    })
 }
 
 impl Core {

@@ -50,7 +50,10 @@ pub fn decide(pressure: Pressure, limits: Limits) -> Throttle {
         return Throttle::Stop;
     }
     if pressure.level0_files >= limits.level0_slowdown {
-        let range = limits.level0_stop.saturating_sub(limits.level0_slowdown).max(1);
+        let range = limits
+            .level0_stop
+            .saturating_sub(limits.level0_slowdown)
+            .max(1);
         let over = pressure.level0_files - limits.level0_slowdown + 1;
         return Throttle::Slow(LONGEST_PAUSE * over as u32 / range as u32);
     }
@@ -75,7 +78,9 @@ impl Core {
             self.check_open()?;
             self.pipeline.check()?;
             let mut guard = self.signal.lock.lock();
-            self.signal.changed.wait_for(&mut guard, Duration::from_millis(50));
+            self.signal
+                .changed
+                .wait_for(&mut guard, Duration::from_millis(50));
         }
         self.count_stall(start);
         Ok(())
@@ -84,19 +89,31 @@ impl Core {
     fn count_stall(&self, start: Duration) {
         let took = self.clock.now().saturating_sub(start);
         self.stats.stalls.fetch_add(1, Ordering::Relaxed);
-        self.stats.stall_micros.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+        self.stats
+            .stall_micros
+            .fetch_add(took.as_micros() as u64, Ordering::Relaxed);
     }
 
     fn pressure(&self) -> Throttle {
         let state = self.state.load();
-        let compacting = !self.tunables.disable_auto_compactions.load(Ordering::Relaxed)
+        let compacting = !self
+            .tunables
+            .disable_auto_compactions
+            .load(Ordering::Relaxed)
             && !self.tunables.pause_background_work.load(Ordering::Relaxed);
         let pressure = Pressure {
-            level0_files: if compacting { state.files.levels[0].len() } else { 0 },
+            level0_files: if compacting {
+                state.files.levels[0].len()
+            } else {
+                0
+            },
             memtable_bytes: state.memtable_bytes(),
             flush_pending: !state.immutable.is_empty(),
         };
-        let trigger = self.tunables.level0_compaction_trigger.load(Ordering::Relaxed) as usize;
+        let trigger = self
+            .tunables
+            .level0_compaction_trigger
+            .load(Ordering::Relaxed) as usize;
         let slowdown = self.options.level0_slowdown_trigger.max(2 * trigger);
         let limits = Limits {
             level0_slowdown: slowdown,
@@ -111,10 +128,21 @@ impl Core {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { level0_slowdown: 20, level0_stop: 36, memtable_bytes: 1000 };
+    const LIMITS: Limits = Limits {
+        level0_slowdown: 20,
+        level0_stop: 36,
+        memtable_bytes: 1000,
+    };
 
     fn at(level0_files: usize, memtable_bytes: u64, flush_pending: bool) -> Throttle {
-        decide(Pressure { level0_files, memtable_bytes, flush_pending }, LIMITS)
+        decide(
+            Pressure {
+                level0_files,
+                memtable_bytes,
+                flush_pending,
+            },
+            LIMITS,
+        )
     }
 
     #[test]

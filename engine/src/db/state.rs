@@ -31,7 +31,12 @@ pub struct LiveFile {
 
 impl LiveFile {
     pub fn new(meta: Arc<FileMeta>, context: Arc<FileContext>) -> Self {
-        Self { meta, context, reader: OnceLock::new(), obsolete: AtomicBool::new(false) }
+        Self {
+            meta,
+            context,
+            reader: OnceLock::new(),
+            obsolete: AtomicBool::new(false),
+        }
     }
 
     /// The open file.
@@ -40,7 +45,11 @@ impl LiveFile {
             return Ok(reader);
         }
         let key = sst_key(self.meta.id);
-        let object = self.context.store.reader(&key).context(|| format!("open {key}"))?;
+        let object = self
+            .context
+            .store
+            .reader(&key)
+            .context(|| format!("open {key}"))?;
         let cache = self.context.cache.clone();
         let opened = SstReader::open(object, self.meta.id, self.meta.size, cache)
             .context(|| format!("open {key}"))?;
@@ -89,11 +98,16 @@ impl LiveVersion {
     ) -> Arc<Self> {
         let mut old: HashMap<u64, Arc<LiveFile>> = before
             .map(|before| {
-                before.levels.iter().flatten().map(|file| (file.meta.id, file.clone())).collect()
+                before
+                    .levels
+                    .iter()
+                    .flatten()
+                    .map(|file| (file.meta.id, file.clone()))
+                    .collect()
             })
             .unwrap_or_default();
         let levels = std::array::from_fn(|level| {
-            let files = version.files(level).iter();
+            let files = version.level(level).iter();
             files
                 .map(|meta| {
                     old.remove(&meta.id)
@@ -111,7 +125,9 @@ impl LiveVersion {
     pub fn file_for(&self, level: usize, user_key: &[u8]) -> Option<&Arc<LiveFile>> {
         let files = &self.levels[level];
         let at = files.partition_point(|file| file.meta.largest.user_key() < user_key);
-        files.get(at).filter(|file| file.meta.smallest.user_key() <= user_key)
+        files
+            .get(at)
+            .filter(|file| file.meta.smallest.user_key() <= user_key)
     }
 
     /// The files of a sorted level whose ranges meet [lower, upper).

@@ -98,7 +98,7 @@ impl Core {
         let version = &state.files.version;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let levels = std::array::from_fn(|level| {
-            let files = version.files(level);
+            let files = version.level(level);
             LevelStats {
                 files: files.len() as u64,
                 bytes: files.iter().map(|file| file.size).sum(),

@@ -25,7 +25,10 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
         Err(error) => writeln!(out, "READ ONLY: {error}")?,
     }
     writeln!(out, "\nLEVELS")?;
-    writeln!(out, "level      files       size MiB     target MiB        entries      deletions")?;
+    writeln!(
+        out,
+        "level      files       size MiB     target MiB        entries      deletions"
+    )?;
     for (level, (stats, target)) in stats.levels.iter().zip(targets.bytes).enumerate() {
         if stats.files > 0 || target > 0 {
             writeln!(
@@ -39,13 +42,21 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
             )?;
         }
     }
-    writeln!(out, "total {:>10} {:>14}", stats.sst_files(), mib(stats.sst_bytes()))?;
+    writeln!(
+        out,
+        "total {:>10} {:>14}",
+        stats.sst_files(),
+        mib(stats.sst_bytes())
+    )?;
     writeln!(out, "\nMEMTABLES")?;
     writeln!(
         out,
         "{} MiB in use of {} MiB, {} waiting for flush",
         mib(stats.memtable_bytes),
-        mib(core.tunables.total_memtable_size.load(std::sync::atomic::Ordering::Relaxed)),
+        mib(core
+            .tunables
+            .total_memtable_size
+            .load(std::sync::atomic::Ordering::Relaxed)),
         stats.immutable_memtables
     )?;
     writeln!(out, "\nWAL")?;
@@ -97,7 +108,10 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
         stats.active_transactions,
         stats.snapshots,
         stats.oldest_snapshot.map_or(String::new(), |oldest| {
-            format!(" (oldest {} commits back)", stats.visible_seq.saturating_sub(oldest))
+            format!(
+                " (oldest {} commits back)",
+                stats.visible_seq.saturating_sub(oldest)
+            )
         }),
         stats.commits,
         stats.rollbacks

@@ -91,7 +91,9 @@ pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(50);
 impl Transaction {
     pub(super) fn new(core: Arc<Core>, isolation: Isolation) -> Self {
         let id = core.ids.next_txn.fetch_add(1, Ordering::Relaxed);
-        core.stats.active_transactions.fetch_add(1, Ordering::Relaxed);
+        core.stats
+            .active_transactions
+            .fetch_add(1, Ordering::Relaxed);
         Self {
             core,
             isolation,
@@ -133,7 +135,8 @@ impl Transaction {
     }
 
     fn snapshot(&mut self) -> &Arc<SnapshotGuard> {
-        self.snapshot.get_or_insert_with(|| Arc::new(self.core.snapshots.take()))
+        self.snapshot
+            .get_or_insert_with(|| Arc::new(self.core.snapshots.take()))
     }
 
     fn check_running(&self) -> Result<()> {
@@ -182,7 +185,9 @@ impl Transaction {
 
     /// Locks a key if that needs no waiting; [`ErrorKind::LockNotAvailable`] otherwise.
     pub fn try_lock(&mut self, key: &[u8], mode: LockMode) -> Result<Granted> {
-        self.core.locks.acquire(&mut self.locks, key, mode, LockWait::NoWait)
+        self.core
+            .locks
+            .acquire(&mut self.locks, key, mode, LockWait::NoWait)
     }
 
     /// Gives a lock back before the end. Only for a key that this transaction has not written.
@@ -197,17 +202,20 @@ impl Transaction {
 
     /// Sets a key, whatever it was. Takes no lock: the caller has one that stands for the key.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.apply(&[Write::Put(key, value)]).map_err(|(_, error)| error)
+        self.apply(&[Write::Put(key, value)])
+            .map_err(|(_, error)| error)
     }
 
     /// Removes a key, whether or not it is there. Takes no lock.
     pub fn delete(&mut self, key: &[u8]) -> Result<()> {
-        self.apply(&[Write::Delete(key)]).map_err(|(_, error)| error)
+        self.apply(&[Write::Delete(key)])
+            .map_err(|(_, error)| error)
     }
 
     /// Sets a key that must not exist: locks it; [`ErrorKind::Duplicate`] if it does.
     pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.apply(&[Write::Insert(key, value)]).map_err(|(_, error)| error)
+        self.apply(&[Write::Insert(key, value)])
+            .map_err(|(_, error)| error)
     }
 
     /// Several writes, all or none: locks and checks come first. An error names the write it is about by its place.
@@ -298,13 +306,25 @@ impl Transaction {
         let mut ops = std::mem::take(&mut self.ops);
         ops.clear();
         self.batch.encode(&mut ops)?;
-        let request = Request { ops, raises: std::mem::take(&mut self.raises) };
-        let (core, batch) = (&self.core, &self.batch);
+        let request = Request {
+            ops,
+            raises: std::mem::take(&mut self.raises),
+        };
+        let (core, batch, buffer) = (&self.core, &self.batch, &mut self.ops);
         core.pipeline.commit(
             &**core,
             request,
-            |seq, slot| core.apply(seq, slot, batch),
-            |slot| if sync { core.wal.sync(slot.wal_end) } else { Ok(()) },
+            |seq, slot| {
+                *buffer = std::mem::take(&mut slot.ops);
+                core.apply(seq, slot, batch)
+            },
+            |slot| {
+                if sync {
+                    core.wal.sync(slot.wal_end)
+                } else {
+                    Ok(())
+                }
+            },
         )?;
         Ok(())
     }
@@ -315,7 +335,9 @@ impl Transaction {
             return Ok(());
         }
         self.batch.clear();
-        let result = self.write_out(false).context(|| "keep counters of a rolled back transaction");
+        let result = self
+            .write_out(false)
+            .context(|| "keep counters of a rolled back transaction");
         self.core.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
         self.end();
         result
@@ -327,14 +349,20 @@ impl Transaction {
         self.batch.clear();
         self.raises.clear();
         self.ended = true;
-        self.core.stats.active_transactions.fetch_sub(1, Ordering::Relaxed);
+        self.core
+            .stats
+            .active_transactions
+            .fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Makes an ended transaction a new one, keeping its memory; one that has not ended is rolled back first.
     pub fn restart(&mut self, isolation: Isolation) -> Result<()> {
         self.rollback()?;
         let id = self.core.ids.next_txn.fetch_add(1, Ordering::Relaxed);
-        self.core.stats.active_transactions.fetch_add(1, Ordering::Relaxed);
+        self.core
+            .stats
+            .active_transactions
+            .fetch_add(1, Ordering::Relaxed);
         self.locks.renew(id);
         self.isolation = isolation;
         self.ended = false;

@@ -38,9 +38,14 @@ impl GroupWriter for Core {
     fn write(&self, first: SeqNo, group: &mut [Request]) -> Result<Vec<Slot>> {
         let _guard = self.write_lock.lock();
         self.rotate_if_full();
-        let counters: Vec<_> =
-            group.iter_mut().map(|request| self.resolve(&mut request.raises)).collect();
-        let encoded: Vec<OpWriter> = counters.iter().map(|raised| encode_counters(raised)).collect();
+        let counters: Vec<_> = group
+            .iter_mut()
+            .map(|request| self.resolve(&mut request.raises))
+            .collect();
+        let encoded: Vec<OpWriter> = counters
+            .iter()
+            .map(|raised| encode_counters(raised))
+            .collect();
         let headers: Vec<_> = (first..)
             .zip(group.iter().zip(&encoded))
             .map(|(seq, (request, counters))| {
@@ -60,7 +65,12 @@ impl GroupWriter for Core {
         let slots = group.iter_mut().zip(counters).map(|(request, counters)| {
             mem.begin_write(range.end);
             let ops = std::mem::take(&mut request.ops);
-            Slot { mem: mem.clone(), wal_end: range.end, counters, ops }
+            Slot {
+                mem: mem.clone(),
+                wal_end: range.end,
+                counters,
+                ops,
+            }
         });
         Ok(slots.collect())
     }
@@ -78,8 +88,8 @@ impl Core {
     /// Starts a new memtable when the present one is full, or when the log that it and older ones hold is too long.
     fn rotate_if_full(&self) {
         let state = self.state.load();
-        let full = state.mem.allocated() as u64
-            >= self.tunables.memtable_size.load(Ordering::Relaxed);
+        let full =
+            state.mem.allocated() as u64 >= self.tunables.memtable_size.load(Ordering::Relaxed);
         let oldest = state.immutable.last().unwrap_or(&state.mem).wal_start();
         let long = state.immutable.is_empty()
             && self.wal.end().saturating_sub(oldest) >= self.options.total_wal_size / 2;

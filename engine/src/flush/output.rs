@@ -54,7 +54,12 @@ pub struct Output<'a> {
 impl<'a> Output<'a> {
     /// Nothing written yet.
     pub fn new(spec: OutputSpec<'a>) -> Self {
-        Self { spec, current: None, last_user_key: Vec::new(), done: Vec::new() }
+        Self {
+            spec,
+            current: None,
+            last_user_key: Vec::new(),
+            done: Vec::new(),
+        }
     }
 
     /// Adds the next entry. Versions of one user key never part: a file ends only between user keys.
@@ -88,13 +93,24 @@ impl<'a> Output<'a> {
 
     fn start_file(&self, user_key: &[u8]) -> Result<Current> {
         let id = self.spec.host.next_file_id();
-        let writer = self.spec.store.writer(&sst_key(id)).context(|| sst_key(id))?;
+        let writer = self
+            .spec
+            .store
+            .writer(&sst_key(id))
+            .context(|| sst_key(id))?;
         let builder = SstBuilder::new(writer, self.spec.sst.clone());
-        Ok(Current { id, builder, index: index_id_of(user_key), limited: 0 })
+        Ok(Current {
+            id,
+            builder,
+            index: index_id_of(user_key),
+            limited: 0,
+        })
     }
 
     fn close_file(&mut self) -> Result<()> {
-        let Some(current) = self.current.take() else { return Ok(()) };
+        let Some(current) = self.current.take() else {
+            return Ok(());
+        };
         let id = current.id;
         let summary = current.builder.finish().context(|| sst_key(id))?;
         self.done.push(FileMeta {

@@ -27,7 +27,14 @@ impl RateLimiter {
     /// `bytes_per_second` 0 means no limit.
     pub fn new(clock: Arc<dyn Clock>, bytes_per_second: u64) -> Self {
         let updated = clock.now();
-        Self { clock, state: Mutex::new(State { bytes_per_second, tokens: 0.0, updated }) }
+        Self {
+            clock,
+            state: Mutex::new(State {
+                bytes_per_second,
+                tokens: 0.0,
+                updated,
+            }),
+        }
     }
 
     /// Changes the rate.

@@ -6,9 +6,9 @@
 
 use std::collections::HashSet;
 
+use crate::Result;
 use crate::manifest::{LEVELS, Version};
 use crate::object_store::{ObjectMeta, ObjectStore};
-use crate::Result;
 
 /// The folder of SSTs.
 const SST_PREFIX: &str = "sst/";
@@ -33,8 +33,12 @@ pub fn list_files(store: &dyn ObjectStore) -> Result<Vec<ObjectMeta>> {
 /// Those of `listed` that `version` does not name. Only for a writer that owns the store: another's output under way would be among them.
 pub fn orphans(version: &Version, listed: &[ObjectMeta]) -> Vec<String> {
     let live: HashSet<String> = (0..LEVELS)
-        .flat_map(|level| version.files(level))
+        .flat_map(|level| version.level(level))
         .map(|file| crate::manifest::sst_key(file.id))
         .collect();
-    listed.iter().filter(|object| !live.contains(&object.key)).map(|o| o.key.clone()).collect()
+    listed
+        .iter()
+        .filter(|object| !live.contains(&object.key))
+        .map(|o| o.key.clone())
+        .collect()
 }

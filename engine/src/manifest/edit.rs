@@ -45,8 +45,8 @@ pub struct VersionEdit {
     pub added: Vec<(usize, FileMeta)>,
     /// Files that go: level and number. A file moves by going at one level and coming at another.
     pub deleted: Vec<(usize, u64)>,
-    /// Indexes whose entries up to this sequence number are dead.
-    pub dropped_indexes: Vec<(IndexId, SeqNo)>,
+    /// Indexes that are dropped, each with the file number from which on files are written without its entries.
+    pub dropped_indexes: Vec<(IndexId, u64)>,
     /// Dropped indexes of which no file holds anything any more.
     pub forgotten_indexes: Vec<IndexId>,
 }

@@ -23,7 +23,7 @@
 //! | 5 | index ceiling | u32 |
 //! | 6 | deleted file | u8 level, u64 id |
 //! | 7 | added file | u8 level, u64 id, u64 size, key smallest, key largest, u64 smallest seq, u64 largest seq, u64 entries, u64 deletions, u64 raw bytes |
-//! | 8 | dropped index | u32 index, u64 sequence number |
+//! | 8 | dropped index | u32 index, u64 file number |
 //! | 9 | forgotten index | u32 index |
 //!
 //! A full version is the edit that makes the version, this object's own edit included, out of an empty one.

@@ -36,7 +36,7 @@ pub enum Rule {
     SeqBelowLast,
     /// The files of a level other than 0 are disjoint by user key.
     LevelDisjoint,
-    /// An index is dropped at a sequence number up to the last, forgotten only if it was dropped, and never dropped back in time.
+    /// An index is dropped with a file number that was given out or is next, which never goes back; it is forgotten only if it was dropped.
     DropsMakeSense,
 }
 
@@ -163,18 +163,18 @@ fn check_places(edit: &VersionEdit, after: &Version) -> Result<()> {
 }
 
 fn check_drops(before: &Version, edit: &VersionEdit, after: &Version) -> Result<()> {
-    for (index, seq) in &edit.dropped_indexes {
-        if *seq > after.last_seq {
+    for (index, file) in &edit.dropped_indexes {
+        if *file > after.next_file {
             return Err(Rule::DropsMakeSense.broken(format_args!(
-                "index {index} at sequence {seq}, the last is {}",
-                after.last_seq
+                "index {index} at file {file}, the next is {}",
+                after.next_file
             )));
         }
         if let Some(earlier) = before.dropped_indexes.get(index)
-            && seq < earlier
+            && file < earlier
         {
             return Err(Rule::DropsMakeSense.broken(format_args!(
-                "index {index} at sequence {seq}, it was dropped at {earlier}"
+                "index {index} at file {file}, it was dropped at {earlier}"
             )));
         }
     }

@@ -26,8 +26,8 @@ pub struct Version {
     pub next_file: u64,
     /// No index has this id or a greater one.
     pub index_ceiling: IndexId,
-    /// Dropped indexes, each with the sequence number up to which its entries are dead.
-    pub dropped_indexes: BTreeMap<IndexId, SeqNo>,
+    /// Dropped indexes, each with the file number from which on files were written without its entries.
+    pub dropped_indexes: BTreeMap<IndexId, u64>,
 }
 
 impl Version {

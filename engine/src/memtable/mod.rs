@@ -106,8 +106,10 @@ impl MemTable {
     pub fn find(self: &Arc<Self>, user_key: &[u8], snapshot: SeqNo) -> Option<MemIter> {
         let position = self.list.at_or_after(KeyRef::at(user_key, snapshot));
         let (key, _) = position.entry(&self.list);
-        (position.valid() && user_key_of(key) == user_key)
-            .then(|| MemIter { owner: Owner::Table(self.clone()), position })
+        (position.valid() && user_key_of(key) == user_key).then(|| MemIter {
+            owner: Owner::Table(self.clone()),
+            position,
+        })
     }
 
     /// Bytes it takes from the system.

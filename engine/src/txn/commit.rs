@@ -140,12 +140,12 @@ impl<W: GroupWriter> Pipeline<W> {
         &self,
         writer: &W,
         request: W::Request,
-        apply: impl FnOnce(SeqNo, &W::Slot) -> Result<()>,
+        apply: impl FnOnce(SeqNo, &mut W::Slot) -> Result<()>,
         sync: impl FnOnce(&W::Slot) -> Result<()>,
     ) -> Result<SeqNo> {
         self.check()?;
-        let (seq, slot) = self.write(writer, request)?;
-        let done = apply(seq, &slot).and_then(|()| sync(&slot));
+        let (seq, mut slot) = self.write(writer, request)?;
+        let done = apply(seq, &mut slot).and_then(|()| sync(&slot));
         if let Err(error) = done {
             self.fail(error.message());
             return Err(error.context("commit"));
