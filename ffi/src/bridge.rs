@@ -1,13 +1,19 @@
 //! The signatures that C++ sees, and nothing else: bodies are in the sibling files, named by the noun of the function.
 //!
-//! Rules. A function that can fail returns [`bridge::Status`]; the message of the last failure on this thread is
-//! [`bridge::last_error`]. No function unwinds: each body runs inside `guard`. Pointers in a [`bridge::Bytes`] that Rust hands out stay
+//! Rules. A function that can fail returns [`api::Status`]; the message of the last failure on this thread is
+//! [`api::last_error`]. No function unwinds: each body runs inside `guard`. Pointers in a [`api::Bytes`] that Rust hands out stay
 //! good until the next call with the same reader; those that C++ passes in are read only during the call.
 //! A transaction and its readers belong to one thread at a time; `engine_interrupt` may be called from any thread.
 
+use crate::engine::*;
+use crate::log::set_log_sink;
+use crate::reader::*;
+use crate::status::last_error;
+use crate::txn::*;
+
 #[cxx::bridge(namespace = "smartengine::ffi")]
 #[allow(clippy::missing_safety_doc)]
-pub mod bridge {
+pub mod api {
     /// What happened; each value but `Ok`, `NotFound` and `Panic` is an `ErrorKind` of the engine.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[repr(u8)]

@@ -1,3 +1,10 @@
 //! The cxx bridge between the engine and the MySQL plugin: handles, status and the panic guard.
 
 mod bridge;
+mod engine;
+mod guard;
+mod locator;
+mod log;
+mod reader;
+mod status;
+mod txn;

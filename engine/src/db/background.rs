@@ -406,12 +406,15 @@ impl Core {
             }
             drop(guard);
             let behind = self.wal.synced() < self.wal.end();
-            if behind && !failed && !self.tunables.sync_each_commit.load(Ordering::Relaxed) {
-                if let Err(error) = self.wal.sync(self.wal.end()) {
-                    tracing::error!("sync of the log failed: {error}");
-                    self.pipeline.fail(error.message());
-                    failed = true;
-                }
+            let wanted = !self.tunables.sync_each_commit.load(Ordering::Relaxed);
+            if behind
+                && wanted
+                && !failed
+                && let Err(error) = self.wal.sync(self.wal.end())
+            {
+                tracing::error!("sync of the log failed: {error}");
+                self.pipeline.fail(error.message());
+                failed = true;
             }
         }
     }

@@ -189,6 +189,11 @@ impl Cursor {
         })
     }
 
+    /// The newest commit that it sees.
+    pub fn snapshot(&self) -> SeqNo {
+        self.snapshot
+    }
+
     /// Whether it stands on an entry.
     pub fn valid(&self) -> bool {
         self.place != Place::Nowhere
@@ -247,6 +252,7 @@ impl Cursor {
     }
 
     /// To the next key. A cursor that stands nowhere stays there.
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<()> {
         match self.place {
             Place::Nowhere => Ok(()),

@@ -14,7 +14,7 @@ use crate::txn::batch::Batch;
 use crate::txn::locks::{Granted, LockMode, LockWait, TxnLocks};
 use crate::txn::record::OpWriter;
 use crate::txn::snapshots::SnapshotGuard;
-use crate::types::{MAX_KEY_LEN, ValueKind};
+use crate::types::{KeyRef, MAX_KEY_LEN, ValueKind, user_key_of};
 use crate::{Error, ErrorKind, Result, ResultExt};
 
 /// Which committed writes a transaction's plain reads see.
@@ -148,13 +148,8 @@ impl Transaction {
 
     /// The value of a key.
     pub fn get(&mut self, key: &[u8], view: View) -> Result<Option<Value>> {
-        if !self.batch.is_empty() {
-            let mut position = self.batch.iter();
-            position.seek(crate::types::KeyRef::before(key))?;
-            if position.valid() && crate::types::user_key_of(position.key()) == key {
-                let (_, kind) = crate::flush::decode(position.key())?;
-                return Ok((kind == ValueKind::Put).then(|| Value::at(position)));
-            }
+        if let Some(own) = self.own(key)? {
+            return Ok(own);
         }
         match view {
             View::Snapshot => {
@@ -166,6 +161,33 @@ impl Transaction {
                 self.core.get(key, guard.seq())
             }
         }
+    }
+
+    /// The value of a key as `cursor` sees it, own writes included.
+    pub fn get_as_of(&self, key: &[u8], cursor: &Cursor) -> Result<Option<Value>> {
+        match self.own(key)? {
+            Some(own) => Ok(own),
+            None => self.core.get(key, cursor.snapshot()),
+        }
+    }
+
+    /// Whether nothing was committed since `cursor` was made: what it shows is the newest there is.
+    pub fn is_newest(&self, cursor: &Cursor) -> bool {
+        self.core.snapshots.visible() == cursor.snapshot()
+    }
+
+    /// What the transaction itself wrote to a key: a value, or that it is gone.
+    fn own(&self, key: &[u8]) -> Result<Option<Option<Value>>> {
+        if self.batch.is_empty() {
+            return Ok(None);
+        }
+        let mut position = self.batch.iter();
+        position.seek(KeyRef::before(key))?;
+        if !position.valid() || user_key_of(position.key()) != key {
+            return Ok(None);
+        }
+        let (_, kind) = crate::flush::decode(position.key())?;
+        Ok(Some((kind == ValueKind::Put).then(|| Value::at(position))))
     }
 
     /// A cursor over the keys of [lower, upper).

@@ -1,0 +1,232 @@
+//! The engine's handle: open, close, options, maintenance and numbers.
+//!
+//! `unsafe` is here for the one handle that C++ owns as a raw pointer, between `engine_open` and `engine_close`.
+
+use std::sync::Arc;
+
+use smartengine::object_store::open_store;
+use smartengine::sst::Compression;
+use smartengine::{Engine, Error, ErrorKind, Options, Result, WalSync};
+
+use crate::bridge::api::{Code, DynamicOptions, EngineOptions, EngineStats, RangeStats, Status};
+use crate::guard::{guard, guard_value};
+
+/// What C++ holds while the engine is open.
+pub struct EngineHandle {
+    pub engine: Arc<Engine>,
+}
+
+/// Opens or creates the store.
+pub fn engine_open(options: &EngineOptions, status: &mut Status) -> *mut EngineHandle {
+    let mut handle = std::ptr::null_mut();
+    *status = guard(None, || {
+        let engine = Engine::open(convert(options)?)?;
+        handle = Box::into_raw(Box::new(EngineHandle {
+            engine: Arc::new(engine),
+        }));
+        Ok(Status::OK)
+    });
+    handle
+}
+
+fn convert(given: &EngineOptions) -> Result<Options> {
+    let mut options = Options::new(&given.data_dir);
+    if !given.wal_dir.is_empty() {
+        options.wal_dir = Some(given.wal_dir.clone().into());
+    }
+    if !given.store_url.is_empty() {
+        options.store = Some(open_store(&given.store_url)?);
+    }
+    options.writer.clone_from(&given.writer);
+    options.block_size = given.block_size as usize;
+    options.block_cache_size = given.block_cache_size;
+    options.memtable_size = given.memtable_size;
+    options.total_memtable_size = given.total_memtable_size.max(given.memtable_size);
+    options.total_wal_size = given.total_wal_size;
+    options.flush_threads = given.flush_threads as usize;
+    options.compaction_threads = given.compaction_threads as usize;
+    options.level0_compaction_trigger = given.level0_file_num_compaction_trigger as usize;
+    options.rate_limit = given.rate_limiter_bytes_per_sec;
+    if !given.compression_per_level.is_empty() {
+        options.compression = parse_compression(&given.compression_per_level)?;
+    }
+    options.max_row_locks = given.max_row_locks;
+    options.wal_sync = wal_sync(given.flush_log_at_trx_commit);
+    options.disable_auto_compactions = given.disable_auto_compactions;
+    Ok(options)
+}
+
+fn parse_compression(list: &str) -> Result<Vec<Compression>> {
+    list.split(':')
+        .map(|name| match name.trim().to_ascii_lowercase().as_str() {
+            "none" | "no" => Ok(Compression::None),
+            "lz4" => Ok(Compression::Lz4),
+            "zstd" => Ok(Compression::Zstd),
+            other => Err(Error::invalid(format!(
+                "compression \"{other}\" was given; none, lz4 and zstd are allowed, one a level, separated by colons"
+            ))),
+        })
+        .collect()
+}
+
+fn wal_sync(flush_log_at_trx_commit: u32) -> WalSync {
+    if flush_log_at_trx_commit == 1 {
+        WalSync::EachCommit
+    } else {
+        WalSync::EachSecond
+    }
+}
+
+/// Stops every thread, keeps everything committed and frees the handle.
+///
+/// # Safety
+/// `engine` comes from [`engine_open`] and is not used any more.
+pub unsafe fn engine_close(engine: *mut EngineHandle) -> Status {
+    // SAFETY: made by `engine_open`; the caller gives it up.
+    let handle = unsafe { Box::from_raw(engine) };
+    guard(None, || {
+        let engine = Arc::into_inner(handle.engine).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Internal,
+                "the engine is closed while a transaction is left",
+            )
+        })?;
+        engine.close()?;
+        Ok(Status::OK)
+    })
+}
+
+/// Changes options that can change while the engine runs.
+pub fn engine_set_options(handle: &EngineHandle, options: &DynamicOptions) -> Status {
+    let engine = &*handle.engine;
+    guard(Some(engine), || {
+        engine.set_block_cache_size(options.block_cache_size);
+        engine.set_memtable_sizes(options.memtable_size, options.total_memtable_size);
+        engine.set_level0_compaction_trigger(options.level0_file_num_compaction_trigger as usize);
+        engine.set_rate_limit(options.rate_limiter_bytes_per_sec);
+        engine.set_wal_sync(wal_sync(options.flush_log_at_trx_commit));
+        engine.set_max_row_locks(options.max_row_locks);
+        engine.set_auto_compactions(!options.disable_auto_compactions);
+        engine.pause_background_work(options.pause_background_work);
+        Ok(Status::OK)
+    })
+}
+
+/// Reserves index ids.
+pub fn engine_allocate_indexes(handle: &EngineHandle, count: u32, first: &mut u32) -> Status {
+    guard(Some(&handle.engine), || {
+        *first = handle.engine.allocate_indexes(count)?;
+        Ok(Status::OK)
+    })
+}
+
+/// Drops indexes.
+pub fn engine_drop_indexes(handle: &EngineHandle, indexes: &[u32]) -> Status {
+    guard(Some(&handle.engine), || {
+        handle.engine.drop_indexes(indexes)?;
+        Ok(Status::OK)
+    })
+}
+
+/// Drops every index that is not in `named`.
+pub fn engine_retain_indexes(handle: &EngineHandle, named: &[u32], dropped: &mut u32) -> Status {
+    guard(Some(&handle.engine), || {
+        *dropped = handle.engine.retain_indexes(named)?.len() as u32;
+        Ok(Status::OK)
+    })
+}
+
+/// Estimates a range; nothing where it cannot be read.
+pub fn engine_range_stats(handle: &EngineHandle, lower: &[u8], upper: &[u8]) -> RangeStats {
+    guard_value(Some(&handle.engine), RangeStats::default(), || {
+        let stats = handle.engine.range_stats(lower, upper)?;
+        Ok(RangeStats {
+            entries: stats.entries,
+            bytes: stats.bytes,
+        })
+    })
+}
+
+/// Writes all memtables to the store.
+pub fn engine_flush(handle: &EngineHandle) -> Status {
+    guard(Some(&handle.engine), || {
+        handle.engine.flush().map(|()| Status::OK)
+    })
+}
+
+/// Compacts everything.
+pub fn engine_compact(handle: &EngineHandle) -> Status {
+    guard(Some(&handle.engine), || {
+        handle.engine.compact().map(|()| Status::OK)
+    })
+}
+
+/// Makes every commit so far durable.
+pub fn engine_sync_wal(handle: &EngineHandle) -> Status {
+    guard(Some(&handle.engine), || {
+        handle.engine.sync_wal().map(|()| Status::OK)
+    })
+}
+
+/// Counters and gauges.
+pub fn engine_stats(handle: &EngineHandle) -> EngineStats {
+    guard_value(Some(&handle.engine), EngineStats::default(), || {
+        let stats = handle.engine.stats();
+        Ok(EngineStats {
+            memtable_bytes: stats.memtable_bytes,
+            immutable_memtables: stats.immutable_memtables,
+            block_cache_bytes: stats.block_cache_bytes,
+            block_cache_hits: stats.block_cache_hits,
+            block_cache_misses: stats.block_cache_misses,
+            filter_hits: stats.filter_hits,
+            filter_misses: stats.filter_misses,
+            wal_bytes_written: stats.wal_bytes_written,
+            wal_appends: stats.wal_appends,
+            wal_syncs: stats.wal_syncs,
+            wal_group_commits: stats.group_commits,
+            commits: stats.commits,
+            rollbacks: stats.rollbacks,
+            flushes: stats.flushes,
+            flush_bytes: stats.flush_bytes,
+            compactions: stats.compactions,
+            compaction_read_bytes: stats.compaction_read_bytes,
+            compaction_write_bytes: stats.compaction_write_bytes,
+            stall_micros: stats.stall_micros,
+            stalls: stats.stalls,
+            sst_files: stats.sst_files(),
+            sst_bytes: stats.sst_bytes(),
+            row_locks: stats.row_locks,
+            lock_waits: stats.lock_waits,
+            lock_timeouts: stats.lock_timeouts,
+            deadlocks: stats.deadlocks,
+            active_transactions: stats.active_transactions,
+            snapshots: stats.snapshots,
+        })
+    })
+}
+
+/// The report for SHOW ENGINE … STATUS.
+pub fn engine_status_text(handle: &EngineHandle) -> String {
+    guard_value(Some(&handle.engine), String::new(), || {
+        Ok(handle.engine.status())
+    })
+}
+
+/// A counter's value.
+pub fn engine_counter(handle: &EngineHandle, key: &[u8], value: &mut u64) -> Status {
+    guard(Some(&handle.engine), || {
+        *value = handle.engine.counter(key)?;
+        Ok(Status {
+            code: Code::Ok,
+            op: 0,
+        })
+    })
+}
+
+/// Wakes a transaction that waits for a lock.
+pub fn engine_interrupt(handle: &EngineHandle, txn_id: u64) {
+    guard(Some(&handle.engine), || {
+        handle.engine.interrupt(txn_id);
+        Ok(Status::OK)
+    });
+}
