@@ -166,11 +166,11 @@ impl Wal {
                     }
                 }
             }
-            if found.undurable_records {
-                recover::write_again(&segments, found.durable.max(floor), end)
+            let promised = found.durable.max(floor);
+            if promised < end {
+                recover::write_again(&segments, promised, end)
                     .context(|| format!("make the end of log {} durable", dir.display()))?;
             }
-            segments[current].file.sync_data()?;
             (synced, marked) = (end, found.durable);
             add_mark = found.undurable_records;
         }
@@ -465,6 +465,8 @@ struct Files {
 
 impl Files {
     fn list(fs: &dyn Fs, dir: &Path, segment_size: u64, floor: u64) -> Result<Self> {
+        // A segment whose creation failed at its last step stands here under a name that may not last.
+        fs.sync_dir(dir)?;
         let mut starts = Vec::new();
         let mut spares = Vec::new();
         for name in fs.list(dir)? {

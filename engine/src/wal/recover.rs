@@ -6,7 +6,7 @@
 //! Before the first append:
 //! 1. Sound chunks found behind the cut (ghosts, written but never synced) are removed: the current segment is overwritten with zeros from the
 //!    cut on and later segments are deleted. Otherwise a new record that happens to end where a ghost begins would call it back to life.
-//! 2. Records beyond the last durable mark are written again and synced. A sync that failed before the restart may have left their pages
+//! 2. What lies beyond the last durable mark is written again and synced. A sync that failed before the restart may have left their pages
 //!    clean in memory and never on disk; they read well, are replayed, and must not vanish later.
 //!
 //! A crash within either step leaves a log that the next open reads to the same end.

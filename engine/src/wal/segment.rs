@@ -85,6 +85,15 @@ impl Segment {
                 header.start
             )));
         }
+        // It had its full length before it had its name.
+        let size = file.size()?;
+        if size < header.size {
+            return Err(Error::corruption(format!(
+                "{}: {size} bytes left of {}",
+                what(),
+                header.size
+            )));
+        }
         Ok(Self {
             file,
             name,
