@@ -5,7 +5,6 @@ use std::fmt;
 use std::io::{BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -63,11 +62,6 @@ impl Client {
         };
         client.log_in()?;
         Ok(client)
-    }
-
-    /// How long to wait for an answer before giving up.
-    pub fn set_timeout(&self, timeout: Duration) -> Result<()> {
-        Ok(self.stream.get_ref().set_read_timeout(Some(timeout))?)
     }
 
     fn log_in(&mut self) -> Result<()> {

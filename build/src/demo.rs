@@ -1,0 +1,204 @@
+//! `cargo xtask demo`: real data in SMARTENGINE and InnoDB tables of one server, the same queries on both, and a server that
+//! is killed while it takes inserts. Anything that differs ends it with an error.
+
+mod data;
+mod kill;
+mod queries;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::client::Client;
+use crate::engines::Engine;
+use crate::mysql::{Mysql, MysqlArgs};
+use crate::paths;
+use crate::plugin::{self, PluginArgs};
+use crate::progress::Step;
+use crate::server::{Server, Setup};
+use crate::table::Table;
+
+use data::Dataset;
+
+#[derive(clap::Args)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    plugin: PluginArgs,
+    /// The engine to show, and the one to compare it with
+    #[arg(
+        long,
+        value_delimiter = ',',
+        num_args = 1,
+        default_value = "SMARTENGINE,InnoDB"
+    )]
+    engines: Vec<Engine>,
+    /// How long the stream of inserts runs before the server is killed
+    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
+    stream: u64,
+}
+
+/// The tables of one engine, and what was measured on them.
+struct Side {
+    engine: Engine,
+    schema: String,
+    rows: u64,
+    load: Duration,
+    queries: Duration,
+    bytes: u64,
+}
+
+pub fn run(args: &DemoArgs, mysql: &MysqlArgs) -> Result<()> {
+    ensure!(
+        args.engines.len() == 2,
+        "--engines takes two engines, such as SMARTENGINE,InnoDB"
+    );
+    let mysql = Mysql::locate(mysql)?;
+    let dataset = Dataset::locate()?;
+    let plugin = match args.engines.contains(&Engine::Smartengine) {
+        true => Some(plugin::build(&mysql, args.plugin)?),
+        false => None,
+    };
+    let work = paths::target().join("demo");
+    if work.exists() {
+        fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
+    }
+    fs::create_dir_all(&work)?;
+    let setup = Setup {
+        mysql: mysql.clone(),
+        datadir: work.join("data"),
+        plugin,
+        port: None,
+        log: Some(work.join("server.log")),
+        options: Vec::new(),
+    };
+    let server = setup.start()?;
+    println!(
+        "MySQL {}, unmodified, with its files in {}",
+        server.connect()?.query("SELECT VERSION()")?.scalar(),
+        work.display()
+    );
+    let mut sides: Vec<Side> = args
+        .engines
+        .iter()
+        .enumerate()
+        .map(|(index, engine)| Side::new(*engine, index))
+        .collect();
+    for side in &mut sides {
+        side.load(&server, &dataset)?;
+    }
+    compare_tables(&server, &sides)?;
+    queries::run_all(&server, &mut sides)?;
+    for side in &mut sides {
+        side.measure_bytes(&server, &setup.datadir)?;
+    }
+    let server = kill::run(
+        &setup,
+        server,
+        sides[0].engine,
+        Duration::from_secs(args.stream),
+    )?;
+    compare_tables(&server, &sides)?;
+    server.shut_down()?;
+    println!("\n{}", summary(&sides));
+    println!("Nothing differs and nothing that was acknowledged is lost.");
+    Ok(())
+}
+
+impl Side {
+    fn new(engine: Engine, index: usize) -> Self {
+        Self {
+            engine,
+            schema: format!("flights_{}_{}", index + 1, engine.name().to_lowercase()),
+            rows: 0,
+            load: Duration::ZERO,
+            queries: Duration::ZERO,
+            bytes: 0,
+        }
+    }
+
+    fn connect(&self, server: &Server) -> Result<Client> {
+        let mut client = server.connect()?;
+        client.query(&format!("USE {}", self.schema))?;
+        Ok(client)
+    }
+
+    fn load(&mut self, server: &Server, dataset: &Dataset) -> Result<()> {
+        server
+            .connect()?
+            .query(&format!("CREATE DATABASE {}", self.schema))?;
+        let mut client = self.connect(server)?;
+        let step = Step::spinner(format!("load into {}", self.engine.name()));
+        for table in data::TABLES {
+            client.query(&table.create(self.engine))?;
+            let started = Instant::now();
+            let loaded = client.query(&table.load(&dataset.csv(table)))?.affected;
+            self.load += started.elapsed();
+            ensure!(
+                loaded == table.rows,
+                "{}: {loaded} rows of {} arrived in {}",
+                table.name,
+                table.rows,
+                self.engine.name()
+            );
+            self.rows += loaded;
+        }
+        step.done();
+        for table in data::TABLES {
+            client.query(&format!("ANALYZE TABLE {}", table.name))?;
+        }
+        Ok(())
+    }
+
+    fn measure_bytes(&mut self, server: &Server, datadir: &Path) -> Result<()> {
+        let mut client = self.connect(server)?;
+        self.bytes = self
+            .engine
+            .bytes_stored(&mut client, datadir, &self.schema)?;
+        Ok(())
+    }
+}
+
+/// Every row of every table, in key order, has to be the same on both sides.
+fn compare_tables(server: &Server, sides: &[Side]) -> Result<()> {
+    let step = Step::spinner("compare every row of every table");
+    for table in data::TABLES {
+        let sql = format!("SELECT * FROM {} ORDER BY {}", table.name, table.key);
+        queries::same_rows(server, sides, &sql).with_context(|| table.name)?;
+    }
+    step.done();
+    Ok(())
+}
+
+fn summary(sides: &[Side]) -> String {
+    let mut table = Table::new(&["", sides[0].engine.name(), sides[1].engine.name(), "ratio"]);
+    let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
+    let ratio = |a: f64, b: f64| format!("{:.2}", a / b);
+    let [a, b] = [&sides[0], &sides[1]];
+    table.row([
+        "rows".into(),
+        a.rows.to_string(),
+        b.rows.to_string(),
+        String::new(),
+    ]);
+    table.row([
+        "load time".into(),
+        seconds(a.load),
+        seconds(b.load),
+        ratio(a.load.as_secs_f64(), b.load.as_secs_f64()),
+    ]);
+    table.row([
+        "query time".into(),
+        seconds(a.queries),
+        seconds(b.queries),
+        ratio(a.queries.as_secs_f64(), b.queries.as_secs_f64()),
+    ]);
+    table.row([
+        "bytes stored".into(),
+        a.bytes.to_string(),
+        b.bytes.to_string(),
+        ratio(a.bytes as f64, b.bytes as f64),
+    ]);
+    table.to_string()
+}
