@@ -16,9 +16,17 @@
 #include "m_ctype.h"
 #endif
 
+#if __has_include("mysql/my_loglevel.h")
+#include "mysql/my_loglevel.h"
+#else
+#include "my_loglevel.h"
+#endif
+
 #include "field_types.h"
 #include "sql/field.h"
+#include "sql/handler.h"
 #include "sql/key.h"
+#include "sql/sql_class.h"
 #include "sql/table.h"
 
 namespace smartengine {

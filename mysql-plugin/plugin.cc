@@ -1,37 +1,51 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
-/* The plugin's declaration: what the server reads when it loads ha_smartengine.so. */
+// The plugin's declaration: what the server finds in ha_smartengine.so.
 
-#include <mysql/plugin.h>
+#include <exception>
+#include <new>
 
-#include "sql/handler.h"
+#include "compat.h"
+#include "handlerton.h"
+#include "log.h"
+#include "mysql/plugin.h"
+#include "status_vars.h"
+#include "sysvars.h"
 
 namespace {
 
-int initialize(void *registration) {
-  auto *hton = static_cast<handlerton *>(registration);
-  hton->state = SHOW_OPTION_YES;
-  hton->db_type = DB_TYPE_UNKNOWN;
-  return 0;
+int init(void *plugin) {
+  if (smartengine::log::init()) return 1;
+  try {
+    if (smartengine::open_engine(static_cast<handlerton *>(plugin)) == 0) return 0;
+  } catch (const std::exception &exception) {
+    smartengine::log::error(exception.what());
+  }
+  smartengine::log::deinit();
+  return 1;
 }
 
-st_mysql_storage_engine storage_engine = {
-    MYSQL_HANDLERTON_INTERFACE_VERSION};
+int deinit(void *) {
+  const int error = smartengine::close_engine();
+  smartengine::log::deinit();
+  return error;
+}
+
+st_mysql_storage_engine engine_info = {MYSQL_HANDLERTON_INTERFACE_VERSION};
 
 }  // namespace
 
 mysql_declare_plugin(smartengine){
     MYSQL_STORAGE_ENGINE_PLUGIN,
-    &storage_engine,
+    &engine_info,
     "SMARTENGINE",
-    "SmartEngine for MySQL",
-    "Log-structured storage in an object store",
+    "SmartEngine",
+    "Log-structured merge tree with the object store as its home",
     PLUGIN_LICENSE_GPL,
-    initialize,
+    init,
     nullptr,
-    nullptr,
+    deinit,
     0x0001,
-    nullptr,
-    nullptr,
+    smartengine::status_vars::all,
+    smartengine::sysvars::all,
     nullptr,
     0,
 } mysql_declare_plugin_end;

@@ -1,0 +1,139 @@
+#include "dictionary.h"
+
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "error_map.h"
+#include "handlerton.h"
+#include "log.h"
+
+namespace smartengine::dictionary {
+
+namespace {
+
+std::mutex mutex;
+std::unordered_map<uint64_t, std::shared_ptr<TableState>> tables;
+
+constexpr size_t kTableKeySize = 13;
+
+// u32 0 | 'T' | u64 table id
+void table_key(uint64_t table_id, unsigned char *key) {
+  store_be32(key, kDictionaryIndex);
+  key[4] = 'T';
+  store_be64(key + 5, table_id);
+}
+
+int apply(Trx &trx, const ffi::WriteOp &op) { return ha_error(ffi::txn_apply(trx.txn(), {&op, 1}), nullptr); }
+
+int damaged(uint64_t table_id, const std::string &why) {
+  log::error("dictionary row of table " + std::to_string(table_id) + ": " + why);
+  return HA_ERR_TABLE_CORRUPT;
+}
+
+int read(uint64_t table_id, TableDef *def) {
+  rust::Box<ffi::TxnHandle> txn = ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted);
+  rust::Box<ffi::ReaderHandle> reader = ffi::reader_create(engine());
+  unsigned char key[kTableKeySize];
+  table_key(table_id, key);
+  ffi::Entry entry{};
+  const ffi::Status status = ffi::reader_get(*reader, *txn,
+                                             {key, sizeof(key)}, {ffi::LockMode::None, ffi::LockWait::Wait, 0}, entry);
+  if (status.code == ffi::Code::NotFound) return HA_ERR_NO_SUCH_TABLE;
+  if (!ok(status)) return ha_error(status, nullptr);
+  std::string why;
+  if (!TableDef::decode(slice(entry.value), def, &why)) return damaged(table_id, why);
+  return 0;
+}
+
+}  // namespace
+
+int replace(Trx &trx, const TableDef &def) {
+  ByteBuffer value;
+  if (!def.encode(&value)) return HA_ERR_OUT_OF_MEM;
+  unsigned char key[kTableKeySize];
+  table_key(def.table_id, key);
+  return apply(trx, {ffi::OpKind::Put, {key, sizeof(key)}, borrowed(value.slice())});
+}
+
+int put(Trx &trx, const std::shared_ptr<TableState> &table) {
+  const int error = replace(trx, table->def());
+  if (error == 0) remember(table);
+  return error;
+}
+
+void remember(const std::shared_ptr<TableState> &table) {
+  const std::lock_guard<std::mutex> guard(mutex);
+  tables[table->id()] = table;
+}
+
+int remove(Trx &trx, uint64_t table_id) {
+  unsigned char key[kTableKeySize];
+  table_key(table_id, key);
+  ByteBuffer counter;
+  if (!append_counter_key(table_id, &counter)) return HA_ERR_OUT_OF_MEM;
+  const ffi::WriteOp ops[] = {{ffi::OpKind::Delete, {key, sizeof(key)}, borrowed({})},
+                              {ffi::OpKind::Delete, borrowed(counter.slice()), borrowed({})}};
+  return ha_error(ffi::txn_apply(trx.txn(), {ops, 2}), nullptr);
+}
+
+int find(uint64_t table_id, std::shared_ptr<TableState> *table) {
+  const std::lock_guard<std::mutex> guard(mutex);
+  const auto found = tables.find(table_id);
+  if (found != tables.end()) {
+    *table = found->second;
+    return 0;
+  }
+  TableDef def;
+  const int error = read(table_id, &def);
+  if (error != 0) return error;
+  *table = std::make_shared<TableState>(std::move(def), false);
+  tables[table_id] = *table;
+  return 0;
+}
+
+void forget(uint64_t table_id) {
+  const std::lock_guard<std::mutex> guard(mutex);
+  tables.erase(table_id);
+}
+
+void forget_all() {
+  const std::lock_guard<std::mutex> guard(mutex);
+  tables.clear();
+}
+
+void drop_unnamed_indexes() {
+  rust::Box<ffi::TxnHandle> txn = ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted);
+  rust::Box<ffi::ReaderHandle> reader = ffi::reader_create(engine());
+  ByteBuffer lower, upper;
+  if (!all_tables_range(&lower, &upper)) return;
+  std::vector<uint32_t> named{kDictionaryIndex};
+  ffi::Status status = ffi::reader_open(*reader, *txn, bytes(lower.slice()), bytes(upper.slice()),
+                                        {ffi::LockMode::None, ffi::LockWait::Wait, 0});
+  ffi::Entry entry{};
+  if (ok(status)) status = ffi::reader_seek(*reader, *txn, ffi::Seek::First, {}, entry);
+  for (; ok(status); status = ffi::reader_next(*reader, *txn, entry)) {
+    TableDef def;
+    std::string why;
+    if (!TableDef::decode(slice(entry.value), &def, &why)) {
+      // Which indexes it names is unknown: dropping what seems unnamed would lose its rows.
+      log::error("dictionary: " + why + "; indexes of dropped tables are kept");
+      return;
+    }
+    for (const IndexDef &index : def.indexes) named.push_back(index.index_id);
+  }
+  if (status.code != ffi::Code::NotFound) {
+    log::error("read the dictionary: " + std::string(ffi::last_error()));
+    return;
+  }
+  uint32_t dropped = 0;
+  status = ffi::engine_retain_indexes(engine(), {named.data(), named.size()}, dropped);
+  if (!ok(status)) {
+    log::error("drop indexes of dropped tables: " + std::string(ffi::last_error()));
+  } else if (dropped != 0) {
+    log::information("dropped " + std::to_string(dropped) + " indexes of tables that are gone");
+  }
+}
+
+}  // namespace smartengine::dictionary

@@ -1,0 +1,48 @@
+// Engine failures as the server's error numbers.
+
+#ifndef SMARTENGINE_ERROR_MAP_H
+#define SMARTENGINE_ERROR_MAP_H
+
+#include <string>
+
+#include "smartengine-ffi/src/bridge.rs.h"
+
+class String;
+class THD;
+
+namespace smartengine {
+
+/// Numbers for what the server has no HA_ERR for; the server asks `handler::get_error_message` for their text.
+enum OwnError : int {
+  /// The error stands in the session's diagnostics already.
+  kErrorRaised = 1200,
+  kErrorUnavailable = 1201,
+  kErrorFenced = 1202,
+  kErrorReadOnly = 1203,
+  kErrorInvalid = 1204,
+  kErrorObjectMissing = 1205,
+  kErrorInternal = 1206,
+  kErrorAlreadyExists = 1207,
+};
+
+inline bool ok(const ffi::Status &status) { return status.code == ffi::Code::Ok; }
+
+/// The HA_ERR number for a failed call, or 0. Keeps the engine's message for `last_error_message`, and tells the server where the whole
+/// transaction is lost (`thd` may be null where there is no session).
+int ha_error(const ffi::Status &status, THD *thd);
+
+/// The text of the last failure that `ha_error` mapped on this thread.
+const std::string &last_error_message();
+
+/// Records a text of the plugin's own for `error`, which is returned.
+int own_error(OwnError error, std::string message);
+
+/// For `handler::get_error_message`; true where trying again may help.
+bool error_text(int error, String *text);
+
+/// Raises the error in the session at once, for hooks whose callers would print a bare number.
+void raise(int error);
+
+}  // namespace smartengine
+
+#endif  // SMARTENGINE_ERROR_MAP_H

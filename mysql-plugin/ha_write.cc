@@ -1,0 +1,296 @@
+#include "ha_smartengine.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "error_map.h"
+#include "my_bitmap.h"
+
+// A row and its index entries go to the engine as one list of operations, which it takes whole or not at all. An entry that must be new to
+// its index (a primary key, a unique key without NULL) is an Insert, which locks and checks; the row's own lock covers the others, whose
+// keys end with the primary key.
+
+namespace smartengine {
+
+int ha_smartengine::encode_row_key(const uchar *record, uint64_t row_id, ByteBuffer *key) const {
+  return codec().row_index().encode_row_key(record, row_id, key);
+}
+
+int ha_smartengine::encode_entry(uint key_number, const uchar *record, Slice row_key, IndexEntry *entry) const {
+  return codec().index(key_number).encode_entry(record, row_key, &entry->key, &entry->value, &entry->unique);
+}
+
+void ha_smartengine::begin_ops() {
+  m_ops.clear();
+  m_op_keys.clear();
+}
+
+void ha_smartengine::add_op(ffi::OpKind kind, Slice key, Slice value, uint key_number) {
+  m_ops.push_back({kind, borrowed(key), borrowed(value)});
+  m_op_keys.push_back(key_number);
+}
+
+void ha_smartengine::add_entry(uint key_number, const IndexEntry &entry) {
+  add_op(entry.unique ? ffi::OpKind::Insert : ffi::OpKind::Put, entry.key.slice(), entry.value.slice(), key_number);
+}
+
+int ha_smartengine::apply_ops() {
+  const ffi::Status status = ffi::txn_apply(txn(), {m_ops.data(), m_ops.size()});
+  if (ok(status)) return 0;
+  if (status.code == ffi::Code::Duplicate && status.op < m_op_keys.size()) m_duplicate_key = m_op_keys[status.op];
+  return failed(status);
+}
+
+int ha_smartengine::write_row(uchar *record) {
+  return guarded([&] {
+    ha_statistic_increment(&System_status_var::ha_write_count);
+    int error = enter();
+    if (error != 0) return error;
+    const bool auto_increment = table->next_number_field != nullptr && record == table->record[0];
+    if (auto_increment && (error = update_auto_increment()) != 0) return error;
+
+    uint64_t row_id = 0;
+    if (codec().has_hidden_row_id() && (error = new_row_id(&row_id)) != 0) return error;
+    error = encode_row_key(record, row_id, &m_new_key);
+    if (error != 0) return error;
+    error = codec().row().encode(record, &m_row);
+    if (error != 0) return error;
+    begin_ops();
+    add_op(ffi::OpKind::Insert, m_new_key.slice(), m_row.slice(), table_share->primary_key);
+    for (uint i = 0; i < codec().index_count(); ++i) {
+      if (codec().index(i).is_row_index()) continue;
+      error = encode_entry(i, record, m_new_key.slice_from(kIndexIdSize), &m_new_entries[i]);
+      if (error != 0) return error;
+      add_entry(i, m_new_entries[i]);
+    }
+    if (auto_increment && (error = note_auto_increment(record)) != 0) return error;
+    error = apply_ops();
+    if (error == 0) ++m_counts.inserted;
+    return error;
+  });
+}
+
+bool ha_smartengine::touches(uint key_number) const { return bitmap_is_overlapping(&m_index_columns[key_number], table->write_set); }
+
+/// The operations that turn the old record's entries into the new one's; entries that stay as they are cost nothing.
+int ha_smartengine::add_changed_entries(const uchar *old_record, const uchar *new_record, bool key_changed) {
+  for (uint i = 0; i < codec().index_count(); ++i) {
+    if (codec().index(i).is_row_index() || (!key_changed && !touches(i))) continue;
+    IndexEntry &before = m_old_entries[i];
+    IndexEntry &after = m_new_entries[i];
+    int error = encode_entry(i, old_record, m_old_key.slice_from(kIndexIdSize), &before);
+    if (error != 0) return error;
+    error = encode_entry(i, new_record, m_new_key.slice_from(kIndexIdSize), &after);
+    if (error != 0) return error;
+    if (before.key.slice() != after.key.slice()) {
+      add_op(ffi::OpKind::Delete, before.key.slice(), {}, i);
+      add_entry(i, after);
+    } else if (before.value.slice() != after.value.slice()) {
+      add_op(ffi::OpKind::Put, after.key.slice(), after.value.slice(), i);
+    }
+  }
+  return 0;
+}
+
+int ha_smartengine::update_row(const uchar *old_record, uchar *new_record) {
+  return guarded([&] {
+    ha_statistic_increment(&System_status_var::ha_update_count);
+    int error = enter();
+    if (error != 0) return error;
+    error = encode_row_key(old_record, m_row_id, &m_old_key);
+    if (error != 0) return error;
+    error = encode_row_key(new_record, m_row_id, &m_new_key);
+    if (error != 0) return error;
+    error = codec().row().encode(new_record, &m_row);
+    if (error != 0) return error;
+    const bool key_changed = m_old_key.slice() != m_new_key.slice();
+    begin_ops();
+    if (key_changed) add_op(ffi::OpKind::Delete, m_old_key.slice(), {}, table_share->primary_key);
+    add_op(key_changed ? ffi::OpKind::Insert : ffi::OpKind::Put, m_new_key.slice(), m_row.slice(), table_share->primary_key);
+    error = add_changed_entries(old_record, new_record, key_changed);
+    if (error != 0) return error;
+    error = apply_ops();
+    if (error != 0) return error;
+    ++m_counts.updated;
+    if (table->found_next_number_field != nullptr && new_record == table->record[0] &&
+        bitmap_is_set(table->write_set, table->found_next_number_field->field_index())) {
+      return note_auto_increment(new_record);
+    }
+    return 0;
+  });
+}
+
+int ha_smartengine::delete_row(const uchar *record) {
+  return guarded([&] {
+    ha_statistic_increment(&System_status_var::ha_delete_count);
+    int error = enter();
+    if (error != 0) return error;
+    error = encode_row_key(record, m_row_id, &m_old_key);
+    if (error != 0) return error;
+    begin_ops();
+    add_op(ffi::OpKind::Delete, m_old_key.slice(), {}, table_share->primary_key);
+    for (uint i = 0; i < codec().index_count(); ++i) {
+      if (codec().index(i).is_row_index()) continue;
+      error = encode_entry(i, record, m_old_key.slice_from(kIndexIdSize), &m_old_entries[i]);
+      if (error != 0) return error;
+      add_op(ffi::OpKind::Delete, m_old_entries[i].key.slice(), {}, i);
+    }
+    error = apply_ops();
+    if (error == 0) ++m_counts.deleted;
+    return error;
+  });
+}
+
+int ha_smartengine::new_row_id(uint64_t *row_id) {
+  if (!state().row_id.loaded()) {
+    const int error = load_row_id();
+    if (error != 0) return error;
+  }
+  *row_id = state().row_id.take();
+  return 0;
+}
+
+/// One more than the largest row id in the table.
+int ha_smartengine::load_row_id() {
+  const std::lock_guard<std::mutex> guard(state().loading);
+  if (state().row_id.loaded()) return 0;
+  rust::Box<ffi::TxnHandle> txn = ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted);
+  rust::Box<ffi::ReaderHandle> reader = ffi::reader_create(engine());
+  ByteBuffer lower, upper;
+  const int error = codec().row_index().range(&lower, &upper);
+  if (error != 0) return error;
+  ffi::Status status = ffi::reader_open(*reader, *txn, bytes(lower.slice()), bytes(upper.slice()),
+                                        {ffi::LockMode::None, ffi::LockWait::Wait, 0});
+  ffi::Entry entry{};
+  if (ok(status)) status = ffi::reader_seek(*reader, *txn, ffi::Seek::Last, {}, entry);
+  uint64_t last = 0;
+  if (ok(status)) {
+    if (!TableCodec::hidden_row_id_of_key(slice(entry.key), &last)) return damaged("row key", HA_ERR_TABLE_CORRUPT);
+  } else if (status.code != ffi::Code::NotFound) {
+    return failed(status);
+  }
+  state().row_id.raise(last + 1);
+  return 0;
+}
+
+/// The largest value that is committed, from the index that starts with the column.
+int ha_smartengine::largest_auto_increment(uint64_t *value) {
+  *value = 0;
+  const uint key_number = table_share->next_number_index;
+  // In a key that starts with another column, values count within each group: the server's way is to look for the group's last.
+  if (table_share->next_number_keypart != 0) return 0;
+  rust::Box<ffi::TxnHandle> txn = ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted);
+  rust::Box<ffi::ReaderHandle> reader = ffi::reader_create(engine());
+  const IndexCodec &index = codec().index(key_number);
+  ByteBuffer lower, upper;
+  int error = index.range(&lower, &upper);
+  if (error != 0) return error;
+  ffi::Status status = ffi::reader_open(*reader, *txn, bytes(lower.slice()), bytes(upper.slice()),
+                                        {ffi::LockMode::None, ffi::LockWait::Wait, 0});
+  const bool descending = (table_share->key_info[key_number].key_part[0].key_part_flag & HA_REVERSE_SORT) != 0;
+  ffi::Entry entry{};
+  if (ok(status)) status = ffi::reader_seek(*reader, *txn, descending ? ffi::Seek::First : ffi::Seek::Last, {}, entry);
+  if (status.code == ffi::Code::NotFound) return 0;
+  if (!ok(status)) return failed(status);
+  std::vector<uchar> record(table_share->rec_buff_length);
+  if (index.is_row_index())
+    error = codec().row().decode(slice(entry.value), nullptr, record.data());
+  else
+    error = index.decode_entry(slice(entry.key), slice(entry.value), nullptr, record.data());
+  if (error != 0) return damaged("largest AUTO_INCREMENT value", error);
+  Field *field = table->found_next_number_field;
+  const ptrdiff_t offset = record.data() - table->record[0];
+  field->move_field_offset(offset);
+  const bool negative = !field->is_unsigned() && field->val_int() < 0;
+  if (!field->is_null() && !negative) *value = static_cast<uint64_t>(field->val_int());
+  field->move_field_offset(-offset);
+  return 0;
+}
+
+int ha_smartengine::load_auto_increment() {
+  if (state().auto_increment.loaded()) return 0;
+  const std::lock_guard<std::mutex> guard(state().loading);
+  if (state().auto_increment.loaded()) return 0;
+  uint64_t largest = 0;
+  int error = largest_auto_increment(&largest);
+  if (error != 0) return error;
+  uint64_t counted = 0;
+  if (!state().is_temporary()) {
+    ByteBuffer key;
+    if (!append_counter_key(state().id(), &key)) return HA_ERR_OUT_OF_MEM;
+    error = failed(ffi::engine_counter(engine(), bytes(key.slice()), counted));
+    if (error != 0) return error;
+  }
+  const uint64_t last = std::max(largest, counted);
+  state().auto_increment.raise(last == std::numeric_limits<uint64_t>::max() ? last : last + 1);
+  return 0;
+}
+
+int ha_smartengine::persist_auto_increment(uint64_t value) {
+  if (state().is_temporary()) return 0;
+  ByteBuffer key;
+  if (!append_counter_key(state().id(), &key)) return HA_ERR_OUT_OF_MEM;
+  return failed(ffi::txn_raise_counter(txn(), bytes(key.slice()), value));
+}
+
+/// A value that a statement gave the column moves the counter past it.
+int ha_smartengine::note_auto_increment(const uchar *record) {
+  Field *field = table->found_next_number_field;
+  const ptrdiff_t offset = record - table->record[0];
+  field->move_field_offset(offset);
+  const longlong number = field->is_null() ? 0 : field->val_int();
+  const uint64_t value = number < 0 && !field->is_unsigned() ? 0 : static_cast<uint64_t>(number);
+  field->move_field_offset(-offset);
+  if (value == 0) return 0;
+  int error = load_auto_increment();
+  if (error != 0 || value < state().auto_increment.next()) return error;
+  const uint64_t limit = field->get_max_int_value();
+  if (value > limit) return 0;
+  state().auto_increment.raise(value == std::numeric_limits<uint64_t>::max() ? value : value + 1);
+  return persist_auto_increment(value);
+}
+
+void ha_smartengine::get_auto_increment(ulonglong offset, ulonglong increment, ulonglong wanted, ulonglong *first, ulonglong *reserved) {
+  const int error = guarded([&] {
+    if (table_share->next_number_keypart != 0) {
+      handler::get_auto_increment(offset, increment, wanted, first, reserved);
+      return 0;
+    }
+    int result = enter();
+    if (result == 0) result = load_auto_increment();
+    if (result != 0) return result;
+    const uint64_t limit = table->next_number_field->get_max_int_value();
+    const uint64_t step = std::max<ulonglong>(increment, 1);
+    uint64_t seen = state().auto_increment.next();
+    uint64_t start = 0;
+    uint64_t next = 0;
+    do {
+      // The first value at or after `seen` of the series offset, offset + step, …, as the server will compute it.
+      start = std::min(seen, limit);
+      if (step > 1 && start > offset) {
+        const uint64_t past = (start - offset) % step;
+        if (past != 0 && limit - start >= step - past) start += step - past;
+      } else if (step > 1) {
+        start = std::min<uint64_t>(offset, limit);
+      }
+      const uint64_t count = std::max<ulonglong>(wanted, 1);
+      const uint64_t last_value = (limit - start) / step < count - 1 ? limit : start + (count - 1) * step;
+      next = last_value == std::numeric_limits<uint64_t>::max() ? last_value : last_value + 1;
+    } while (!state().auto_increment.exchange(&seen, std::max(seen, next)));
+    *first = start;
+    *reserved = std::max<ulonglong>(wanted, 1);
+    return persist_auto_increment(next - 1);
+  });
+  if (error != 0) {
+    *first = std::numeric_limits<ulonglong>::max();
+    *reserved = 0;
+  }
+}
+
+void ha_smartengine::update_create_info(HA_CREATE_INFO *create_info) {
+  if ((create_info->used_fields & HA_CREATE_USED_AUTO) != 0) return;
+  info(HA_STATUS_AUTO);
+  create_info->auto_increment_value = stats.auto_increment_value;
+}
+
+}  // namespace smartengine

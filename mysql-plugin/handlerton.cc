@@ -1,0 +1,103 @@
+#include "handlerton.h"
+
+#include <atomic>
+#include <string>
+
+#include "compat.h"
+#include "dictionary.h"
+#include "error_map.h"
+#include "ha_smartengine.h"
+#include "log.h"
+#include "show_status.h"
+#include "sql/mysqld.h"
+#include "sysvars.h"
+#include "trx.h"
+
+namespace smartengine {
+
+handlerton *hton = nullptr;
+
+namespace {
+
+std::atomic<ffi::EngineHandle *> open_handle{nullptr};
+
+handler *create_handler(handlerton *handlerton, TABLE_SHARE *share, bool, MEM_ROOT *root) {
+  return new (root) ha_smartengine(handlerton, share);
+}
+
+// Without these the server writes an .sdi file beside every table. The store is no tablespace of the server's, so there is nothing to keep.
+bool sdi_create(dd::Tablespace *) { return false; }
+bool sdi_drop(dd::Tablespace *) { return false; }
+bool sdi_get_keys(const dd::Tablespace &, sdi_vector_t &) { return false; }
+bool sdi_get(const dd::Tablespace &, const sdi_key_t *, void *, uint64 *length) {
+  *length = UINT64_MAX;
+  return true;
+}
+bool sdi_set(::handlerton *, const dd::Tablespace &, const dd::Table *, const sdi_key_t *, const void *, uint64) { return false; }
+bool sdi_delete(const dd::Tablespace &, const dd::Table *, const sdi_key_t *) { return false; }
+
+// The commit and rollback hooks finish what DDL leaves to do; the server wants the hook of every engine with atomic DDL.
+void post_ddl(THD *) {}
+
+void post_recover() { dictionary::drop_unnamed_indexes(); }
+
+/// Makes commits so far durable; called before the server rotates or purges binary logs.
+bool flush_logs(::handlerton *, bool) { return is_open() && !ok(ffi::engine_sync_wal(engine())); }
+
+void fill(::handlerton *handlerton) {
+  handlerton->state = SHOW_OPTION_YES;
+  handlerton->db_type = DB_TYPE_UNKNOWN;
+  handlerton->create = create_handler;
+  handlerton->flags = HTON_SUPPORTS_ATOMIC_DDL | HTON_SUPPORTS_EXTENDED_KEYS | HTON_NO_PARTITION | HTON_SUPPORTS_GENERATED_INVISIBLE_PK;
+  handlerton->sdi_create = sdi_create;
+  handlerton->sdi_drop = sdi_drop;
+  handlerton->sdi_get_keys = sdi_get_keys;
+  handlerton->sdi_get = sdi_get;
+  handlerton->sdi_set = sdi_set;
+  handlerton->sdi_delete = sdi_delete;
+  handlerton->post_ddl = post_ddl;
+  handlerton->post_recover = post_recover;
+  handlerton->flush_logs = flush_logs;
+  handlerton->show_status = show_status;
+  install_transaction_hooks(handlerton);
+}
+
+}  // namespace
+
+bool is_open() { return open_handle.load(std::memory_order_acquire) != nullptr; }
+
+ffi::EngineHandle &engine() { return *open_handle.load(std::memory_order_acquire); }
+
+int open_engine(::handlerton *handlerton) {
+  ffi::set_log_sink(reinterpret_cast<size_t>(&log::smartengine_log_sink));
+  ffi::Status status{};
+  const ffi::EngineOptions options = sysvars::engine_options();
+  ffi::EngineHandle *opened = ffi::engine_open(options, status);
+  if (opened == nullptr) {
+    log::error("cannot open " + std::string(options.store_url) + ": " + std::string(ffi::last_error()));
+    return 1;
+  }
+  open_handle.store(opened, std::memory_order_release);
+  hton = handlerton;
+  fill(handlerton);
+  // Installed into a running server, there is no recovery to wait for.
+  if (mysqld_server_started) dictionary::drop_unnamed_indexes();
+  return 0;
+}
+
+int close_engine() {
+  ffi::EngineHandle *closing = open_handle.exchange(nullptr, std::memory_order_acq_rel);
+  if (closing == nullptr) return 0;
+  dictionary::forget_all();
+  const ffi::Status status = ffi::engine_close(closing);
+  if (!ok(status)) log::error("close: " + std::string(ffi::last_error()));
+  return ok(status) ? 0 : 1;
+}
+
+void drop_indexes(const std::vector<uint32_t> &indexes) {
+  if (indexes.empty()) return;
+  const ffi::Status status = ffi::engine_drop_indexes(engine(), {indexes.data(), indexes.size()});
+  if (!ok(status)) log::warning("drop of an index, left to the next start: " + std::string(ffi::last_error()));
+}
+
+}  // namespace smartengine

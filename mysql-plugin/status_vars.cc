@@ -1,0 +1,91 @@
+#include "status_vars.h"
+
+#include <atomic>
+
+#include "compat.h"
+#include "handlerton.h"
+#include "mysql/status_var.h"
+
+namespace smartengine::status_vars {
+
+namespace {
+
+struct Totals {
+  std::atomic<uint64_t> read{0};
+  std::atomic<uint64_t> inserted{0};
+  std::atomic<uint64_t> updated{0};
+  std::atomic<uint64_t> deleted{0};
+};
+
+Totals totals;
+
+/// What SHOW STATUS prints from; a thread's own, so that two of them never see half of each other's.
+struct Shown {
+  RowCounts rows;
+  ffi::EngineStats stats;
+};
+
+thread_local Shown shown;
+
+SHOW_VAR entry(const char *name, uint64_t *value) {
+  return {name, reinterpret_cast<char *>(value), SHOW_LONGLONG, SHOW_SCOPE_GLOBAL};
+}
+
+int show(THD *, SHOW_VAR *var, char *) {
+  shown.rows = {totals.read.load(std::memory_order_relaxed), totals.inserted.load(std::memory_order_relaxed),
+                totals.updated.load(std::memory_order_relaxed), totals.deleted.load(std::memory_order_relaxed)};
+  if (is_open()) shown.stats = ffi::engine_stats(engine());
+  ffi::EngineStats &stats = shown.stats;
+  thread_local SHOW_VAR variables[] = {
+      entry("rows_read", &shown.rows.read),
+      entry("rows_inserted", &shown.rows.inserted),
+      entry("rows_updated", &shown.rows.updated),
+      entry("rows_deleted", &shown.rows.deleted),
+      entry("memtable_bytes", &stats.memtable_bytes),
+      entry("immutable_memtables", &stats.immutable_memtables),
+      entry("block_cache_bytes", &stats.block_cache_bytes),
+      entry("block_cache_hits", &stats.block_cache_hits),
+      entry("block_cache_misses", &stats.block_cache_misses),
+      entry("filter_hits", &stats.filter_hits),
+      entry("filter_misses", &stats.filter_misses),
+      entry("wal_bytes_written", &stats.wal_bytes_written),
+      entry("wal_appends", &stats.wal_appends),
+      entry("wal_synced", &stats.wal_syncs),
+      entry("wal_group_syncs", &stats.wal_group_commits),
+      entry("commits", &stats.commits),
+      entry("rollbacks", &stats.rollbacks),
+      entry("flushes", &stats.flushes),
+      entry("flush_bytes", &stats.flush_bytes),
+      entry("compactions", &stats.compactions),
+      entry("compaction_read_bytes", &stats.compaction_read_bytes),
+      entry("compaction_write_bytes", &stats.compaction_write_bytes),
+      entry("stall_micros", &stats.stall_micros),
+      entry("stalls", &stats.stalls),
+      entry("sst_files", &stats.sst_files),
+      entry("sst_bytes", &stats.sst_bytes),
+      entry("row_locks", &stats.row_locks),
+      entry("lock_waits", &stats.lock_waits),
+      entry("lock_timeouts", &stats.lock_timeouts),
+      entry("deadlocks", &stats.deadlocks),
+      entry("active_transactions", &stats.active_transactions),
+      entry("snapshots", &stats.snapshots),
+      {nullptr, nullptr, SHOW_UNDEF, SHOW_SCOPE_UNDEF},
+  };
+  var->type = SHOW_ARRAY;
+  var->value = reinterpret_cast<char *>(variables);
+  return 0;
+}
+
+}  // namespace
+
+SHOW_VAR all[] = {{"Smartengine", reinterpret_cast<char *>(show), SHOW_FUNC, SHOW_SCOPE_GLOBAL},
+                  {nullptr, nullptr, SHOW_UNDEF, SHOW_SCOPE_UNDEF}};
+
+void add(const RowCounts &counts) {
+  if (counts.read != 0) totals.read.fetch_add(counts.read, std::memory_order_relaxed);
+  if (counts.inserted != 0) totals.inserted.fetch_add(counts.inserted, std::memory_order_relaxed);
+  if (counts.updated != 0) totals.updated.fetch_add(counts.updated, std::memory_order_relaxed);
+  if (counts.deleted != 0) totals.deleted.fetch_add(counts.deleted, std::memory_order_relaxed);
+}
+
+}  // namespace smartengine::status_vars

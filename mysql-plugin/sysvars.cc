@@ -1,0 +1,191 @@
+#include "sysvars.h"
+
+#include <string>
+
+#include "compat.h"
+#include "error_map.h"
+#include "handlerton.h"
+#include "mysql/plugin.h"
+#include "mysqld_error.h"
+#include "sql/mysqld.h"
+
+namespace smartengine::sysvars {
+
+namespace {
+
+constexpr unsigned long long kKib = 1024;
+constexpr unsigned long long kMib = 1024 * kKib;
+constexpr unsigned long long kGib = 1024 * kMib;
+constexpr unsigned long long kTib = 1024 * kGib;
+
+char *data_dir;
+char *wal_dir;
+char *store_url;
+char *compression_per_level;
+unsigned long long block_size_bytes;
+unsigned long long block_cache_size;
+unsigned long long memtable_size;
+unsigned long long total_memtable_size;
+unsigned long long total_wal_size;
+unsigned long long rate_limiter_bytes_per_sec;
+unsigned long long max_row_locks;
+unsigned int flush_threads;
+unsigned int compaction_threads;
+unsigned int level0_file_num_compaction_trigger;
+unsigned long flush_log_at_trx_commit;
+bool disable_auto_compactions;
+bool pause_background_work;
+bool flush_memtable;
+bool compact;
+
+void report(const ffi::Status &status) {
+  const int error = ha_error(status, nullptr);
+  if (error != 0) raise(error);
+}
+
+/// Sets the variable, then hands the engine all of them: it takes what changed.
+template <typename T>
+void update(THD *, SYS_VAR *, void *target, const void *value) {
+  *static_cast<T *>(target) = *static_cast<const T *>(value);
+  if (is_open()) report(ffi::engine_set_options(engine(), dynamic_options()));
+}
+
+/// The triggers act while the value is checked, since only there can they refuse.
+template <ffi::Status (*action)(const ffi::EngineHandle &) noexcept>
+int trigger(THD *, SYS_VAR *, void *save, st_mysql_value *value) {
+  long long number = 0;
+  value->val_int(value, &number);
+  *static_cast<bool *>(save) = false;
+  if (number == 0) return 0;
+  if (!is_open()) return 1;
+  const ffi::Status status = action(engine());
+  report(status);
+  return ok(status) ? 0 : 1;
+}
+
+void forget(THD *, SYS_VAR *, void *target, const void *) { *static_cast<bool *>(target) = false; }
+
+MYSQL_SYSVAR_STR(data_dir, data_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                 "Directory of the engine's local files; empty: .smartengine in the server's data directory.", nullptr, nullptr, "");
+MYSQL_SYSVAR_STR(wal_dir, wal_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                 "Directory of the local write-ahead log; empty: wal in smartengine_data_dir.", nullptr, nullptr, "");
+MYSQL_SYSVAR_STR(store_url, store_url, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                 "Where the data lives, file:///directory; empty: store in smartengine_data_dir.", nullptr, nullptr, "");
+MYSQL_SYSVAR_STR(compression_per_level, compression_per_level, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                 "Compression of each level from level 0 on, separated by colons, of none, lz4, zstd; the last one holds for all further "
+                 "levels.",
+                 nullptr, nullptr, "lz4:lz4:zstd");
+MYSQL_SYSVAR_ULONGLONG(block_size, block_size_bytes, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                       "Size of a data block before compression, in bytes.", nullptr, nullptr, 16 * kKib, kKib, kMib, kKib);
+MYSQL_SYSVAR_ULONGLONG(block_cache_size, block_cache_size, PLUGIN_VAR_RQCMDARG, "Memory for uncompressed blocks, in bytes.", nullptr,
+                       update<unsigned long long>, 128 * kMib, kMib, 16 * kTib, 0);
+MYSQL_SYSVAR_ULONGLONG(memtable_size, memtable_size, PLUGIN_VAR_RQCMDARG,
+                       "Size at which a memtable is closed and written out, in bytes.", nullptr, update<unsigned long long>, 128 * kMib,
+                       kMib, 64 * kGib, 0);
+MYSQL_SYSVAR_ULONGLONG(total_memtable_size, total_memtable_size, PLUGIN_VAR_RQCMDARG,
+                       "Memory for all memtables, those being written out included, in bytes.", nullptr, update<unsigned long long>,
+                       512 * kMib, kMib, kTib, 0);
+MYSQL_SYSVAR_ULONGLONG(total_wal_size, total_wal_size, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                       "Size of the local write-ahead log at which memtables are written out, in bytes.", nullptr, nullptr, kGib, kMib, kTib,
+                       0);
+MYSQL_SYSVAR_ULONGLONG(rate_limiter_bytes_per_sec, rate_limiter_bytes_per_sec, PLUGIN_VAR_RQCMDARG,
+                       "Bytes a second that flushes and compactions may write; 0: no limit.", nullptr, update<unsigned long long>, 0, 0,
+                       kTib, 0);
+MYSQL_SYSVAR_ULONGLONG(max_row_locks, max_row_locks, PLUGIN_VAR_RQCMDARG, "Row locks that one transaction may hold.", nullptr,
+                       update<unsigned long long>, kGib, 1, 16 * kGib, 0);
+MYSQL_SYSVAR_UINT(flush_threads, flush_threads, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY, "Threads that write memtables out.", nullptr,
+                  nullptr, 1, 1, 64, 0);
+MYSQL_SYSVAR_UINT(compaction_threads, compaction_threads, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY, "Threads that compact.", nullptr,
+                  nullptr, 1, 1, 64, 0);
+MYSQL_SYSVAR_UINT(level0_file_num_compaction_trigger, level0_file_num_compaction_trigger, PLUGIN_VAR_RQCMDARG,
+                  "Files in level 0 at which they are compacted into level 1.", nullptr, update<unsigned int>, 4, 1, 1024, 0);
+MYSQL_SYSVAR_ULONG(flush_log_at_trx_commit, flush_log_at_trx_commit, PLUGIN_VAR_RQCMDARG,
+                   "0: the log is written and synced once a second; 1: at each commit; 2: written at each commit, synced once a second.",
+                   nullptr, update<unsigned long>, 1, 0, 2, 0);
+MYSQL_SYSVAR_BOOL(disable_auto_compactions, disable_auto_compactions, PLUGIN_VAR_OPCMDARG, "Compact only when asked to.", nullptr,
+                  update<bool>, false);
+MYSQL_SYSVAR_BOOL(pause_background_work, pause_background_work, PLUGIN_VAR_OPCMDARG, "Hold back flushes and compactions.", nullptr,
+                  update<bool>, false);
+MYSQL_SYSVAR_BOOL(flush_memtable, flush_memtable, PLUGIN_VAR_OPCMDARG, "Set to 1 to write all memtables to the store.",
+                  trigger<ffi::engine_flush>, forget, false);
+MYSQL_SYSVAR_BOOL(compact, compact, PLUGIN_VAR_OPCMDARG, "Set to 1 to compact everything to the bottom level.",
+                  trigger<ffi::engine_compact>, forget, false);
+MYSQL_THDVAR_ULONG(lock_wait_timeout, PLUGIN_VAR_RQCMDARG, "Seconds to wait for a row lock.", nullptr, nullptr, 50, 1, 1073741824, 0);
+
+std::string text(const char *value) { return value == nullptr ? std::string() : std::string(value); }
+
+std::string absolute(const std::string &path) {
+  if (!path.empty() && path.front() == '/') return path;
+  std::string base(mysql_real_data_home);
+  if (!base.empty() && base.back() != '/') base.push_back('/');
+  return base + path;
+}
+
+}  // namespace
+
+SYS_VAR *all[] = {MYSQL_SYSVAR(data_dir),
+                  MYSQL_SYSVAR(wal_dir),
+                  MYSQL_SYSVAR(store_url),
+                  MYSQL_SYSVAR(compression_per_level),
+                  MYSQL_SYSVAR(block_size),
+                  MYSQL_SYSVAR(block_cache_size),
+                  MYSQL_SYSVAR(memtable_size),
+                  MYSQL_SYSVAR(total_memtable_size),
+                  MYSQL_SYSVAR(total_wal_size),
+                  MYSQL_SYSVAR(rate_limiter_bytes_per_sec),
+                  MYSQL_SYSVAR(max_row_locks),
+                  MYSQL_SYSVAR(flush_threads),
+                  MYSQL_SYSVAR(compaction_threads),
+                  MYSQL_SYSVAR(level0_file_num_compaction_trigger),
+                  MYSQL_SYSVAR(flush_log_at_trx_commit),
+                  MYSQL_SYSVAR(disable_auto_compactions),
+                  MYSQL_SYSVAR(pause_background_work),
+                  MYSQL_SYSVAR(flush_memtable),
+                  MYSQL_SYSVAR(compact),
+                  MYSQL_SYSVAR(lock_wait_timeout),
+                  nullptr};
+
+uint64_t lock_wait_timeout_ms(THD *thd) { return static_cast<uint64_t>(THDVAR(thd, lock_wait_timeout)) * 1000; }
+
+uint64_t block_size() { return block_size_bytes; }
+
+ffi::EngineOptions engine_options() {
+  const std::string data = absolute(text(data_dir).empty() ? ".smartengine" : text(data_dir));
+  const std::string wal = text(wal_dir).empty() ? data + "/wal" : absolute(text(wal_dir));
+  const std::string url = text(store_url).empty() ? "file://" + data + "/store" : text(store_url);
+  ffi::EngineOptions options;
+  options.data_dir = data;
+  options.wal_dir = wal;
+  options.store_url = url;
+  options.block_size = block_size_bytes;
+  options.block_cache_size = block_cache_size;
+  options.memtable_size = memtable_size;
+  options.total_memtable_size = total_memtable_size;
+  options.total_wal_size = total_wal_size;
+  options.flush_threads = flush_threads;
+  options.compaction_threads = compaction_threads;
+  options.level0_file_num_compaction_trigger = level0_file_num_compaction_trigger;
+  options.rate_limiter_bytes_per_sec = rate_limiter_bytes_per_sec;
+  options.compression_per_level = text(compression_per_level);
+  options.max_row_locks = max_row_locks;
+  options.flush_log_at_trx_commit = static_cast<uint32_t>(flush_log_at_trx_commit);
+  options.disable_auto_compactions = disable_auto_compactions;
+  options.writer = text(glob_hostname) + ":" + std::to_string(mysqld_port) + ":" + std::to_string(current_pid);
+  return options;
+}
+
+ffi::DynamicOptions dynamic_options() {
+  ffi::DynamicOptions options;
+  options.block_cache_size = block_cache_size;
+  options.memtable_size = memtable_size;
+  options.total_memtable_size = total_memtable_size;
+  options.level0_file_num_compaction_trigger = level0_file_num_compaction_trigger;
+  options.rate_limiter_bytes_per_sec = rate_limiter_bytes_per_sec;
+  options.flush_log_at_trx_commit = static_cast<uint32_t>(flush_log_at_trx_commit);
+  options.max_row_locks = max_row_locks;
+  options.disable_auto_compactions = disable_auto_compactions;
+  options.pause_background_work = pause_background_work;
+  return options;
+}
+
+}  // namespace smartengine::sysvars

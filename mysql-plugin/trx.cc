@@ -1,0 +1,248 @@
+#include "trx.h"
+
+#include <memory>
+#include <utility>
+
+#include "compat.h"
+#include "dictionary.h"
+#include "error_map.h"
+#include "handlerton.h"
+#include "log.h"
+#include "my_sys.h"
+#include "mysql/plugin.h"
+#include "mysqld_error.h"
+#include "sql/sql_thd_internal_api.h"
+#include "sql/transaction_info.h"
+#include "sql/xa.h"
+#include "sysvars.h"
+
+namespace smartengine {
+
+namespace {
+
+ffi::Isolation isolation_of(const THD *thd) {
+  switch (thd_get_trx_isolation(thd)) {
+    case ISO_READ_UNCOMMITTED:
+      return ffi::Isolation::ReadUncommitted;
+    case ISO_READ_COMMITTED:
+      return ffi::Isolation::ReadCommitted;
+    case ISO_SERIALIZABLE:
+      return ffi::Isolation::Serializable;
+    default:
+      return ffi::Isolation::RepeatableRead;
+  }
+}
+
+bool in_longer_transaction(const THD *thd) { return thd_test_options(thd, OPTION_NOT_AUTOCOMMIT | OPTION_BEGIN); }
+
+Ha_trx_info &enlistment(THD *thd, bool all) { return thd->get_ha_data(hton->slot)->ha_info[all ? 1 : 0]; }
+
+/// The transaction's end is the session's affair, but the group leader may be the one who runs it.
+int raised(int error, const THD *thd) {
+  if (error == 0) return 0;
+  if (thd == current_thd)
+    raise(error);
+  else
+    log::error("commit for another session: " + last_error_message());
+  return error;
+}
+
+}  // namespace
+
+Trx *Trx::find(const THD *thd) { return static_cast<Trx *>(thd_get_ha_data(thd, hton)); }
+
+Trx &Trx::of(THD *thd) {
+  Trx *trx = find(thd);
+  if (trx == nullptr) {
+    auto made = std::make_unique<Trx>();
+    thd_set_ha_data(thd, hton, made.get());
+    trx = made.release();
+  }
+  return *trx;
+}
+
+Trx::~Trx() {
+  if (m_active) rollback();
+}
+
+void Trx::begin(THD *thd) {
+  const ffi::Isolation isolation = isolation_of(thd);
+  if (m_txn)
+    ffi::txn_restart(**m_txn, isolation);
+  else
+    m_txn.emplace(ffi::txn_begin(engine(), isolation));
+  m_id.store(ffi::txn_id(**m_txn), std::memory_order_release);
+  m_active = true;
+}
+
+int Trx::start_statement(THD *thd) {
+  if (thd->get_transaction()->xid_state()->has_state(XID_STATE::XA_ACTIVE)) {
+    my_error(ER_CHECK_NOT_IMPLEMENTED, MYF(0), "XA transactions");
+    return kErrorRaised;
+  }
+  if (!m_active) begin(thd);
+  const ulonglong id = this->id();
+  const bool longer = in_longer_transaction(thd);
+  if (!enlistment(thd, false).is_started()) {
+    trans_register_ha(thd, false, hton, &id);
+    ffi::txn_set_lock_wait_timeout(txn(), sysvars::lock_wait_timeout_ms(thd));
+    ffi::txn_start_statement(txn());
+    m_statement_start.reset();
+    if (longer) m_statement_start = ffi::txn_savepoint(txn());
+    m_drops_at_statement_start = m_drops.size();
+  }
+  if (longer) trans_register_ha(thd, true, hton, &id);
+  return 0;
+}
+
+int Trx::start_ddl(THD *thd) {
+  const int error = start_statement(thd);
+  if (error != 0) return error;
+  for (const bool all : {false, true}) {
+    Ha_trx_info &info = enlistment(thd, all);
+    if (info.is_started()) info.set_trx_read_write();
+  }
+  return 0;
+}
+
+void Trx::drop_on_commit(std::vector<uint32_t> indexes, uint64_t table_id) {
+  m_drops.push_back({std::move(indexes), table_id, When::commit});
+}
+
+void Trx::drop_on_rollback(std::vector<uint32_t> indexes, uint64_t table_id) {
+  m_drops.push_back({std::move(indexes), table_id, When::rollback});
+}
+
+void Trx::drop_at_end(std::vector<uint32_t> indexes, uint64_t table_id) {
+  if (m_active) {
+    m_drops.push_back({std::move(indexes), table_id, When::always});
+  } else {
+    dictionary::forget(table_id);
+    drop_indexes(indexes);
+  }
+}
+
+void Trx::end(bool committed) {
+  m_active = false;
+  m_id.store(0, std::memory_order_release);
+  m_statement_start.reset();
+  m_drops_at_statement_start = 0;
+  const When now = committed ? When::commit : When::rollback;
+  for (const Drop &drop : m_drops) {
+    if (drop.when != now && drop.when != When::always) continue;
+    dictionary::forget(drop.table_id);
+    drop_indexes(drop.indexes);
+  }
+  m_drops.clear();
+}
+
+int Trx::commit() {
+  if (!m_active) return 0;
+  const ffi::Status status = ffi::txn_commit(txn(), true);
+  const int error = ha_error(status, nullptr);
+  // A commit that failed may still reach the log: what it created or dropped is left for the next start to decide.
+  if (error != 0) m_drops.clear();
+  end(true);
+  return error;
+}
+
+int Trx::rollback() {
+  if (!m_active) return 0;
+  const int error = ha_error(ffi::txn_rollback(txn()), nullptr);
+  end(false);
+  return error;
+}
+
+void Trx::commit_statement() {
+  m_statement_start.reset();
+  m_drops_at_statement_start = m_drops.size();
+}
+
+int Trx::rollback_statement() {
+  if (!m_active || !m_statement_start) return 0;
+  const int error = rollback_to(*m_statement_start);
+  auto kept = m_drops.begin() + static_cast<ptrdiff_t>(m_drops_at_statement_start);
+  for (auto drop = kept; drop != m_drops.end(); ++drop) {
+    if (drop->when == When::commit) continue;
+    drop->when = When::always;
+    if (kept != drop) *kept = std::move(*drop);
+    ++kept;
+  }
+  m_drops.erase(kept, m_drops.end());
+  return error;
+}
+
+uint64_t Trx::savepoint() { return ffi::txn_savepoint(txn()); }
+
+int Trx::rollback_to(uint64_t savepoint) { return ha_error(ffi::txn_rollback_to(txn(), savepoint), nullptr); }
+
+namespace {
+
+int commit(handlerton *, THD *thd, bool all) {
+  Trx *trx = Trx::find(thd);
+  if (trx == nullptr) return 0;
+  if (all || !in_longer_transaction(thd)) return raised(trx->commit(), thd);
+  trx->commit_statement();
+  return 0;
+}
+
+int rollback(handlerton *, THD *thd, bool all) {
+  Trx *trx = Trx::find(thd);
+  if (trx == nullptr) return 0;
+  if (all || !in_longer_transaction(thd)) return raised(trx->rollback(), thd);
+  return raised(trx->rollback_statement(), thd);
+}
+
+int savepoint_set(handlerton *, THD *thd, void *place) {
+  *static_cast<uint64_t *>(place) = Trx::of(thd).savepoint();
+  return 0;
+}
+
+int savepoint_rollback(handlerton *, THD *thd, void *place) {
+  return raised(Trx::of(thd).rollback_to(*static_cast<uint64_t *>(place)), thd);
+}
+
+int savepoint_release(handlerton *, THD *, void *) { return 0; }
+
+int start_consistent_snapshot(handlerton *, THD *thd) {
+  Trx &trx = Trx::of(thd);
+  const int error = trx.start_statement(thd);
+  if (error != 0) return error;
+  if (thd_get_trx_isolation(thd) < ISO_REPEATABLE_READ) {
+    push_warning_printf(thd, Sql_condition::SL_WARNING, HA_ERR_UNSUPPORTED,
+                        "SMARTENGINE: WITH CONSISTENT SNAPSHOT was ignored because this phrase can only be used with REPEATABLE READ "
+                        "isolation level and above.");
+    return 0;
+  }
+  return raised(ha_error(ffi::txn_take_snapshot(trx.txn()), thd), thd);
+}
+
+/// Called with the session's LOCK_thd_data held, which `thd_set_ha_data` takes too: the object cannot go away meanwhile.
+void kill_connection(handlerton *, THD *thd) {
+  const Trx *trx = Trx::find(thd);
+  const uint64_t id = trx == nullptr ? 0 : trx->id();
+  if (id != 0 && is_open()) ffi::engine_interrupt(engine(), id);
+}
+
+int close_connection(handlerton *, THD *thd) {
+  const std::unique_ptr<Trx> trx(Trx::find(thd));
+  thd_set_ha_data(thd, hton, nullptr);
+  return 0;
+}
+
+}  // namespace
+
+void install_transaction_hooks(handlerton *handlerton) {
+  handlerton->commit = commit;
+  handlerton->rollback = rollback;
+  handlerton->savepoint_set = savepoint_set;
+  handlerton->savepoint_rollback = savepoint_rollback;
+  handlerton->savepoint_release = savepoint_release;
+  handlerton->start_consistent_snapshot = start_consistent_snapshot;
+  handlerton->kill_connection = kill_connection;
+  handlerton->close_connection = close_connection;
+  // An engine installed at run time is given a place that begins sizeof(SAVEPOINT) too far in the server's allocation: ask for as much more.
+  handlerton->savepoint_offset = sizeof(uint64_t) + sizeof(SAVEPOINT);
+}
+
+}  // namespace smartengine
