@@ -25,7 +25,7 @@ ha_smartengine::Access ha_smartengine::access_of(const IndexCodec &index) const 
   // A locking read acts on the newest row, so it cannot answer from an entry alone.
   if (m_lock != ffi::LockMode::None) return Access::kThrough;
   if (m_keyread) return Access::kCovering;
-  if (pushed_idx_cond != nullptr && pushed_idx_cond_keyno == index.key_number()) return Access::kFiltered;
+  if (pushed_idx_cond != nullptr && &codec().index(pushed_idx_cond_keyno) == &index) return Access::kFiltered;
   return Access::kThrough;
 }
 
@@ -58,7 +58,7 @@ int ha_smartengine::open_index_scan(bool prefix_only, bool forward) {
   m_prefix_only = prefix_only;
   if (prefix_only) {
     if (!m_upper.assign(m_prefix.slice())) return HA_ERR_OUT_OF_MEM;
-    prefix_successor(&m_upper);
+    if (!prefix_successor(&m_upper)) return HA_ERR_INTERNAL_ERROR;
     return open_scan(m_prefix.slice(), m_upper.slice());
   }
   int error = m_index->range(&m_lower, &m_upper);
@@ -67,7 +67,7 @@ int ha_smartengine::open_index_scan(bool prefix_only, bool forward) {
     bool clipped = false;
     error = search_prefix(*m_index, end_range->key, end_range->keypart_map, &m_upper, &clipped);
     if (error != 0) return error;
-    if (end_range->flag != HA_READ_BEFORE_KEY || clipped) prefix_successor(&m_upper);
+    if ((end_range->flag != HA_READ_BEFORE_KEY || clipped) && !prefix_successor(&m_upper)) return HA_ERR_INTERNAL_ERROR;
     if (compare(m_lower.slice(), m_upper.slice()) > 0 && !m_upper.assign(m_lower.slice())) return HA_ERR_OUT_OF_MEM;
   }
   return open_scan(m_lower.slice(), m_upper.slice());
@@ -126,7 +126,7 @@ int ha_smartengine::resume(bool forward, uchar *record) {
   if (!m_target.assign(slice(m_entry.key))) return HA_ERR_OUT_OF_MEM;
   if (m_prefix_only && m_place == Place::kScan && m_scan_txn == m_trx->id()) {
     if (!m_target.assign(m_prefix.slice())) return HA_ERR_OUT_OF_MEM;
-    if (forward) prefix_successor(&m_target);
+    if (forward && !prefix_successor(&m_target)) return HA_ERR_INTERNAL_ERROR;
   } else if (forward && !m_target.append_byte(0)) {
     return HA_ERR_OUT_OF_MEM;
   }
@@ -202,11 +202,11 @@ int ha_smartengine::index_read_map(uchar *record, const uchar *key, key_part_map
       case HA_READ_KEY_OR_NEXT:
         return not_found(seek(ffi::Seek::AtOrAfter, m_target.slice(), true, record));
       case HA_READ_AFTER_KEY:
-        prefix_successor(&m_target);
+        if (!prefix_successor(&m_target)) return HA_ERR_INTERNAL_ERROR;
         return not_found(seek(ffi::Seek::AtOrAfter, m_target.slice(), true, record));
       case HA_READ_KEY_OR_PREV:
       case HA_READ_PREFIX_LAST_OR_PREV:
-        prefix_successor(&m_target);
+        if (!prefix_successor(&m_target)) return HA_ERR_INTERNAL_ERROR;
         return not_found(seek(ffi::Seek::Before, m_target.slice(), false, record));
       case HA_READ_BEFORE_KEY:
         return not_found(seek(ffi::Seek::Before, m_target.slice(), false, record));
@@ -312,7 +312,7 @@ int ha_smartengine::rnd_pos(uchar *record, uchar *position) {
   });
 }
 
-void ha_smartengine::position(const uchar *record) { codec().make_ref(*table, record, m_row_id, ref); }
+void ha_smartengine::position(const uchar *record) { codec().make_ref(table, record, m_row_id, ref); }
 
 int ha_smartengine::cmp_ref(const uchar *a, const uchar *b) const { return codec().compare_refs(a, b); }
 

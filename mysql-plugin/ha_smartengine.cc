@@ -275,11 +275,12 @@ int ha_smartengine::range_bounds(const IndexCodec &index, const key_range *min_k
   bool clipped = false;
   if (error == 0 && min_key != nullptr) {
     error = search_prefix(index, min_key->key, min_key->keypart_map, &m_lower, &clipped);
-    if (error == 0 && min_key->flag == HA_READ_AFTER_KEY && !clipped) prefix_successor(&m_lower);
+    if (error == 0 && min_key->flag == HA_READ_AFTER_KEY && !clipped && !prefix_successor(&m_lower)) return HA_ERR_INTERNAL_ERROR;
   }
   if (error == 0 && max_key != nullptr) {
     error = search_prefix(index, max_key->key, max_key->keypart_map, &m_upper, &clipped);
-    if (error == 0 && (max_key->flag != HA_READ_BEFORE_KEY || clipped)) prefix_successor(&m_upper);
+    const bool past = error == 0 && (max_key->flag != HA_READ_BEFORE_KEY || clipped);
+    if (past && !prefix_successor(&m_upper)) return HA_ERR_INTERNAL_ERROR;
   }
   return error;
 }
