@@ -77,6 +77,10 @@ void ha_smartengine::describe_columns() {
     for (uint part = 0; part < key.user_defined_key_parts; ++part) {
       bitmap_set_bit(&m_index_columns[i], key.key_part[part].fieldnr - 1);
     }
+    // An entry also holds what the primary key's encoding lost: 'a' made 'A' leaves the keys as they are, but not the value.
+    for (const KeyPartCodec &part : codec().row_index().parts()) {
+      if (part.has_restore()) bitmap_set_bit(&m_index_columns[i], part.field_index());
+    }
   }
 }
 
