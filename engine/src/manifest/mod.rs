@@ -66,10 +66,7 @@ impl Manifest {
     ///
     /// It writes nothing. To write, a caller commits an edit with the next epoch first, which fences the writer before it.
     pub fn load(store: Arc<dyn ObjectStore>) -> Result<(Self, Version)> {
-        let (version, next_id) = match load_newest(&*store)? {
-            Some(loaded) => loaded,
-            None => (Version::default(), 0),
-        };
+        let (version, next_id) = load_newest(&*store)?.unwrap_or_default();
         let manifest = Self {
             store,
             current: Arc::new(version.clone()),

@@ -1,0 +1,167 @@
+//! Damaged objects: every bit, every length, every missing one. And the bytes that must never change.
+
+use super::*;
+
+fn objects(store: &dyn ObjectStore) -> Vec<String> {
+    let listed = store.list(MANIFEST_PREFIX, "", 1000).unwrap();
+    listed.into_iter().map(|meta| meta.key).collect()
+}
+
+/// A manifest of a full version and a few edits, and the version it makes.
+fn build() -> (MemoryStore, Version) {
+    let memory = MemoryStore::new();
+    let store: Arc<dyn ObjectStore> = Arc::new(memory.copy());
+    let mut manifest = attach(&store, "writer");
+    for _ in 0..66 {
+        let edit = flush(&manifest);
+        manifest.commit(&edit).unwrap();
+    }
+    for key in objects(&*store) {
+        memory.put(&key, &store.get(&key).unwrap()).unwrap();
+    }
+    memory
+        .put(CURRENT_KEY, &store.get(CURRENT_KEY).unwrap())
+        .unwrap();
+    let version = (*manifest.current()).clone();
+    (memory, version)
+}
+
+fn load(store: MemoryStore) -> Result<Version> {
+    Manifest::load(Arc::new(store)).map(|(_, version)| version)
+}
+
+#[test]
+fn a_flipped_bit_is_refused() {
+    let (store, _) = build();
+    // The full version at 64 and the edits after it are what a load reads.
+    for key in &objects(&store)[64..] {
+        let bytes = store.get(key).unwrap();
+        let step = if bytes.len() > 1000 { 7 } else { 1 };
+        for at in (0..bytes.len()).step_by(step) {
+            let mut damaged = bytes.to_vec();
+            damaged[at] ^= 1 << (at % 8);
+            let copy = store.copy();
+            copy.put(key, &damaged).unwrap();
+            let error = load(copy).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Corruption, "{key} byte {at}");
+            assert!(error.message().contains("read manifest 6"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_or_lengthened_object_is_refused() {
+    let (store, _) = build();
+    let key = &objects(&store)[65];
+    let bytes = store.get(key).unwrap();
+    for len in 0..bytes.len() {
+        let copy = store.copy();
+        copy.put(key, &bytes[..len]).unwrap();
+        assert_eq!(load(copy).err().unwrap().kind(), ErrorKind::Corruption);
+    }
+    let longer = [&bytes[..], b"x"].concat();
+    store.put(key, &longer).unwrap();
+    assert_eq!(load(store).err().unwrap().kind(), ErrorKind::Corruption);
+}
+
+#[test]
+fn a_missing_object_is_refused_unless_it_is_the_last() {
+    let (store, version) = build();
+    let keys = objects(&store);
+    for key in &keys[64..keys.len() - 1] {
+        let copy = store.copy();
+        copy.delete(key).unwrap();
+        let error = load(copy).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Corruption);
+        assert!(error.message().contains(key.as_str()), "{error}");
+    }
+    // Those below the full version are history.
+    for key in &keys[..64] {
+        store.delete(key).unwrap();
+    }
+    assert_eq!(load(store).unwrap(), version);
+}
+
+#[test]
+fn an_object_under_another_number_is_refused() {
+    let (store, _) = build();
+    let keys = objects(&store);
+    let bytes = store.get(&keys[65]).unwrap();
+    store.put(&keys[66], &bytes).unwrap();
+    let error = load(store).err().unwrap();
+    assert!(error.message().contains("it says id 65"), "{error}");
+}
+
+#[test]
+fn ssts_without_a_manifest_are_not_a_new_store() {
+    let (store, _) = build();
+    store.put(&sst_key(5), b"data").unwrap();
+    for key in objects(&store) {
+        store.delete(&key).unwrap();
+    }
+    let error = load(store).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Corruption);
+    assert!(error.message().contains("no manifest"), "{error}");
+}
+
+#[test]
+fn the_bytes_of_version_1_do_not_change() {
+    const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/manifest-v1");
+    let object = ManifestObject {
+        kind: ObjectKind::Full,
+        id: 64,
+        nonce: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff,
+        epoch: 3,
+        edit: VersionEdit {
+            epoch: Some((3, "host-1".to_owned())),
+            wal_floor: Some(0x0102_0304),
+            last_seq: Some(77),
+            next_file: Some(first_file_of_epoch(3) + 2),
+            index_ceiling: Some(9),
+            added: vec![
+                (0, file(first_file_of_epoch(3) + 1, "b", "y", 70)),
+                (6, file(first_file_of_epoch(2) + 1, "a", "z", 60)),
+            ],
+            deleted: vec![(0, 5)],
+            dropped_indexes: vec![(4, 66)],
+            forgotten_indexes: vec![2],
+        },
+    };
+    let written = object.encode();
+    if std::env::var_os("SMARTENGINE_BLESS").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/manifest-v1");
+        std::fs::write(path, &written).unwrap();
+    }
+    assert!(
+        written == GOLDEN,
+        "the manifest's format changed: raise its version and keep reading this one"
+    );
+    assert_eq!(ManifestObject::decode(GOLDEN, 64), Ok(object));
+}
+
+#[test]
+fn bytes_that_only_claim_to_be_an_object_are_refused() {
+    let mut sequence = crate::env::Sequence::new(3);
+    for round in 0..2000_u64 {
+        // A correct frame around a body of noise: the checksum holds, the items do not.
+        let body: Vec<u8> = (0..sequence.below(80))
+            .map(|_| sequence.below(12) as u8)
+            .collect();
+        let mut bytes = ManifestObject {
+            kind: ObjectKind::Edit,
+            id: round,
+            nonce: 0,
+            epoch: 0,
+            edit: VersionEdit::default(),
+        }
+        .encode();
+        bytes.truncate(48);
+        bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        let crc = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        if let Ok(object) = ManifestObject::decode(&bytes, round) {
+            assert_eq!(object.encode(), bytes);
+        }
+    }
+}
