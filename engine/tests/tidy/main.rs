@@ -1,5 +1,6 @@
 //! Layout rules of the whole workspace, kept by a test: where a thing belongs is not left to memory.
 
+mod layers;
 mod rules;
 mod source;
 
@@ -70,5 +71,47 @@ fn server_versions_are_told_apart_in_one_file() {
 fn the_engine_prints_nothing() {
     check(rules::no_printing, |source| {
         source.is_rust() && source.path.starts_with("engine/src/")
+    });
+}
+
+#[test]
+fn layers_of_the_engine_point_down() {
+    check(layers::point_down, |source| {
+        source.is_rust() && source.path.starts_with("engine/src/")
+    });
+}
+
+#[test]
+fn a_dependency_that_points_up_is_found() {
+    for (text, breaches) in [
+        ("use crate::db::Engine;", 1),
+        ("use crate::{Error, wal::Wal, types::SeqNo};", 1),
+        ("let x = crate::manifest::sst_key(crate::gc::plan());", 2),
+        ("use crate::env::Clock; // crate::types::SeqNo", 0),
+    ] {
+        let path = "engine/src/env/clock.rs".to_owned();
+        let text = text.to_owned();
+        assert_eq!(layers::point_down(&Source { path, text }).len(), breaches);
+    }
+}
+
+#[test]
+fn unsafe_files_say_why_in_their_header() {
+    check(rules::unsafe_header, |source| {
+        source.is_rust() && source.path.starts_with("engine/src/")
+    });
+}
+
+#[test]
+fn no_test_is_skipped() {
+    check(rules::ignored_tests, |source| {
+        source.is_rust() && !source.path.contains("tests/tidy/")
+    });
+}
+
+#[test]
+fn no_banner_and_no_path_of_a_machine() {
+    check(rules::banners_and_paths, |source| {
+        !source.path.contains("tests/tidy/")
     });
 }

@@ -85,6 +85,42 @@ fn is_unsafe_block(line: &str) -> bool {
     !code.starts_with("//") && (code.contains("unsafe {") || code.starts_with("unsafe impl"))
 }
 
+pub fn unsafe_header(source: &Source) -> Vec<String> {
+    if !source.lines().any(|(_, line)| is_unsafe_block(line)) {
+        return Vec::new();
+    }
+    let mut header = source
+        .text
+        .lines()
+        .take_while(|line| line.starts_with("//!"));
+    if header.any(|line| line.contains("unsafe") || line.contains("Unsafe")) {
+        return Vec::new();
+    }
+    vec!["uses unsafe, and its `//!` does not say why it has to".to_string()]
+}
+
+pub fn ignored_tests(source: &Source) -> Vec<String> {
+    breaches(source, |line| {
+        line.trim_start()
+            .starts_with("#[ignore")
+            .then(|| "a test that never runs proves nothing".to_string())
+    })
+}
+
+pub fn banners_and_paths(source: &Source) -> Vec<String> {
+    const RULERS: [&str; 4] = ["=====", "-----", "*****", "/////"];
+    const PATHS: [&str; 3] = ["/home/", "/root/", "/work/"];
+    breaches(source, |line| {
+        let code = line.trim_start();
+        let comment = ["//", "/*", " *", "#"].iter().any(|c| code.starts_with(c));
+        if comment && RULERS.iter().any(|ruler| code.contains(ruler)) {
+            return Some("a banner".to_string());
+        }
+        let path = PATHS.iter().find(|path| line.contains(*path))?;
+        Some(format!("{path} is the path of one machine"))
+    })
+}
+
 pub fn engine_dependencies(source: &Source) -> Vec<String> {
     breaches(source, |line| {
         ["mysql", "cxx", "smartengine-ffi", "smartengine-plugin"]
