@@ -310,8 +310,10 @@ pub mod api {
             key: &[u8],
             entry: &mut Entry,
         ) -> Status;
+        /// To the next entry, or to the first where the scan was only opened.
         fn reader_next(reader: &mut ReaderHandle, txn: &mut TxnHandle, entry: &mut Entry)
         -> Status;
+        /// To the entry before, or to the last where the scan was only opened.
         fn reader_prev(reader: &mut ReaderHandle, txn: &mut TxnHandle, entry: &mut Entry)
         -> Status;
         /// Reads, and locks as `spec` says, the row of the entry that an open scan with `row_index` 0 stands on.

@@ -25,6 +25,8 @@ pub struct ReaderHandle {
     key: Vec<u8>,
     row_key: Vec<u8>,
     spec: ReadSpec,
+    /// Whether an open scan was placed anywhere yet.
+    placed: bool,
     /// Whether the last read took a lock that the transaction did not hold, on `row_key`.
     locked: bool,
     engine: Arc<Engine>,
@@ -266,6 +268,7 @@ pub fn reader_create(handle: &EngineHandle) -> Box<ReaderHandle> {
         key: Vec::new(),
         row_key: Vec::new(),
         spec: PLAIN,
+        placed: false,
         locked: false,
         engine: handle.engine.clone(),
     })
@@ -305,6 +308,7 @@ pub fn reader_open(
         reader.clear();
         reader.cursor = None;
         reader.spec = *spec;
+        reader.placed = false;
         let view = if is_locking(spec) {
             View::Newest
         } else {
@@ -321,12 +325,13 @@ fn step(
     txn: &mut TxnHandle,
     direction: Direction,
     entry: &mut Entry,
-    place: impl FnOnce(&mut Cursor) -> Result<()>,
+    place: impl FnOnce(&mut Cursor, bool) -> Result<()>,
 ) -> Status {
     let TxnHandle { txn, engine } = txn;
     guard(Some(engine), || {
         if let Some(cursor) = &mut reader.cursor {
-            place(cursor)?;
+            place(cursor, reader.placed)?;
+            reader.placed = true;
         }
         let found = reader.settle(txn, direction)?;
         if found {
@@ -348,7 +353,7 @@ pub fn reader_seek(
         Seek::AtOrAfter | Seek::First => Direction::Forward,
         _ => Direction::Backward,
     };
-    step(reader, txn, direction, entry, |cursor| match seek {
+    step(reader, txn, direction, entry, |cursor, _| match seek {
         Seek::AtOrAfter => cursor.seek(key),
         Seek::First => cursor.seek_to_first(),
         Seek::Before => cursor.seek_before(key),
@@ -356,14 +361,26 @@ pub fn reader_seek(
     })
 }
 
-/// To the next entry.
+/// To the next entry; to the first one of a scan that was only opened.
 pub fn reader_next(reader: &mut ReaderHandle, txn: &mut TxnHandle, entry: &mut Entry) -> Status {
-    step(reader, txn, Direction::Forward, entry, Cursor::next)
+    step(reader, txn, Direction::Forward, entry, |cursor, placed| {
+        if placed {
+            cursor.next()
+        } else {
+            cursor.seek_to_first()
+        }
+    })
 }
 
-/// To the entry before.
+/// To the entry before; to the last one of a scan that was only opened.
 pub fn reader_prev(reader: &mut ReaderHandle, txn: &mut TxnHandle, entry: &mut Entry) -> Status {
-    step(reader, txn, Direction::Backward, entry, Cursor::prev)
+    step(reader, txn, Direction::Backward, entry, |cursor, placed| {
+        if placed {
+            cursor.prev()
+        } else {
+            cursor.seek_to_last()
+        }
+    })
 }
 
 /// Reads and locks the row of the entry that the scan stands on; `NotFound` where it is gone or to be passed over.
