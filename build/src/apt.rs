@@ -22,7 +22,7 @@ pub struct Apt {
     suite: &'static str,
 }
 
-/// A file that apt is about to download, as `--print-uris` lists it.
+/// A package file, by the name that `apt-get download` gives it.
 #[derive(Debug, PartialEq, Eq)]
 struct Download {
     file: String,
@@ -96,12 +96,11 @@ impl Apt {
     pub fn download(&self, dir: &Path, packages: &[String], what: &str) -> Result<Vec<PathBuf>> {
         fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
         let list = exec::output(
-            self.command("apt-get")
-                .current_dir(dir)
-                .args(["download", "--print-uris", "-qq"])
+            self.command("apt-cache")
+                .args(["show", "--no-all-versions"])
                 .args(packages),
         )?;
-        let downloads = parse_uris(&list)?;
+        let downloads = parse_packages(&list)?;
         let total = downloads.iter().map(|download| download.size).sum();
         let step = Step::bytes(format!("download {what}"), total);
         let log = dir.join("apt.log");
@@ -215,21 +214,24 @@ fn parse_libraries(depends: &str) -> Vec<String> {
     names.into_iter().map(str::to_string).collect()
 }
 
-/// Lines of the form `'http://…' name_version_arch.deb 1234 SHA256:…`.
-fn parse_uris(list: &str) -> Result<Vec<Download>> {
-    list.lines()
-        .filter(|line| line.starts_with('\''))
-        .map(|line| {
-            let mut fields = line.split_ascii_whitespace().skip(1);
-            let file = fields.next();
-            let size = fields.next().and_then(|size| size.parse().ok());
-            match (file, size) {
-                (Some(file), Some(size)) => Ok(Download {
-                    file: file.to_string(),
-                    size,
-                }),
-                _ => bail!("apt-get download --print-uris printed a line we cannot read: {line}"),
-            }
+/// Stanzas with the fields `Package`, `Version`, `Architecture` and `Size`, apart by empty lines.
+fn parse_packages(show: &str) -> Result<Vec<Download>> {
+    show.split("\n\n")
+        .filter(|stanza| !stanza.trim().is_empty())
+        .map(|stanza| {
+            let field = |name: &str| {
+                stanza
+                    .lines()
+                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+                    .with_context(|| format!("apt-cache show names no {name}: {stanza}"))
+            };
+            // apt writes the colon of an epoch as in a URL.
+            let version = field("Version")?.replace(':', "%3a");
+            let (package, architecture) = (field("Package")?, field("Architecture")?);
+            Ok(Download {
+                file: format!("{package}_{version}_{architecture}.deb"),
+                size: field("Size")?.parse().context("read a package's size")?,
+            })
         })
         .collect()
 }
@@ -254,13 +256,18 @@ mod tests {
     }
 
     #[test]
-    fn uris_give_names_and_sizes() {
-        let list = "'http://h/p/a_1%3a2_amd64.deb' a_1%3a2_amd64.deb 1234 SHA256:00ff\n";
-        let expected = Download {
-            file: "a_1%3a2_amd64.deb".into(),
-            size: 1234,
+    fn stanzas_give_file_names_and_sizes() {
+        let show = "Package: a\nArchitecture: amd64\nVersion: 1:2.0-3+b1\nDescription: x\n y\nSize: 1234\n\n\
+                    Package: b\nVersion: 1\nArchitecture: all\nSize: 5\n\n";
+        let file = |file: &str, size| Download {
+            file: file.into(),
+            size,
         };
-        assert_eq!(parse_uris(list).unwrap(), [expected]);
-        assert!(parse_uris("'http://h/p/a.deb'\n").is_err());
+        let expected = [
+            file("a_1%3a2.0-3+b1_amd64.deb", 1234),
+            file("b_1_all.deb", 5),
+        ];
+        assert_eq!(parse_packages(show).unwrap(), expected);
+        assert!(parse_packages("Package: a\n").is_err());
     }
 }

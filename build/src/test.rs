@@ -95,26 +95,42 @@ fn one_passed() -> Tally {
 }
 
 fn rust_tests(mysql: &Mysql, tools: &Tools, full: bool) -> Result<Tally> {
-    let mut command = plugin::cargo(mysql, tools);
     let nextest = exec::in_path("cargo-nextest");
-    match nextest {
-        true => command.args(["nextest", "run", "--workspace", "--no-fail-fast"]),
-        false => command.args([
-            "test",
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--no-fail-fast",
-        ]),
-    };
-    if full {
-        // The randomised tests read how many cases to try from here.
-        command
-            .env("PROPTEST_CASES", "2000")
-            .env("SMARTENGINE_TEST_FULL", "1");
+    let mut tally = Tally::default();
+    // This program has a profile of its own, with which it is compiled already.
+    for (crates, profile) in [
+        (["--workspace", "--exclude=xtask"], "dev"),
+        (["--package", "xtask"], "xtask"),
+    ] {
+        let mut command = plugin::cargo(mysql, tools);
+        match nextest {
+            true => command.args([
+                "nextest",
+                "run",
+                "--no-fail-fast",
+                "--cargo-profile",
+                profile,
+            ]),
+            false => command.args([
+                "test",
+                "--lib",
+                "--bins",
+                "--tests",
+                "--no-fail-fast",
+                "--profile",
+                profile,
+            ]),
+        };
+        command.args(crates);
+        if full {
+            // The randomised tests read how many cases to try from here.
+            command
+                .env("PROPTEST_CASES", "2000")
+                .env("SMARTENGINE_TEST_FULL", "1");
+        }
+        tally.add(count(&mut command, nextest)?);
     }
-    count(&mut command, nextest)
+    Ok(tally)
 }
 
 /// nextest runs no examples of the documentation, so cargo does.
