@@ -95,6 +95,8 @@ int ha_smartengine::open_table(const char *, const dd::Table *table_def) {
   unlock_shared_ha_data();
   if (error != 0) return error;
   ref_length = codec().ref_length();
+  // A table scan walks the primary key, so an UPDATE that moves rows in it must know them all before the first is moved.
+  key_used_on_scan = table_share->primary_key;
   m_new_entries.resize(codec().index_count());
   m_old_entries.resize(codec().index_count());
   describe_columns();
