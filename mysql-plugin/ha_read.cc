@@ -30,9 +30,11 @@ ha_smartengine::Access ha_smartengine::access_of(const IndexCodec &index) const 
 }
 
 int ha_smartengine::search_prefix(const IndexCodec &index, const uchar *key, key_part_map parts, ByteBuffer *prefix, bool *clipped) const {
-  // The entries of a unique index do not go on with the primary key, so parts of it are left to the server to compare.
   const key_part_map own = make_prev_keypart_map(index.parts().size());
-  *clipped = (index.kind() == IndexKind::kUnique || index.is_row_index()) && (parts & ~own) != 0;
+  *clipped = false;
+  if (parts == HA_WHOLE_KEY) return index.encode_search(key, own, prefix);
+  // The entries of a unique index do not go on with the primary key, so parts of it are compared with the row.
+  *clipped = index.kind() == IndexKind::kUnique && (parts & ~own) != 0;
   return index.encode_search(key, *clipped ? parts & own : parts, prefix);
 }
 
@@ -47,7 +49,7 @@ int ha_smartengine::open_scan(Slice lower, Slice upper) {
   const uint32_t row_index = m_access == Access::kThrough ? codec().row_index().index_id() : 0;
   const ffi::Status status = ffi::reader_open(**m_scan, txn(), bytes(lower), bytes(upper), spec(row_index));
   if (!ok(status)) return failed(status);
-  m_place = Place::kScan;
+  m_place = Place::kOpened;
   m_scan_txn = m_trx->id();
   return 0;
 }
@@ -119,6 +121,7 @@ int ha_smartengine::take(ffi::Status status, bool forward, uchar *record) {
 }
 
 int ha_smartengine::seek(ffi::Seek where, Slice key, bool forward, uchar *record) {
+  m_place = Place::kScan;
   return take(ffi::reader_seek(**m_scan, txn(), where, bytes(key), m_entry), forward, record);
 }
 
@@ -140,6 +143,7 @@ int ha_smartengine::step(bool forward, uchar *record) {
   int error = enter();
   if (error != 0) return error;
   if (m_place == Place::kNone) return HA_ERR_END_OF_FILE;
+  if (m_place == Place::kOpened) return seek(forward ? ffi::Seek::First : ffi::Seek::Last, {}, forward, record);
   if (m_place == Place::kPoint || m_scan_txn != m_trx->id()) return resume(forward, record);
   const ffi::Status status = forward ? ffi::reader_next(**m_scan, txn(), m_entry) : ffi::reader_prev(**m_scan, txn(), m_entry);
   return take(status, forward, record);
@@ -171,6 +175,18 @@ int ha_smartengine::read_point(uchar *record) {
   return take(ffi::reader_get(**m_scan, txn(), bytes(m_prefix.slice()), spec(row_index), m_entry), true, record);
 }
 
+/// An exact search in a unique index by more than its own columns: of the entries that these find, the first whose row has the rest too.
+int ha_smartengine::read_clipped(uchar *record, const uchar *key, key_part_map parts) {
+  close_scan();
+  m_clipped = true;
+  int error = open_index_scan(true, true);
+  if (error != 0) return error;
+  const uint length = calculate_key_len(table, active_index, parts);
+  error = seek(ffi::Seek::First, {}, true, record);
+  while (error == 0 && key_cmp_if_same(table, key, active_index, length)) error = step(true, record);
+  return not_found(error);
+}
+
 int ha_smartengine::index_read_map(uchar *record, const uchar *key, key_part_map parts, ha_rkey_function find) {
   return guarded([&] {
     ha_statistic_increment(&System_status_var::ha_read_key_count);
@@ -182,7 +198,8 @@ int ha_smartengine::index_read_map(uchar *record, const uchar *key, key_part_map
     // What the clipped parts exclude, the server's own comparison excludes.
     if (clipped && find == HA_READ_AFTER_KEY) find = HA_READ_KEY_OR_NEXT;
     if (clipped && find == HA_READ_BEFORE_KEY) find = HA_READ_KEY_OR_PREV;
-    if (clipped && find == HA_READ_KEY_EXACT) return handler::index_read_map(record, key, parts, find);
+    if (clipped && find == HA_READ_KEY_EXACT) return read_clipped(record, key, parts);
+    m_clipped = false;
 
     if (find == HA_READ_KEY_EXACT && m_index->kind() != IndexKind::kSecondary && m_index->is_full_key(parts) &&
         access_of(*m_index) != Access::kFiltered && !m_index->image_has_null(key, parts)) {
@@ -240,7 +257,7 @@ int ha_smartengine::index_next_same(uchar *record, const uchar *key, uint length
   return guarded([&] {
     // A point read found the only one.
     if (m_place == Place::kPoint) return HA_ERR_END_OF_FILE;
-    if (!m_prefix_only) return handler::index_next_same(record, key, length);
+    if (!m_prefix_only || m_clipped) return handler::index_next_same(record, key, length);
     ha_statistic_increment(&System_status_var::ha_read_next_count);
     const int error = step(true, record);
     return error == 0 && !starts_with(slice(m_entry.key), m_prefix.slice()) ? HA_ERR_END_OF_FILE : error;

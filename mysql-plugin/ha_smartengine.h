@@ -114,7 +114,7 @@ class ha_smartengine : public handler {
     kFiltered,  ///< The pushed condition is tried on the entry; the rows of those that pass are read.
   };
   /// Where a scan stands.
-  enum class Place : uint8_t { kNone, kPoint, kScan };
+  enum class Place : uint8_t { kNone, kPoint, kOpened, kScan };
 
   /// The entries of one index for a record: what an UPDATE compares.
   struct IndexEntry {
@@ -156,6 +156,7 @@ class ha_smartengine : public handler {
   /// Goes on from the entry last read where the scan it came from is not there any more, or ended at the search prefix.
   int resume(bool forward, uchar *record);
   int read_point(uchar *record);
+  int read_clipped(uchar *record, const uchar *key, key_part_map parts);
   int take(ffi::Status status, bool forward, uchar *record);
   int decode_row(Slice row_key, Slice row, uchar *record);
   bool interrupted();
@@ -197,6 +198,7 @@ class ha_smartengine : public handler {
   Access m_access = Access::kRow;
   Place m_place = Place::kNone;
   bool m_prefix_only = false;       ///< The scan ends where the search prefix does.
+  bool m_clipped = false;           ///< The search has more columns than the prefix.
   uint64_t m_scan_txn = 0;          ///< The transaction that the scan belongs to.
   ffi::Entry m_entry{};
   ByteBuffer m_prefix;
