@@ -13,10 +13,11 @@ constexpr size_t kMaxNumberSize = 8;
 
 int check_key_size(const ByteBuffer &key) { return key.size() > kMaxKeySize ? HA_ERR_TOO_BIG_ROW : 0; }
 
-/// How many parts, from the first on, a map names.
-uint count_parts(key_part_map parts) {
+/// How many parts, from the first on, a map names. HA_WHOLE_KEY is the `own` parts of the index.
+uint count_parts(key_part_map parts, size_t own) {
+  if (parts == HA_WHOLE_KEY) return static_cast<uint>(own);
   uint count = 0;
-  while ((parts >> count) & 1) ++count;
+  for (; (parts & 1) != 0; parts >>= 1) ++count;
   return count;
 }
 
@@ -462,7 +463,7 @@ bool IndexCodec::append_restore(const uchar *record, ByteBuffer *value) const {
 
 int IndexCodec::encode_search(const uchar *image, key_part_map parts, ByteBuffer *key) const {
   if (!begin_key(key)) return HA_ERR_OUT_OF_MEM;
-  const uint wanted = count_parts(parts);
+  const uint wanted = count_parts(parts, m_parts.size());
   const uchar *next = image;
   uint done = 0;
   for (; done < wanted && done < m_parts.size(); ++done) {
@@ -489,10 +490,10 @@ bool IndexCodec::append_extended(const uchar *image, uint parts, const uchar *ne
   return true;
 }
 
-bool IndexCodec::is_full_key(key_part_map parts) const { return count_parts(parts) >= m_parts.size(); }
+bool IndexCodec::is_full_key(key_part_map parts) const { return count_parts(parts, m_parts.size()) >= m_parts.size(); }
 
 bool IndexCodec::image_has_null(const uchar *image, key_part_map parts) const {
-  const size_t wanted = std::min<size_t>(count_parts(parts), m_parts.size());
+  const size_t wanted = std::min<size_t>(count_parts(parts, m_parts.size()), m_parts.size());
   for (size_t i = 0; i < wanted; ++i) {
     if (m_parts[i].is_nullable() && image[0] != 0) return true;
     image += m_parts[i].image_size();
