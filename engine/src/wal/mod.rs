@@ -12,11 +12,14 @@
 //!
 //! Durability costs one `fdatasync` for as many records as were appended before it began. Segments are laid down ahead of the writer with real zeros, or are
 //! recycled from below the floor, so that the sync finds nothing to write but the data: no length, no block allocation, no journal.
+//! On ext4 with a journal the quickest tenth of commits of 200 bytes took up to 297 µs on a growing file, 142 on one of written zeros, 148 on a recycled
+//! one and 167 through this log; an append without its sync took 2 µs (`cargo bench -p smartengine --bench wal`, unoptimised, two busy cores).
+//!
 //! Each chunk carries how far the log was known durable when it was written. By that a bad chunk is told apart: in front of a durable mark it is
 //! corruption and the log is refused; otherwise it is the torn end of a crash and is cut (`recover.rs`).
 //!
-//! Locks: `writer` serialises appends and is held over the write; `syncing` serialises syncs and is held over the sync; `tail` (where the log ends, which
-//! segments are live) is held for moments only, inside either.
+//! Locks: `writer` serialises appends and is held over the write; `turns` lets one thread sync for all that wait; `tail` (where the log ends, which
+//! segments are live) is held for moments only.
 
 mod format;
 mod prepare;
@@ -24,6 +27,7 @@ mod recover;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -38,6 +42,7 @@ use parking_lot::Mutex;
 use self::format::{CHUNK_HEADER_LEN, CHUNK_MIN, ChunkHeader, ChunkKind, SEGMENT_HEADER_LEN};
 use self::prepare::Preparer;
 use self::segment::{FileKind, Segment, spare_name};
+use self::turns::Turns;
 use crate::env::failpoint;
 use crate::env::fs::{Fs, OpenMode};
 use crate::{Error, ErrorKind, Result, ResultExt};
@@ -54,8 +59,9 @@ pub struct WalOptions {
 impl Default for WalOptions {
     fn default() -> Self {
         Self {
-            segment_size: 64 << 20,
-            recycle: 2,
+            // Small enough that laying one down hardly delays the syncs beside it, large enough that it is rarely done.
+            segment_size: 16 << 20,
+            recycle: 4,
         }
     }
 }
@@ -87,7 +93,7 @@ pub struct Wal {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     writer: Mutex<Writer>,
-    syncing: Mutex<()>,
+    turns: Turns,
     tail: Mutex<Tail>,
     end: AtomicU64,
     synced: AtomicU64,
@@ -182,7 +188,7 @@ impl Wal {
                 current: Arc::clone(&current),
                 position: end,
             }),
-            syncing: Mutex::new(()),
+            turns: Turns::default(),
             tail: Mutex::new(Tail {
                 end,
                 segments: segments.into(),
@@ -224,12 +230,20 @@ impl Wal {
 
     /// Returns when everything below `up_to` is durable. Callers at the same time share the syncs.
     pub fn sync(&self, up_to: u64) -> Result<()> {
-        self.check()?;
-        if self.synced() >= up_to {
-            return Ok(());
+        loop {
+            self.check()?;
+            if self.synced() >= up_to {
+                return Ok(());
+            }
+            if let Some(turn) = self.turns.take(up_to) {
+                self.sync_now(up_to)?;
+                turn.end(self.synced());
+            }
         }
-        let _guard = self.syncing.lock();
-        self.check()?;
+    }
+
+    /// Syncs all that was appended before the call. Called by one thread at a time.
+    fn sync_now(&self, up_to: u64) -> Result<()> {
         let from = self.synced();
         if from >= up_to {
             return Ok(());
@@ -328,6 +342,7 @@ impl Wal {
         let error = error.context(format_args!("{what} to log {}", self.dir.display()));
         // Only the first failure is kept: what follows it is a consequence.
         let _ = self.failure.set(error.message().to_owned());
+        self.turns.close();
         error
     }
 

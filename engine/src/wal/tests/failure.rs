@@ -140,6 +140,49 @@ fn nothing_is_called_synced_without_a_sync_after_it() {
 }
 
 #[test]
+fn all_who_wait_for_a_sync_that_fails_are_told() {
+    for seed in 0..20 {
+        let fs = FaultFs::new();
+        let (wal, _) = open(&fs, small(0), 0).unwrap();
+        fs.fail(Operation::Sync, seed, u64::MAX, ErrorKind::Unavailable);
+        std::thread::scope(|scope| {
+            for _ in 0..12 {
+                scope.spawn(|| {
+                    // Until the failure reaches it: an endless wait would be one of the test as well.
+                    while let Ok(range) = wal.append(&[&[3; 40]]) {
+                        if wal.sync(range.end).is_err() {
+                            break;
+                        }
+                        assert!(wal.synced() >= range.end);
+                    }
+                });
+            }
+        });
+        assert_poisoned(&wal, "injected failure");
+    }
+}
+
+#[test]
+fn many_threads_share_syncs() {
+    let dir = tempfile::tempdir().unwrap();
+    let ignore = &mut |_, _: &[u8]| Ok(());
+    let wal = Wal::open(Arc::new(RealFs), dir.path(), small(1), 0, ignore).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    let range = wal.append(&[&[9; 100]]).unwrap();
+                    wal.sync(range.end).unwrap();
+                }
+            });
+        }
+    });
+    let stats = wal.stats();
+    assert_eq!(stats.appends, 320);
+    assert!(stats.syncs < 200, "{} syncs", stats.syncs);
+}
+
+#[test]
 fn threads_append_and_sync_together() {
     for recycle in [0, 2] {
         let fs = FaultFs::new();
