@@ -19,6 +19,9 @@ use crate::{Error, ErrorKind, Result};
 
 const SHARDS: usize = 64;
 
+/// A timeout beyond this is cut to it, so that a deadline can be computed from any.
+const LONGEST_WAIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// How a key is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockMode {
@@ -103,15 +106,31 @@ impl Lock {
         }
     }
 
-    /// Grants what the queue's head allows, in order.
-    fn grant_waiting(&mut self) {
+    /// Grants what the queue's head allows, in order. A transaction that is granted waits for nobody any more.
+    fn grant_waiting(&mut self, graph: &Mutex<WaitGraph>) {
         while let Some(first) = self.queue.front() {
             if self.conflicts(first.id, first.mode) {
                 return;
             }
-            let first = self.queue.pop_front().expect("it was there");
+            let Some(first) = self.queue.pop_front() else {
+                return;
+            };
             self.grant(first.id, first.mode);
+            graph.lock().edges.remove(&first.id);
             first.finish(Outcome::Granted);
+        }
+    }
+
+    /// Nobody in the queue waits for `id` any more, which has left without ending.
+    fn left(&self, id: TxnId, graph: &Mutex<WaitGraph>) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let mut graph = graph.lock();
+        for waiter in &self.queue {
+            if let Some((waits_for, _)) = graph.edges.get_mut(&waiter.id) {
+                waits_for.retain(|&other| other != id);
+            }
         }
     }
 }
@@ -288,7 +307,7 @@ impl LockManager {
             drop(graph);
             if deadlock {
                 lock.queue.retain(|queued| !Arc::ptr_eq(queued, &waiter));
-                lock.grant_waiting();
+                lock.grant_waiting(&self.graph);
                 self.deadlocks.fetch_add(1, Ordering::Relaxed);
                 return Err(Error::new(
                     ErrorKind::Deadlock,
@@ -306,7 +325,7 @@ impl LockManager {
     }
 
     fn wait(&self, waiter: &Arc<Waiter>, key: &[u8], timeout: Duration) -> Result<()> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout.min(LONGEST_WAIT);
         let mut outcome = waiter.outcome.lock();
         while *outcome == Outcome::Waiting {
             if waiter
@@ -318,7 +337,6 @@ impl LockManager {
             }
         }
         drop(outcome);
-        self.graph.lock().edges.remove(&waiter.id);
         // A grant may have come at the last moment: whoever is no longer queued holds the lock.
         let mut shard = self.shard(key).lock();
         let Some(lock) = shard.get_mut(key) else {
@@ -332,7 +350,12 @@ impl LockManager {
             return Ok(());
         };
         lock.queue.remove(place);
-        lock.grant_waiting();
+        self.graph.lock().edges.remove(&waiter.id);
+        // An upgrade that is given up leaves its holder, for whom the others still wait.
+        if lock.holders.iter().all(|&(holder, _)| holder != waiter.id) {
+            lock.left(waiter.id, &self.graph);
+        }
+        lock.grant_waiting(&self.graph);
         if lock.holders.is_empty() && lock.queue.is_empty() {
             shard.remove(key);
         }
@@ -376,7 +399,8 @@ impl LockManager {
         let mut shard = self.shard(key).lock();
         if let Some(lock) = shard.get_mut(key) {
             lock.holders.retain(|&(holder, _)| holder != id);
-            lock.grant_waiting();
+            lock.left(id, &self.graph);
+            lock.grant_waiting(&self.graph);
             if lock.holders.is_empty() && lock.queue.is_empty() {
                 shard.remove(key);
             }
