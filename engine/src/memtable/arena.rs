@@ -23,17 +23,17 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn new(size: usize) -> Box<Self> {
+    fn new(size: usize) -> Self {
         let layout = Self::layout(size);
         // SAFETY: the size is not zero.
         let Some(start) = NonNull::new(unsafe { alloc(layout) }) else {
             handle_alloc_error(layout)
         };
-        Box::new(Self {
+        Self {
             start,
             size,
             used: AtomicUsize::new(0),
-        })
+        }
     }
 
     fn layout(size: usize) -> Layout {
@@ -65,12 +65,11 @@ pub struct Arena {
     allocated: AtomicUsize,
 }
 
-#[derive(Default)]
 struct Chunks {
-    // Boxed, since `current` points to one.
-    #[allow(clippy::vec_box)]
-    all: Vec<Box<Chunk>>,
+    /// From `Box::into_raw`: a box that is moved may not be pointed into, and `current` points to one of these.
+    all: Vec<NonNull<Chunk>>,
     next_size: usize,
+    max_size: usize,
 }
 
 // SAFETY: chunks are only read through `&self`, their cursors are atomic, and the bytes handed out belong to the callers.
@@ -81,11 +80,17 @@ unsafe impl Sync for Arena {}
 impl Arena {
     /// An arena whose first chunk has `first_chunk` bytes; later ones double up to 1 MiB. Nothing is allocated yet.
     pub fn new(first_chunk: usize) -> Self {
+        Self::with_max_chunk(first_chunk, MAX_CHUNK)
+    }
+
+    /// The same with chunks that double up to `max_chunk` bytes.
+    pub fn with_max_chunk(first_chunk: usize, max_chunk: usize) -> Self {
         Self {
             current: AtomicPtr::new(std::ptr::null_mut()),
             chunks: Mutex::new(Chunks {
                 all: Vec::new(),
                 next_size: first_chunk.max(256),
+                max_size: max_chunk,
             }),
             allocated: AtomicUsize::new(0),
         }
@@ -121,11 +126,13 @@ impl Arena {
         let chunk = Chunk::new(chunk_size);
         self.allocated.fetch_add(chunk_size, Ordering::Relaxed);
         let start = chunk.take(size).expect("the chunk was made for it");
-        let address = &raw const *chunk;
-        chunks.all.push(chunk);
+        let chunk = Box::into_raw(Box::new(chunk));
+        // SAFETY: a box is not null.
+        chunks.all.push(unsafe { NonNull::new_unchecked(chunk) });
         if !large {
-            chunks.next_size = (chunks.next_size * 2).min(MAX_CHUNK);
-            self.current.store(address.cast_mut(), Ordering::Release);
+            let doubled = (chunks.next_size * 2).min(chunks.max_size);
+            chunks.next_size = doubled.max(chunks.next_size);
+            self.current.store(chunk, Ordering::Release);
         }
         start
     }
@@ -133,5 +140,14 @@ impl Arena {
     /// Bytes taken from the system.
     pub fn allocated(&self) -> usize {
         self.allocated.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        for chunk in &self.chunks.get_mut().all {
+            // SAFETY: made by `Box::into_raw` in `alloc_slow`, and freed here only.
+            drop(unsafe { Box::from_raw(chunk.as_ptr()) });
+        }
     }
 }

@@ -18,8 +18,10 @@ use crate::Result;
 use crate::iter::InternalIterator;
 use crate::types::{KeyRef, SeqNo, ValueKind, user_key_of};
 
-/// First chunk of a memtable's arena, in bytes.
-const FIRST_CHUNK: usize = 256 << 10;
+/// A memtable's arena grows by chunks of this fraction of the memtable's size, so that it never takes much more than it may.
+const CHUNK_FRACTION: u64 = 16;
+const MIN_CHUNK: u64 = 4 << 10;
+const MAX_CHUNK: u64 = 1 << 20;
 
 /// One memtable.
 pub struct MemTable {
@@ -33,10 +35,11 @@ pub struct MemTable {
 }
 
 impl MemTable {
-    /// An empty one. `wal_start` is the WAL position of the first record that may be written to it.
-    pub fn new(id: u64, wal_start: u64) -> Self {
+    /// An empty one that is to grow to `size` bytes. `wal_start` is the WAL position of the first record that may be written to it.
+    pub fn new(id: u64, wal_start: u64, size: u64) -> Self {
+        let chunk = (size / CHUNK_FRACTION).clamp(MIN_CHUNK, MAX_CHUNK) as usize;
         Self {
-            list: SkipList::new(FIRST_CHUNK),
+            list: SkipList::with_max_chunk(chunk, chunk),
             id,
             wal_start,
             wal_end: AtomicU64::new(wal_start),
@@ -164,6 +167,11 @@ impl MemIter {
             owner: Owner::List(list),
             position: skiplist::Position::END,
         }
+    }
+
+    /// Whether it stands on an entry that was killed since it came there.
+    pub fn is_dead(&self) -> bool {
+        self.position.is_dead()
     }
 
     fn list(&self) -> &SkipList {

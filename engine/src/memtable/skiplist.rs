@@ -88,6 +88,9 @@ pub struct InsertHint {
     last: *const Node,
 }
 
+// SAFETY: a hint is used only together with its list, which is Sync.
+unsafe impl Send for InsertHint {}
+
 impl Default for InsertHint {
     fn default() -> Self {
         Self {
@@ -101,8 +104,17 @@ impl Default for InsertHint {
 impl SkipList {
     /// An empty list; `first_chunk` as in [`Arena::new`].
     pub fn new(first_chunk: usize) -> Self {
+        Self::in_arena(Arena::new(first_chunk))
+    }
+
+    /// An empty list whose memory comes in chunks of at most `max_chunk` bytes, as far as entries are smaller.
+    pub fn with_max_chunk(first_chunk: usize, max_chunk: usize) -> Self {
+        Self::in_arena(Arena::with_max_chunk(first_chunk, max_chunk))
+    }
+
+    fn in_arena(arena: Arena) -> Self {
         Self {
-            arena: Arena::new(first_chunk),
+            arena,
             head: [const { AtomicPtr::new(null_mut()) }; MAX_HEIGHT],
             height: AtomicUsize::new(1),
         }
@@ -399,6 +411,11 @@ impl Position {
         }
         // SAFETY: a position is a reachable node of that list.
         unsafe { (Node::key(self.0), Node::value(self.0)) }
+    }
+
+    pub(super) fn is_dead(self) -> bool {
+        // SAFETY: a reachable node, or null.
+        unsafe { self.0.as_ref() }.is_some_and(|node| node.dead.load(Ordering::Relaxed))
     }
 
     fn skip_dead_forward(mut self) -> Self {

@@ -89,7 +89,7 @@ fn dead_entries_are_passed_over_both_ways() {
 fn threads_insert_and_read_at_once() {
     const THREADS: u64 = 4;
     const EACH: u64 = 5_000;
-    let table = Arc::new(MemTable::new(1, 0));
+    let table = Arc::new(MemTable::new(1, 0, 64 << 10));
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let table = table.clone();
