@@ -4,6 +4,7 @@
 //! CLOCK-PRO variant (crate `quick_cache`), so a long scan does not push out blocks that are asked for again and again. Concurrent
 //! misses of one block load it once. A block is charged its uncompressed length and [`ENTRY_OVERHEAD`].
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -223,9 +224,9 @@ impl BlockCache {
         }
     }
 
-    /// Forgets all blocks of a file that is gone.
-    pub fn erase_file(&self, file_id: u64) {
-        self.cache.retain(|key, _| key.file_id != file_id);
+    /// Forgets all blocks of files that are gone. Looks at every block of the cache.
+    pub fn erase_files(&self, file_ids: &HashSet<u64>) {
+        self.cache.retain(|key, _| !file_ids.contains(&key.file_id));
     }
 
     /// Changes how many bytes are allowed; blocks beyond them are dropped.

@@ -33,7 +33,7 @@ fn loads_once_counts_and_erases() {
     assert_eq!(stats.filter, KindStats::default());
     assert_eq!(stats.blocks, 2);
     assert_eq!(stats.usage, 2 * block(100).charge());
-    cache.erase_file(1);
+    cache.erase_files(&std::collections::HashSet::from([1]));
     assert!(cache.get(key(1, 0), BlockKind::Index).is_none());
     assert!(cache.get(key(2, 0), BlockKind::Data).is_some());
 }

@@ -1,7 +1,8 @@
 //! The engine's own threads: flush, compaction, the once-a-second sync, and the removal of files.
 //!
 //! Each loops until the engine closes. A failure is logged once where it happens, and the work is tried again after a pause: the data is
-//! still in the WAL or in the inputs. Only a manifest edit whose outcome is unknown stops the engine's writes ([`Core::install`]).
+//! still in the WAL or in the inputs. Only a manifest edit whose outcome is unknown stops the engine's writes ([`Core::install`]), and a panic,
+//! which leaves a thread missing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,11 +10,11 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 
 use super::core::Core;
 use super::cursor::{OpenFiles, Source};
-use super::state::{LiveFile, LiveVersion};
+use super::state::{LiveFile, LiveVersion, Obsolete};
 use crate::compaction::{self, DropRules, Inputs, PickConfig, Task, touches_dropped};
 use crate::env::failpoint;
 use crate::flush::{OutputSpec, flush_memtables};
@@ -26,8 +27,11 @@ use crate::{Error, ErrorKind, Result, ResultExt};
 /// How long a thread sleeps when there is nothing to do; a signal wakes it sooner.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// The pause after a failure.
-const RETRY: Duration = Duration::from_secs(1);
+/// How soon to look again whether the commits that still write to a full memtable are done.
+const SOON: Duration = Duration::from_millis(1);
+
+/// The time between two syncs of what was committed without one.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What compaction threads share.
 #[derive(Default)]
@@ -36,64 +40,80 @@ pub struct Compacting {
     pub busy: HashSet<u64>,
     /// Tasks under way.
     pub running: usize,
-    /// Whether someone waits for everything to be compacted.
-    pub everything: bool,
-    /// Why the last task failed, until one succeeds.
-    pub failure: Option<String>,
+    /// How many wait for everything to be compacted.
+    pub everything: usize,
 }
 
 /// Starts all threads.
-pub fn start(core: &Arc<Core>, obsolete: Receiver<u64>) -> Result<Vec<JoinHandle<()>>> {
+pub fn start(core: &Arc<Core>, obsolete: Receiver<Obsolete>) -> Result<Vec<JoinHandle<()>>> {
     let mut threads = Vec::new();
-    let mut spawn = |name: String, body: Box<dyn FnOnce() + Send>| {
+    let started = start_each(core, obsolete, &mut threads);
+    if started.is_err() {
+        core.close_for_writes();
+        core.signal.notify();
+        for thread in threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+    started.map(|()| threads)
+}
+
+fn start_each(
+    core: &Arc<Core>,
+    obsolete: Receiver<Obsolete>,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> Result<()> {
+    let mut spawn = |name: String, body: Box<dyn FnOnce(&Core) + Send>| {
+        let core = core.clone();
         let thread = std::thread::Builder::new()
-            .name(name)
-            .spawn(body)
+            .name(name.clone())
+            .spawn(move || core.guard_thread(&name, body))
             .map_err(|error| Error::io("start a background thread", error))?;
         threads.push(thread);
         Ok(())
     };
-    let shared = core.clone();
-    spawn("se-flush".to_owned(), Box::new(move || shared.run_flush()))?;
+    spawn("se-flush".to_owned(), Box::new(Core::run_flush))?;
     for number in 0..core.options.compaction_threads {
-        let shared = core.clone();
-        spawn(
-            format!("se-compact-{number}"),
-            Box::new(move || shared.run_compaction()),
-        )?;
+        let name = format!("se-compact-{number}");
+        spawn(name, Box::new(Core::run_compaction))?;
     }
-    let shared = core.clone();
-    spawn("se-sync".to_owned(), Box::new(move || shared.run_sync()))?;
-    let shared = core.clone();
-    spawn(
-        "se-gc".to_owned(),
-        Box::new(move || shared.run_gc(&obsolete)),
-    )?;
-    Ok(threads)
+    spawn("se-sync".to_owned(), Box::new(Core::run_sync))?;
+    let gc = move |core: &Core| core.run_gc(&obsolete);
+    spawn("se-gc".to_owned(), Box::new(gc))
 }
 
 impl Core {
+    /// Runs a thread's body; if it panics, the engine takes no more writes: work that they depend on is not done any more.
+    fn guard_thread(&self, name: &str, body: Box<dyn FnOnce(&Self) + Send>) {
+        let run = std::panic::AssertUnwindSafe(|| body(self));
+        if std::panic::catch_unwind(run).is_err() {
+            tracing::error!("thread {name} panicked");
+            self.pipeline.fail(&format!("thread {name} panicked"));
+            self.signal.notify();
+        }
+    }
+
     fn closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 
-    fn idle(&self, time: Duration) {
-        let mut guard = self.signal.lock.lock();
-        if !self.closing() {
-            self.signal.changed.wait_for(&mut guard, time);
-        }
-    }
-
     fn run_flush(&self) {
         while !self.closing() {
+            let seen = self.signal.now();
             let paused = self.tunables.pause_background_work.load(Ordering::Relaxed);
-            match if paused { Ok(false) } else { self.flush_once() } {
-                Ok(true) => {}
-                Ok(false) => self.idle(IDLE),
+            let pause = self.flush_failing.pause(self.clock.now());
+            if paused || pause.is_some() || self.pipeline.check().is_err() {
+                self.signal.wait(seen, pause.unwrap_or(IDLE));
+                continue;
+            }
+            match self.flush_once() {
+                Ok(true) => self.flush_failing.clear(),
+                Ok(false) if self.state.load().immutable.is_empty() => self.signal.wait(seen, IDLE),
+                Ok(false) => self.signal.wait(seen, SOON),
                 Err(error) if error.kind() == ErrorKind::Interrupted => return,
                 Err(error) => {
-                    tracing::error!("flush failed, trying again: {error}");
-                    self.idle(RETRY);
+                    self.flush_failing.note("flush", &error, self.clock.now());
+                    self.signal.notify();
                 }
             }
         }
@@ -112,10 +132,6 @@ impl Core {
             .cloned()
             .collect();
         let Some(newest) = ready.last() else {
-            if !state.immutable.is_empty() {
-                // A commit is still writing to it.
-                std::thread::yield_now();
-            }
             return Ok(false);
         };
         self.wal.sync(newest.wal_end())?;
@@ -191,7 +207,11 @@ impl Core {
             .next_back()
             .map_or(0, |table| table.id());
         let mut drops = self.drops.lock();
-        for (&index, &boundary) in known {
+        for &index in known.keys() {
+            // Another job that did not know of the drop may have raised the boundary meanwhile.
+            let Some(&boundary) = now.dropped_indexes.get(&index) else {
+                continue;
+            };
             let flushed = drops
                 .get(&index)
                 .is_none_or(|&memtable| memtable < oldest_memtable);
@@ -199,7 +219,7 @@ impl Core {
             let held = (0..LEVELS)
                 .flat_map(|level| now.level(level))
                 .any(|file| touches_dropped(file, &only));
-            if flushed && !held && now.dropped_indexes.contains_key(&index) {
+            if flushed && !held {
                 edit.forgotten_indexes.push(index);
                 drops.remove(&index);
             }
@@ -223,38 +243,41 @@ impl Core {
 
     fn run_compaction(&self) {
         while !self.closing() {
-            let Some((task, state)) = self.take_task() else {
-                self.idle(IDLE);
+            let seen = self.signal.now();
+            let pause = self.compaction_failing.pause(self.clock.now());
+            let Some((task, files)) = (match pause {
+                None => self.take_task(),
+                Some(_) => None,
+            }) else {
+                self.signal.wait(seen, pause.unwrap_or(IDLE));
                 continue;
             };
-            let result = self.run_task(&task, &state);
+            let result = self.run_task(&task, &files);
+            // Whoever is told of the end finds the inputs unused.
+            drop(files);
+            match &result {
+                Ok(()) => {
+                    self.compaction_failing.clear();
+                    self.stats.compactions.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => self
+                    .compaction_failing
+                    .note("compaction", error, self.clock.now()),
+            }
             let mut compacting = self.compacting.lock();
             for id in task.file_ids() {
                 compacting.busy.remove(&id);
             }
             compacting.running -= 1;
-            match result {
-                Ok(()) => {
-                    compacting.failure = None;
-                    drop(compacting);
-                    self.stats.compactions.fetch_add(1, Ordering::Relaxed);
-                    self.signal.notify();
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => return,
-                Err(error) => {
-                    compacting.failure = Some(error.message().to_owned());
-                    drop(compacting);
-                    tracing::error!("compaction failed, trying again: {error}");
-                    self.signal.notify();
-                    self.idle(RETRY);
-                }
-            }
+            drop(compacting);
+            self.signal.notify();
         }
     }
 
     fn take_task(&self) -> Option<(Task, Arc<LiveVersion>)> {
         let mut compacting = self.compacting.lock();
-        let everything = compacting.everything;
+        let everything = compacting.everything > 0;
         let off = self
             .tunables
             .disable_auto_compactions
@@ -277,13 +300,8 @@ impl Core {
     /// Whether a compaction of everything has nothing left to do; fails if it cannot go on.
     pub fn compaction_is_done(&self) -> Result<bool> {
         self.pipeline.check()?;
+        self.compaction_failing.check()?;
         let compacting = self.compacting.lock();
-        if let Some(failure) = &compacting.failure {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                format!("compaction: {failure}"),
-            ));
-        }
         let version = self.state.load().files.version.clone();
         Ok(compacting.running == 0
             && compaction::pick(&version, &self.pick_config(true), &compacting.busy).is_none())
@@ -395,37 +413,51 @@ impl Core {
         self.install(&mut manifest, edit, &[])
     }
 
+    /// Syncs what was committed without a sync of its own: by the engine's options, by a commit's choice, or by a rollback that kept counters.
     fn run_sync(&self) {
-        let mut failed = false;
         while !self.closing() {
-            let mut guard = self.signal.lock.lock();
-            if !self.closing() {
-                self.signal
-                    .changed
-                    .wait_for(&mut guard, Duration::from_secs(1));
-            }
-            drop(guard);
+            let seen = self.signal.now();
             let behind = self.wal.synced() < self.wal.end();
-            let wanted = !self.tunables.sync_each_commit.load(Ordering::Relaxed);
             if behind
-                && wanted
-                && !failed
+                && self.pipeline.check().is_ok()
                 && let Err(error) = self.wal.sync(self.wal.end())
             {
                 tracing::error!("sync of the log failed: {error}");
                 self.pipeline.fail(error.message());
-                failed = true;
             }
+            self.signal.wait(seen, SYNC_INTERVAL);
         }
     }
 
-    fn run_gc(&self, obsolete: &Receiver<u64>) {
-        loop {
-            match obsolete.recv_timeout(IDLE) {
-                Ok(id) => self.delete_object(&sst_key(id)),
-                Err(RecvTimeoutError::Timeout) if !self.closing() => {}
-                Err(_) => return,
+    fn run_gc(&self, obsolete: &Receiver<Obsolete>) {
+        while let Ok(first) = obsolete.recv() {
+            let mut files = HashSet::new();
+            for told in std::iter::once(first).chain(obsolete.try_iter()) {
+                match told {
+                    Obsolete::File(id) => {
+                        files.insert(id);
+                    }
+                    Obsolete::Manifest(next_id) => self.trim_manifest(next_id),
+                    Obsolete::Stop => return self.remove_files(&files),
+                }
             }
+            self.remove_files(&files);
+        }
+    }
+
+    fn remove_files(&self, files: &HashSet<u64>) {
+        if files.is_empty() {
+            return;
+        }
+        self.cache.erase_files(files);
+        for &id in files {
+            self.delete_object(&sst_key(id));
+        }
+    }
+
+    fn trim_manifest(&self, next_id: u64) {
+        if let Err(error) = Manifest::trim(&*self.store, next_id) {
+            tracing::warn!("{error}");
         }
     }
 

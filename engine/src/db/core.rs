@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
-use super::state::{FileContext, LiveVersion, State};
+use super::signal::{Failing, Signal};
+use super::state::{FileContext, LiveVersion, Obsolete, State};
 use super::stats::Stats;
 use crate::cache::BlockCache;
 use crate::env::Clock;
@@ -59,21 +60,6 @@ pub struct Ids {
     pub next_txn: AtomicU64,
 }
 
-/// Wakes background threads, and those that wait for them.
-#[derive(Default)]
-pub struct Signal {
-    pub lock: Mutex<()>,
-    pub changed: Condvar,
-}
-
-impl Signal {
-    /// Wakes everyone.
-    pub fn notify(&self) {
-        drop(self.lock.lock());
-        self.changed.notify_all();
-    }
-}
-
 /// The shared parts.
 pub struct Core {
     pub options: Options,
@@ -100,6 +86,8 @@ pub struct Core {
     pub drops: Mutex<HashMap<IndexId, u64>>,
     pub compacting: Mutex<super::background::Compacting>,
     pub flushing: Mutex<()>,
+    pub flush_failing: Failing,
+    pub compaction_failing: Failing,
 }
 
 impl Core {
@@ -109,6 +97,15 @@ impl Core {
             return Err(Error::new(ErrorKind::Interrupted, "the engine is closing"));
         }
         Ok(())
+    }
+
+    /// Lets no commit begin any more and tells the threads to end.
+    pub fn close_for_writes(&self) {
+        let guard = self.write_lock.lock();
+        self.closing.store(true, Ordering::Release);
+        drop(guard);
+        // Only a thread that has ended does not listen.
+        let _ = self.files.obsolete.send(Obsolete::Stop);
     }
 
     /// Publishes a changed state.
@@ -145,6 +142,13 @@ impl Core {
             ),
             files: LiveVersion::new(version, Some(&now.files), &self.files),
         });
+        if manifest.trim_is_due() {
+            // As for files: at shutdown nobody listens, and the next open's edits trim again.
+            let _ = self
+                .files
+                .obsolete
+                .send(Obsolete::Manifest(manifest.next_id()));
+        }
         self.signal.notify();
         Ok(())
     }
@@ -152,7 +156,8 @@ impl Core {
     /// Makes the memtable immutable if it holds anything, and starts a new one. The caller holds `write_lock`.
     pub fn rotate_locked(&self) {
         let id = self.ids.next_memtable.fetch_add(1, Ordering::Relaxed);
-        let fresh = Arc::new(MemTable::new(id, self.wal.end()));
+        let size = self.tunables.memtable_size.load(Ordering::Relaxed);
+        let fresh = Arc::new(MemTable::new(id, self.wal.end(), size));
         self.change_state(|now| {
             if now.mem.is_empty() && now.mem.is_quiet() {
                 return now.clone();

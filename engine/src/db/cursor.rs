@@ -99,6 +99,13 @@ impl InternalIterator for Source {
     }
 }
 
+impl Source {
+    /// Whether it stands on a write that was rolled back since it came there.
+    fn is_undone(&self) -> bool {
+        matches!(self, Self::Memory(iter) if iter.is_dead())
+    }
+}
+
 /// All runs that may hold keys of [lower, upper), newest first.
 pub fn sources(
     state: &State,
@@ -149,7 +156,8 @@ enum Place {
 /// A cursor over the keys of a range as one snapshot sees them, together with a transaction's own writes.
 ///
 /// It starts nowhere; a seek places it. `key` and `value` are good until the next call that moves it. It keeps its snapshot, and the files and
-/// memtables it reads, until it is dropped.
+/// memtables it reads, until it is dropped. Of the transaction's writes it shows those made before the last seek and not rolled back; ones
+/// made later may show as well where it has not passed yet.
 pub struct Cursor {
     merged: MergingIterator<Source>,
     snapshot: SeqNo,
@@ -289,8 +297,10 @@ impl Cursor {
         }
     }
 
+    /// Whether the entry with number `seq`, on which the merged iterator stands, is for it to see.
     fn sees(&self, seq: SeqNo) -> bool {
-        seq <= self.snapshot || seq >= OWN_WRITE_SEQ
+        seq <= self.snapshot
+            || (seq >= OWN_WRITE_SEQ && !self.merged.current().is_some_and(Source::is_undone))
     }
 
     /// From where the merged iterator stands, to the first visible entry; with `passing`, versions of `self.key` are passed over.

@@ -9,10 +9,13 @@ use super::state::LiveFile;
 use crate::iter::InternalIterator;
 use crate::manifest::{LEVELS, VersionEdit};
 use crate::types::{DICTIONARY_INDEX, IndexId, KeyRef, index_id_of};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, ResultExt};
 
 /// Index ids that are reserved by one manifest edit.
 const INDEX_STEP: u32 = 256;
+
+/// How long to wait for a notification before looking again all the same.
+const WAIT: Duration = Duration::from_millis(20);
 
 /// How much a range of keys holds, estimated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +100,7 @@ impl Core {
     /// Drops every index that holds data and is not in `named`; returns which.
     pub fn retain_indexes(&self, named: &[IndexId]) -> Result<Vec<IndexId>> {
         let named: HashSet<IndexId> = named.iter().copied().chain([DICTIONARY_INDEX]).collect();
+        let ceiling = self.ids.next_index.load(Ordering::Relaxed);
         let mut present = BTreeSet::new();
         let state = self.state.load_full();
         for table in state.memtables() {
@@ -118,12 +122,11 @@ impl Core {
                 let first = index_id_of(file.smallest.user_key());
                 let last = index_id_of(file.largest.user_key());
                 if let (Some(first), Some(last)) = (first, last) {
-                    present.extend(first..=last);
+                    present.extend(first..=last.min(ceiling.saturating_sub(1)));
                 }
             }
         }
         let dropped = &state.files.version.dropped_indexes;
-        let ceiling = self.ids.next_index.load(Ordering::Relaxed);
         let garbage: Vec<IndexId> = present
             .into_iter()
             .filter(|index| {
@@ -134,59 +137,56 @@ impl Core {
         Ok(garbage)
     }
 
-    /// Writes all memtables to files and waits for it.
+    /// Writes all memtables to files and waits for it. Fails as soon as an attempt fails.
     pub fn flush(&self) -> Result<()> {
         let guard = self.write_lock.lock();
         self.rotate_locked();
         drop(guard);
         let newest = self.state.load().mem.id();
-        while self
-            .state
-            .load()
-            .immutable
-            .iter()
-            .any(|table| table.id() < newest)
-        {
+        self.flush_failing.clear();
+        self.signal.notify();
+        loop {
+            let seen = self.signal.now();
+            let state = self.state.load();
+            if state.immutable.iter().all(|table| table.id() >= newest) {
+                return Ok(());
+            }
+            drop(state);
             self.check_open()?;
             self.pipeline.check()?;
-            if self.tunables.pause_background_work.load(Ordering::Relaxed) {
-                self.flush_once()?;
-                continue;
+            self.flush_failing.check().context(|| "flush")?;
+            let paused = self.tunables.pause_background_work.load(Ordering::Relaxed);
+            if !paused || !self.flush_once()? {
+                self.signal.wait(seen, WAIT);
             }
-            let mut wait = self.signal.lock.lock();
-            self.signal
-                .changed
-                .wait_for(&mut wait, Duration::from_millis(20));
         }
-        Ok(())
     }
 
-    /// Flushes, then compacts everything to the bottom level, and waits for it.
+    /// Flushes, then compacts everything to the bottom level, and waits for it. Fails as soon as an attempt fails.
     pub fn compact(&self) -> Result<()> {
-        if self.tunables.pause_background_work.load(Ordering::Relaxed) {
-            return Err(Error::invalid(
-                "background work is paused: compaction would never end",
-            ));
-        }
         self.flush()?;
-        self.compacting.lock().everything = true;
+        self.compacting.lock().everything += 1;
+        self.compaction_failing.clear();
         self.signal.notify();
-        let result = loop {
-            if let Err(error) = self.check_open() {
-                break Err(error);
-            }
-            match self.compaction_is_done() {
-                Ok(true) => break Ok(()),
-                Ok(false) => {}
-                Err(error) => break Err(error),
-            }
-            let mut wait = self.signal.lock.lock();
-            self.signal
-                .changed
-                .wait_for(&mut wait, Duration::from_millis(20));
-        };
-        self.compacting.lock().everything = false;
+        let result = self.wait_for_compaction();
+        self.compacting.lock().everything -= 1;
         result
+    }
+
+    fn wait_for_compaction(&self) -> Result<()> {
+        loop {
+            let seen = self.signal.now();
+            self.check_open()?;
+            if self.tunables.pause_background_work.load(Ordering::Relaxed) {
+                return Err(Error::invalid(
+                    "background work is paused: compaction would never end",
+                ));
+            }
+            if self.compaction_is_done().context(|| "compact")? {
+                return Ok(());
+            }
+            self.signal.wait(seen, WAIT);
+        }
     }
 
     /// Estimates what [lower, upper) holds.

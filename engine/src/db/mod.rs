@@ -7,6 +7,7 @@ mod get;
 mod maintenance;
 mod open;
 mod pinned;
+mod signal;
 mod stall;
 mod state;
 mod stats;
@@ -208,23 +209,23 @@ impl Engine {
     /// Without it, dropping an engine stops it as a crash would: everything committed is found again by the next open, from the WAL.
     pub fn close(self) -> Result<()> {
         self.pause_background_work(false);
-        let flushed = match self.core.pipeline.check() {
-            Ok(()) => self.core.flush(),
+        if self.core.pipeline.check().is_err() {
             // It says why already; there is nothing to flush that may be flushed.
-            Err(_) => Ok(()),
-        };
-        let synced = flushed.and_then(|()| self.sync_wal());
+            self.stop();
+            return Ok(());
+        }
+        let flushed = self.core.flush();
         self.stop();
-        synced
+        // Nothing is appended any more.
+        self.core.wal.close().and(flushed)
     }
 
     fn stop(&self) {
-        self.core.closing.store(true, Ordering::Release);
+        self.core.close_for_writes();
         self.core.signal.notify();
         for thread in self.threads.lock().drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a background thread ended by a panic");
-            }
+            // A panic was reported by the thread itself.
+            let _ = thread.join();
         }
     }
 }

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::core::{Core, Ids, Signal, Tunables};
+use super::core::{Core, Ids, Tunables};
+use super::signal::{Failing, Signal};
 use super::state::{FileContext, LiveVersion, State};
 use super::stats::Stats;
 use super::{Engine, background};
@@ -29,6 +30,11 @@ use crate::txn::snapshots::Snapshots;
 use crate::types::SeqNo;
 use crate::wal::{Wal, WalOptions};
 use crate::{Result, ResultExt};
+
+/// The log may take this many segments, of a size between the two.
+const SEGMENTS: u64 = 8;
+const MIN_SEGMENT: u64 = 64 << 10;
+const MAX_SEGMENT: u64 = 64 << 20;
 
 /// File ids of an epoch begin here.
 const EPOCH_SHIFT: u32 = 40;
@@ -47,7 +53,7 @@ impl Replayed {
             Some(table) if (table.allocated() as u64) < self.max_size => table.clone(),
             _ => {
                 let id = self.memtables.len() as u64 + 1;
-                let table = Arc::new(MemTable::new(id, position));
+                let table = Arc::new(MemTable::new(id, position, self.max_size));
                 self.memtables.push(table.clone());
                 table
             }
@@ -88,7 +94,10 @@ pub(super) fn open(options: Options) -> Result<Engine> {
     let wal = Wal::open(
         options.fs.clone(),
         &options.wal_dir(),
-        WalOptions::default(),
+        WalOptions {
+            segment_size: (options.total_wal_size / SEGMENTS).clamp(MIN_SEGMENT, MAX_SEGMENT),
+            ..WalOptions::default()
+        },
         version.wal_floor,
         &mut |position, payload| replayed.record(position, payload),
     )
@@ -108,7 +117,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         table.begin_write(wal_end);
         table.finish_write(0, 0);
     }
-    let mem = Arc::new(MemTable::new(last_id, wal_end));
+    let mem = Arc::new(MemTable::new(last_id, wal_end, options.memtable_size));
     memtables.reverse();
     let cache = Arc::new(BlockCache::new(options.block_cache_size));
     let (sender, obsolete) = crossbeam_channel::unbounded();
@@ -158,6 +167,8 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         drops: Mutex::new(drops),
         compacting: Mutex::default(),
         flushing: Mutex::new(()),
+        flush_failing: Failing::default(),
+        compaction_failing: Failing::default(),
         options,
     });
     core.remove_orphans()?;

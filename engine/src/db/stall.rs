@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::core::Core;
-use crate::Result;
+use crate::{Result, ResultExt};
 
 /// What a writer is to do before its commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,16 +74,28 @@ impl Core {
             Throttle::Stop => {}
         }
         let start = self.clock.now();
-        while self.pressure() == Throttle::Stop {
+        let waited = self.wait_for_room();
+        self.count_stall(start);
+        waited
+    }
+
+    fn wait_for_room(&self) -> Result<()> {
+        loop {
+            let seen = self.signal.now();
+            if self.pressure() != Throttle::Stop {
+                return Ok(());
+            }
             self.check_open()?;
             self.pipeline.check()?;
-            let mut guard = self.signal.lock.lock();
-            self.signal
-                .changed
-                .wait_for(&mut guard, Duration::from_millis(50));
+            // What fails for good would hold writers for good.
+            self.flush_failing
+                .check_lasting()
+                .context(|| "writes wait for a flush, which fails")?;
+            self.compaction_failing
+                .check_lasting()
+                .context(|| "writes wait for compaction, which fails")?;
+            self.signal.wait(seen, Duration::from_millis(50));
         }
-        self.count_stall(start);
-        Ok(())
     }
 
     fn count_stall(&self, start: Duration) {

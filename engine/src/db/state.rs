@@ -13,12 +13,21 @@ use crate::object_store::ObjectStore;
 use crate::sst::SstReader;
 use crate::{Result, ResultExt};
 
+/// What the thread that removes files is told.
+pub enum Obsolete {
+    /// The file left the version and has no reader any more.
+    File(u64),
+    /// The manifest has grown by a full version, and its next object has this id.
+    Manifest(u64),
+    /// To end.
+    Stop,
+}
+
 /// What an open file needs.
 pub struct FileContext {
     pub store: Arc<dyn ObjectStore>,
     pub cache: Arc<BlockCache>,
-    /// Receives the ids of files that left the version and have no reader any more.
-    pub obsolete: Sender<u64>,
+    pub obsolete: Sender<Obsolete>,
 }
 
 /// A file of a version, opened when first read.
@@ -76,9 +85,8 @@ impl LiveFile {
 impl Drop for LiveFile {
     fn drop(&mut self) {
         if self.obsolete.load(Ordering::Acquire) {
-            self.context.cache.erase_file(self.meta.id);
             // At shutdown nobody listens any more; the next open finds the object.
-            let _ = self.context.obsolete.send(self.meta.id);
+            let _ = self.context.obsolete.send(Obsolete::File(self.meta.id));
         }
     }
 }

@@ -92,8 +92,11 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
         stats.compactions_running,
         mib(stats.compaction_pending_bytes)
     )?;
-    if let Some(failure) = &core.compacting.lock().failure {
-        writeln!(out, "last compaction failed: {failure}")?;
+    if let Err(failure) = core.flush_failing.check() {
+        writeln!(out, "the last flush failed: {failure}")?;
+    }
+    if let Err(failure) = core.compaction_failing.check() {
+        writeln!(out, "the last compaction failed: {failure}")?;
     }
     writeln!(
         out,

@@ -201,12 +201,14 @@ impl Transaction {
 
     /// Locks a key until the transaction ends.
     pub fn lock(&mut self, key: &[u8], mode: LockMode) -> Result<Granted> {
+        self.check_running()?;
         let wait = LockWait::Timeout(self.lock_wait);
         self.core.locks.acquire(&mut self.locks, key, mode, wait)
     }
 
     /// Locks a key if that needs no waiting; [`ErrorKind::LockNotAvailable`] otherwise.
     pub fn try_lock(&mut self, key: &[u8], mode: LockMode) -> Result<Granted> {
+        self.check_running()?;
         self.core
             .locks
             .acquire(&mut self.locks, key, mode, LockWait::NoWait)
@@ -240,22 +242,19 @@ impl Transaction {
             .map_err(|(_, error)| error)
     }
 
-    /// Several writes, all or none: locks and checks come first. An error names the write it is about by its place.
+    /// Several writes in order, all or none. An error names the write it is about by its place; locks stay.
     pub fn apply(&mut self, writes: &[Write<'_>]) -> Result<(), (usize, Error)> {
+        let savepoint = self.batch.savepoint();
         for (place, write) in writes.iter().enumerate() {
-            self.check_write(write).map_err(|error| (place, error))?;
-        }
-        for write in writes {
-            match write {
-                Write::Put(key, value) | Write::Insert(key, value) => self.batch.put(key, value),
-                Write::Delete(key) => self.batch.delete(key),
-                Write::CheckAbsent(_) => {}
+            if let Err(error) = self.write(write) {
+                self.batch.rollback_to(savepoint);
+                return Err((place, error));
             }
         }
         Ok(())
     }
 
-    fn check_write(&mut self, write: &Write<'_>) -> Result<()> {
+    fn write(&mut self, write: &Write<'_>) -> Result<()> {
         self.check_running()?;
         let (Write::Put(key, _)
         | Write::Insert(key, _)
@@ -272,6 +271,11 @@ impl Transaction {
             if self.get(key, View::Newest)?.is_some() {
                 return Err(Error::new(ErrorKind::Duplicate, "the key exists"));
             }
+        }
+        match write {
+            Write::Put(key, value) | Write::Insert(key, value) => self.batch.put(key, value),
+            Write::Delete(key) => self.batch.delete(key),
+            Write::CheckAbsent(_) => {}
         }
         Ok(())
     }
@@ -314,7 +318,11 @@ impl Transaction {
     pub fn commit_with(&mut self, sync: bool) -> Result<()> {
         self.check_running()?;
         let result = self.write_out(sync);
-        self.core.stats.commits.fetch_add(1, Ordering::Relaxed);
+        let outcome = match &result {
+            Ok(()) => &self.core.stats.commits,
+            Err(_) => &self.core.stats.rollbacks,
+        };
+        outcome.fetch_add(1, Ordering::Relaxed);
         self.end();
         result
     }
@@ -324,6 +332,17 @@ impl Transaction {
             return Ok(());
         }
         self.core.check_open()?;
+        // One commit holds one version of a key.
+        if let Some((key, _)) = self
+            .raises
+            .iter()
+            .find(|(key, _)| self.batch.get(key).is_some())
+        {
+            return Err(Error::invalid(format!(
+                "key {} was written as a row and raised as a counter in one transaction",
+                key.escape_ascii()
+            )));
+        }
         self.core.throttle()?;
         let mut ops = std::mem::take(&mut self.ops);
         ops.clear();

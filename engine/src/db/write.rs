@@ -37,6 +37,7 @@ impl GroupWriter for Core {
 
     fn write(&self, first: SeqNo, group: &mut [Request]) -> Result<Vec<Slot>> {
         let _guard = self.write_lock.lock();
+        self.check_open()?;
         self.rotate_if_full();
         let counters: Vec<_> = group
             .iter_mut()

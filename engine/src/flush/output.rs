@@ -68,8 +68,10 @@ impl<'a> Output<'a> {
         if let Some(current) = &mut self.current {
             let size = current.builder.estimated_size();
             if size >= current.limited + LIMIT_STEP {
-                self.spec.host.check_stop()?;
-                self.spec.limiter.take(size - current.limited);
+                let host = self.spec.host;
+                self.spec
+                    .limiter
+                    .take(size - current.limited, || host.check_stop())?;
                 current.limited = size;
             }
             let index = index_id_of(user_key);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::Result;
 use crate::env::Clock;
 
 /// The longest pause at a time, so that a changed rate takes effect soon.
@@ -45,13 +46,14 @@ impl RateLimiter {
         state.updated = self.clock.now();
     }
 
-    /// Takes `bytes` and waits until they are paid for.
-    pub fn take(&self, bytes: u64) {
+    /// Takes `bytes` and waits until they are paid for, or until `check_stop` fails, which is asked between pauses.
+    pub fn take(&self, bytes: u64, check_stop: impl Fn() -> Result<()>) -> Result<()> {
         let mut charged = false;
         loop {
+            check_stop()?;
             let mut state = self.state.lock();
             if state.bytes_per_second == 0 {
-                return;
+                return Ok(());
             }
             let rate = state.bytes_per_second as f64;
             let now = self.clock.now();
@@ -63,7 +65,7 @@ impl RateLimiter {
                 charged = true;
             }
             if state.tokens >= 0.0 {
-                return;
+                return Ok(());
             }
             let pause = Duration::from_secs_f64(-state.tokens / rate).min(MAX_PAUSE);
             drop(state);
@@ -97,12 +99,19 @@ mod tests {
         let clock = Arc::new(Virtual(Mutex::default()));
         let limiter = RateLimiter::new(clock.clone(), 10 << 20);
         for _ in 0..400 {
-            limiter.take(256 << 10);
+            limiter.take(256 << 10, || Ok(())).unwrap();
         }
         let took = clock.now().as_secs_f64();
         assert!((9.5..10.5).contains(&took), "{took} s");
         limiter.set_rate(0);
-        limiter.take(1 << 40);
+        limiter.take(1 << 40, || Ok(())).unwrap();
         assert_eq!(clock.now().as_secs_f64(), took);
+        limiter.set_rate(1);
+        let stop = || match clock.now().as_secs_f64() > took + 10.0 {
+            false => Ok(()),
+            true => Err(crate::Error::new(crate::ErrorKind::Interrupted, "enough")),
+        };
+        assert!(limiter.take(1 << 30, stop).is_err());
+        assert!(clock.now().as_secs_f64() < took + 11.0);
     }
 }

@@ -47,6 +47,11 @@ impl<I: InternalIterator> MergingIterator<I> {
         &self.sources
     }
 
+    /// The source of the current entry, if there is one.
+    pub fn current(&self) -> Option<&I> {
+        self.heap.first().map(|&root| &self.sources[root])
+    }
+
     /// Whether source `a` comes before source `b` in the current direction. Both are valid.
     #[inline]
     fn precedes(&self, a: usize, b: usize) -> bool {

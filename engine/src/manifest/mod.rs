@@ -180,23 +180,27 @@ impl Manifest {
         }
     }
 
-    /// Deletes the objects below the last full version but one, and returns how many.
-    pub fn trim(&self) -> Result<u64> {
-        let last = self.next_id.saturating_sub(1);
+    /// Whether the last commit wrote a full version, so that there may be something to [`Manifest::trim`].
+    pub fn trim_is_due(&self) -> bool {
+        self.next_id % FULL_EVERY == 1 && self.next_id > FULL_EVERY
+    }
+
+    /// Deletes the objects below the last full version but one, where `next_id` is the id of the next object; returns how many.
+    pub fn trim(store: &dyn ObjectStore, next_id: u64) -> Result<u64> {
+        let last = next_id.saturating_sub(1);
         let keep_from = (last / FULL_EVERY).saturating_sub(1) * FULL_EVERY;
         let end = object_key(keep_from);
         let mut deleted = 0;
         let mut after = String::new();
         loop {
-            let page = self
-                .store
+            let page = store
                 .list(MANIFEST_PREFIX, &after, LIST_PAGE)
                 .context(|| "trim manifest")?;
             for meta in &page {
                 if meta.key >= end {
                     return Ok(deleted);
                 }
-                self.store.delete(&meta.key).context(|| "trim manifest")?;
+                store.delete(&meta.key).context(|| "trim manifest")?;
                 deleted += 1;
             }
             match page.last() {

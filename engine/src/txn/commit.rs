@@ -12,7 +12,8 @@
 //!
 //! A crash before the sync has ended keeps any prefix of the log, so no commit without the ones before it, and nothing of it was
 //! acknowledged. If a write or sync fails, the log may hold more or less than was acknowledged: the pipeline stops for good, every commit
-//! under way fails, and what is visible stays what it was.
+//! under way fails, and what is visible stays what it was. A panic in any of the functions given does the same, so that nobody waits for
+//! a commit that will not come.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -144,12 +145,17 @@ impl<W: GroupWriter> Pipeline<W> {
         sync: impl FnOnce(&W::Slot) -> Result<()>,
     ) -> Result<SeqNo> {
         self.check()?;
-        let (seq, mut slot) = self.write(writer, request)?;
-        let done = apply(seq, &mut slot).and_then(|()| sync(&slot));
-        if let Err(error) = done {
-            self.fail(error.message());
-            return Err(error.context("commit"));
-        }
+        let guard = PanicGuard(self);
+        let written = self.write(writer, request);
+        let done = written.and_then(|(seq, mut slot)| {
+            let done = apply(seq, &mut slot).and_then(|()| sync(&slot));
+            done.map(|()| seq).map_err(|error| {
+                self.fail(error.message());
+                error.context("commit")
+            })
+        });
+        std::mem::forget(guard);
+        let seq = done?;
         self.publish(seq)?;
         Ok(seq)
     }
@@ -189,7 +195,12 @@ impl<W: GroupWriter> Pipeline<W> {
                 group.push(request);
             }
         }
+        let guard = LeadGuard {
+            pipeline: self,
+            followers: &followers,
+        };
         let result = self.write_group(writer, &mut group);
+        std::mem::forget(guard);
         self.pass_on_lead();
         match result {
             Ok((first, slots)) => {
@@ -281,6 +292,32 @@ impl<W: GroupWriter> Pipeline<W> {
             self.published.notify_all();
         }
         Ok(())
+    }
+}
+
+/// Dropped by a panic in a commit.
+struct PanicGuard<'a, W: GroupWriter>(&'a Pipeline<W>);
+
+impl<W: GroupWriter> Drop for PanicGuard<'_, W> {
+    fn drop(&mut self) {
+        self.0.fail("a commit panicked");
+    }
+}
+
+/// Dropped by a panic of the writer: the group has failed, and the next one has to learn that too.
+struct LeadGuard<'a, W: GroupWriter> {
+    pipeline: &'a Pipeline<W>,
+    followers: &'a [Arc<Ticket<W>>],
+}
+
+impl<W: GroupWriter> Drop for LeadGuard<'_, W> {
+    fn drop(&mut self) {
+        const WHY: &str = "a commit panicked";
+        self.pipeline.fail(WHY);
+        self.pipeline.pass_on_lead();
+        for ticket in self.followers {
+            ticket.set(Turn::Failed(Error::new(ErrorKind::ReadOnly, WHY)));
+        }
     }
 }
 
