@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 use super::memory::check_range;
 use super::{ObjectMeta, ObjectReader, ObjectStore, ObjectWriter, validate_key};
-use crate::env::fs::{create_dir_durably, sync_dir};
+use crate::env::fs::{create_dir_durably, start_writeback, sync_dir};
 use crate::env::{failpoint, unique_u128};
 use crate::{Error, ErrorKind, Result};
 
@@ -31,6 +31,8 @@ const TEMPORARY: &str = ".tmp";
 const LOCK: &str = "lock";
 /// Small appends are gathered up to this many bytes.
 const WRITE_BUFFER: usize = 256 << 10;
+/// A large object's bytes are sent on their way to the disk whenever there are this many.
+const WRITEBACK: u64 = 1 << 20;
 
 /// A store in a local directory.
 pub struct LocalStore {
@@ -208,6 +210,9 @@ struct LocalWriter {
     file: File,
     path: PathBuf,
     buffer: Vec<u8>,
+    written: u64,
+    /// Up to where the bytes are on their way to the disk.
+    sent: u64,
 }
 
 impl LocalWriter {
@@ -216,10 +221,22 @@ impl LocalWriter {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.file
-            .write_all(&self.buffer)
-            .map_err(|error| self.error(error))?;
+        let buffer = std::mem::take(&mut self.buffer);
+        self.write(&buffer)?;
+        self.buffer = buffer;
         self.buffer.clear();
+        Ok(())
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<()> {
+        self.file
+            .write_all(data)
+            .map_err(|error| self.error(error))?;
+        self.written += data.len() as u64;
+        if self.written - self.sent >= WRITEBACK {
+            start_writeback(&self.file, self.sent, self.written - self.sent);
+            self.sent = self.written;
+        }
         Ok(())
     }
 }
@@ -230,7 +247,7 @@ impl ObjectWriter for LocalWriter {
             self.flush()?;
         }
         if data.len() >= WRITE_BUFFER {
-            self.file.write_all(data).map_err(|error| self.error(error))
+            self.write(data)
         } else {
             self.buffer.extend_from_slice(data);
             Ok(())
@@ -292,6 +309,8 @@ impl ObjectStore for LocalStore {
             file,
             path,
             buffer: Vec::with_capacity(WRITE_BUFFER),
+            written: 0,
+            sent: 0,
         }))
     }
 
@@ -314,7 +333,12 @@ impl ObjectStore for LocalStore {
     }
 
     fn size(&self, key: &str) -> Result<u64> {
-        Ok(self.open_object(key)?.1)
+        let what = || format!("read object {key}");
+        match fs::metadata(self.path(key)?) {
+            Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
+            Ok(_) => Err(Error::io(what(), io::ErrorKind::NotFound.into())),
+            Err(error) => Err(not_a_directory_is_absent(what(), error)),
+        }
     }
 
     fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<ObjectMeta>> {

@@ -7,6 +7,8 @@ mod fault;
 mod key;
 mod local;
 mod memory;
+#[cfg(test)]
+mod tests;
 mod url;
 
 use std::ops::Range;

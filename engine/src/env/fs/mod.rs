@@ -6,6 +6,8 @@
 
 mod fault;
 mod real;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
 use std::io::IoSlice;
@@ -16,7 +18,7 @@ use crate::Result;
 
 pub use fault::{FaultFs, Operation, PowerLoss};
 pub use real::RealFs;
-pub(crate) use real::{create_dir_durably, sync_dir};
+pub(crate) use real::{create_dir_durably, start_writeback, sync_dir};
 
 /// How [`Fs::open`] treats the file's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The machine's own files.
 //!
-//! `unsafe`: `pwritev(2)`. A commit group is written as its pieces lie in memory; the standard library's positioned vectored write
-//! is not stable, and copying the pieces together or keeping a shared cursor would cost what this call is for.
+//! `unsafe`: two system calls that the standard library does not offer. `pwritev(2)`: a commit group is written as its pieces lie in memory, where copying
+//! them together or keeping a shared cursor would cost what this call is for. `sync_file_range(2)`: a large file's bytes go to the disk while it
+//! is being written, so that the sync at its end does not hold up the log's.
 
 use std::any::Any;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -200,6 +201,19 @@ impl FsFile for RealFile {
             .metadata()
             .map(|metadata| metadata.len())
             .map_err(|error| self.error("read the length of", error))
+    }
+}
+
+/// Starts writing `len` bytes from `offset` to the disk and does not wait. A hint: it promises nothing and cannot fail.
+pub(crate) fn start_writeback(file: &File, offset: u64, len: u64) {
+    if let (Ok(offset), Ok(len)) = (
+        libc::off64_t::try_from(offset),
+        libc::off64_t::try_from(len),
+    ) {
+        // SAFETY: it takes a descriptor, which is open while `file` is borrowed, and integers, and touches no memory of ours.
+        unsafe {
+            libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE);
+        }
     }
 }
 
