@@ -3,37 +3,42 @@
 //! Layout of the raw block, all numbers little endian:
 //!
 //! ```text
-//! entries     as `entry` describes, internal keys ascending
-//! digests     u64 each, one a restart point: the 8 bytes of its user key behind the common prefix, as a big-endian number,
-//!             padded with zeros
-//! restarts    u32 each: offsets of the restart points in the block, ascending, the first 0
+//! heads       of all entries, internal keys ascending, as `entry` describes
+//! values      of all entries, in the same order, without gaps
+//! points      one a restart point, 16 bytes each:
+//!             u64  digest: the 8 bytes of its user key behind the common prefix, as a big-endian number, padded with zeros
+//!             u32  where its head begins; the first at 0, ascending
+//!             u32  where its value begins, counted from the start of the values
 //! base        u64  the sequence number that those of restart points are relative to
 //! count       u32  number of entries
 //! common      u32  length of the prefix that all user keys of the block share
+//! heads_len   u32  length of the heads
 //! n           u32  number of restart points
 //! ```
 //!
-//! A restart point is an entry whose user key is stored whole. A search compares numbers of the dense digest array first: it finds the
-//! restart interval without touching the entries, save where digests are equal. Within the interval it compares only bytes that
-//! it has not seen match yet: since `shared` is the exact common prefix with the previous entry, `shared` alone decides every entry that
-//! parts from its predecessor before or after the place where the predecessor parted from the target.
+//! A restart point is an entry whose user key is stored whole. An empty block has neither restart points nor entries. In an index every
+//! entry is a restart point, and every value is a handle of fixed length, so that its entries are found by their number.
 //!
-//! An empty block has no restart points and no entries.
+//! A search compares the numbers of the dense array of points first: it finds the restart interval without touching a key, save where
+//! digests are equal. Within the interval it goes over the heads, which lie together, apart from the values; and it compares only bytes
+//! that it has not seen match yet: since `shared` is the exact common prefix with the previous entry, `shared` alone decides every
+//! entry that parts from its predecessor before or after the place where the predecessor parted from the target.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::entry::{Header, get_header, trailer};
+use super::entry::{Head, get_head, trailer};
 use super::varint::Reader;
 use crate::types::{KeyRef, MAX_SEQ, SeqNo};
 use crate::{Error, Result};
 
 /// Length of the fixed part at the end.
-pub const TAIL_LEN: usize = 20;
+pub const TAIL_LEN: usize = 24;
 
-const DIGEST_LEN: usize = 8;
-const RESTART_LEN: usize = 4;
+/// Length of what is stored of a restart point.
+pub const POINT_LEN: usize = 16;
 
 /// The length of the longest common prefix.
 #[inline]
@@ -61,43 +66,62 @@ pub fn shared_prefix_len(a: &[u8], b: &[u8]) -> usize {
 pub fn digest(bytes: &[u8]) -> u64 {
     match bytes.first_chunk::<8>() {
         Some(whole) => u64::from_be_bytes(*whole),
-        None => bytes
-            .iter()
-            .chain(std::iter::repeat(&0))
-            .take(8)
-            .fold(0, |number, &byte| number << 8 | u64::from(byte)),
+        None => {
+            let mut padded = [0; 8];
+            padded[..bytes.len()].copy_from_slice(bytes);
+            u64::from_be_bytes(padded)
+        }
     }
 }
 
-/// Where a search ended: an entry, with what is needed to go on from it.
-#[derive(Clone, Copy, Debug)]
-pub struct Position {
-    /// Where the entry begins.
-    pub at: usize,
-    /// Its header.
-    pub header: Header,
-    /// Its sequence number.
-    pub seq: SeqNo,
-    /// The restart interval it is in.
-    pub interval: usize,
-    /// Whether its user key is the target's. If not, it begins with the first `shared` bytes of the target's all the same.
-    pub same_user: bool,
-}
+/// A restart point as it is stored.
+#[derive(Clone, Copy)]
+struct Point([u8; POINT_LEN]);
 
-impl Position {
-    /// The entry's trailer.
+impl Point {
     #[inline]
-    pub fn trailer(&self) -> u64 {
-        trailer(self.seq, self.header.kind())
+    fn digest(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
+
+    #[inline]
+    fn head_at(&self) -> usize {
+        let [.., a, b, c, d, _, _, _, _] = self.0;
+        u32::from_le_bytes([a, b, c, d]) as usize
+    }
+
+    #[inline]
+    fn value_at(&self) -> usize {
+        let [.., a, b, c, d] = self.0;
+        u32::from_le_bytes([a, b, c, d]) as usize
+    }
+}
+
+/// What a search found: the first entry at or after the target. Its user key begins with the first `head.shared` bytes of the target's.
+#[derive(Clone, Copy, Debug)]
+pub struct Hit {
+    /// The entry's head.
+    pub head: Head,
+    /// Where the head begins.
+    pub at: usize,
+    /// Where the value begins in the block.
+    pub value_at: usize,
+    /// The sequence number.
+    pub seq: SeqNo,
+    /// The restart interval that the entry is in.
+    pub interval: usize,
+    /// Whether its user key is the target's.
+    pub same_user: bool,
 }
 
 /// A raw block, checked as a whole and ready to be searched. Entries are checked one by one as they are reached.
 #[derive(Debug)]
 pub struct Block {
     data: Bytes,
-    entries_end: usize,
-    digests_end: usize,
+    heads_len: usize,
+    values_end: usize,
+    points_end: usize,
     base_seq: SeqNo,
     count: u32,
     common: usize,
@@ -105,7 +129,9 @@ pub struct Block {
     first_key_at: usize,
 }
 
-fn corrupt(what: &str, at: usize) -> Error {
+/// The error for what cannot be read at byte `at` of a block.
+#[cold]
+pub fn corrupt(what: &str, at: usize) -> Error {
     Error::corruption(format!("{what} at byte {at} of the block"))
 }
 
@@ -119,28 +145,33 @@ impl Block {
         let base_seq = tail.u64("base")?;
         let count = tail.u32("count")?;
         let common = tail.u32("common")? as usize;
-        let restarts = tail.u32("n")? as usize;
-        let arrays = restarts.checked_mul(DIGEST_LEN + RESTART_LEN);
-        let Some(entries_end) = arrays.and_then(|len| tail_at.checked_sub(len)) else {
-            return Err(corrupt("more restart points than fit", tail_at));
+        let heads_len = tail.u32("heads_len")? as usize;
+        let points = tail.u32("n")? as usize;
+        let Some(values_end) = points
+            .checked_mul(POINT_LEN)
+            .and_then(|len| tail_at.checked_sub(len))
+            .filter(|&values_end| heads_len <= values_end)
+        else {
+            return Err(corrupt("more heads or restart points than fit", tail_at));
         };
         let mut block = Self {
-            entries_end,
-            digests_end: entries_end + restarts * DIGEST_LEN,
+            heads_len,
+            values_end,
+            points_end: tail_at,
             base_seq,
             count,
             common,
             first_key_at: 0,
             data,
         };
-        if restarts == 0 || count == 0 {
-            if restarts != 0 || count != 0 || entries_end != 0 || common != 0 {
+        if count == 0 {
+            if tail_at != 0 || common != 0 {
                 return Err(corrupt("an empty block has contents", tail_at));
             }
             return Ok(block);
         }
-        let first = block.header_at(0)?;
-        if first.shared != 0 || common > first.value_at - first.key_at || block.restart(0) != 0 {
+        let first = get_head(block.heads(), 0).ok_or_else(|| corrupt("malformed entry", 0))?;
+        if block.interval_at(0) != 0 || first.shared != 0 || common > first.end - first.key_at {
             return Err(corrupt("malformed first entry", 0));
         }
         block.first_key_at = first.key_at;
@@ -154,14 +185,33 @@ impl Block {
     }
 
     /// Number of entries.
+    #[inline]
     pub fn count(&self) -> u32 {
         self.count
     }
 
-    /// Where the entries end.
+    /// Number of restart intervals.
     #[inline]
-    pub fn entries_end(&self) -> usize {
-        self.entries_end
+    pub fn intervals(&self) -> usize {
+        (self.points_end - self.values_end) / POINT_LEN
+    }
+
+    /// The bytes of `range`; none if it does not lie inside.
+    #[inline]
+    pub fn slice(&self, range: Range<usize>) -> &[u8] {
+        self.data.get(range).unwrap_or_default()
+    }
+
+    /// The heads of all entries.
+    #[inline]
+    pub fn heads(&self) -> &[u8] {
+        &self.data[..self.heads_len]
+    }
+
+    /// Where the values end.
+    #[inline]
+    pub fn values_end(&self) -> usize {
+        self.values_end
     }
 
     /// The sequence number that those of restart points are relative to.
@@ -170,151 +220,189 @@ impl Block {
         self.base_seq
     }
 
-    /// Number of restart points.
     #[inline]
-    pub fn restarts(&self) -> usize {
-        (self.digests_end - self.entries_end) / DIGEST_LEN
-    }
-
-    /// Where restart point `i` begins; the end of the entries if there is no such restart point.
-    #[inline]
-    pub fn restart(&self, i: usize) -> usize {
-        let at = self.digests_end + i * RESTART_LEN;
-        if i >= self.restarts() {
-            return self.entries_end;
-        }
-        self.data
-            .get(at..)
-            .and_then(|rest| rest.first_chunk::<RESTART_LEN>())
-            .map_or(self.entries_end, |bytes| {
-                u32::from_le_bytes(*bytes) as usize
-            })
-    }
-
-    /// The header of the entry that begins at `at`, checked to end within the entries.
-    #[inline]
-    pub fn header_at(&self, at: usize) -> Result<Header> {
-        get_header(&self.data[..self.entries_end], at).ok_or_else(|| corrupt("malformed entry", at))
-    }
-
-    /// The first entry at or after `target`; `None` if all are before it.
-    pub fn lower_bound(&self, target: KeyRef<'_>) -> Result<Option<Position>> {
-        if self.count == 0 {
-            return Ok(None);
-        }
-        let common = &self.data[self.first_key_at..self.first_key_at + self.common];
-        let matched = shared_prefix_len(common, target.user);
-        if matched < common.len() {
-            // The target parts from all keys at once, and lies before or after them all.
-            return match target.user.get(matched) {
-                Some(&byte) if byte > common[matched] => Ok(None),
-                _ => self.first().map(Some),
-            };
-        }
-        let interval = self.interval_of(target)?;
-        self.scan(target, interval)
-    }
-
-    /// The first entry.
-    fn first(&self) -> Result<Position> {
-        let header = self.header_at(0)?;
-        Ok(Position {
-            at: 0,
-            header,
-            seq: header.seq(self.base_seq),
-            interval: 0,
-            same_user: false,
-        })
-    }
-
-    #[inline]
-    fn digests(&self) -> &[[u8; DIGEST_LEN]] {
-        self.data[self.entries_end..self.digests_end]
-            .as_chunks::<DIGEST_LEN>()
+    fn points(&self) -> &[[u8; POINT_LEN]] {
+        self.data[self.values_end..self.points_end]
+            .as_chunks::<POINT_LEN>()
             .0
     }
 
-    /// The last restart interval that begins at or before `target`, which has the common prefix; the first one if all begin after it.
-    fn interval_of(&self, target: KeyRef<'_>) -> Result<usize> {
+    /// Where the first head of interval `i` begins; the end of the heads behind the last interval.
+    #[inline]
+    pub fn interval_at(&self, i: usize) -> usize {
+        self.points()
+            .get(i)
+            .map_or(self.heads_len, |point| Point(*point).head_at())
+    }
+
+    /// Where the first head and the first value of interval `i` begin; the ends of heads and values behind the last interval.
+    #[inline]
+    pub fn interval_start(&self, i: usize) -> (usize, usize) {
+        match self.points().get(i) {
+            Some(point) => {
+                let point = Point(*point);
+                (point.head_at(), self.heads_len + point.value_at())
+            }
+            None => (self.heads_len, self.values_end),
+        }
+    }
+
+    /// Value number `i` of a block in which all values have `N` bytes.
+    #[inline]
+    pub fn fixed_value<const N: usize>(&self, i: usize) -> Option<[u8; N]> {
+        let values = self.data[self.heads_len..self.values_end].as_chunks::<N>();
+        values.0.get(i).copied()
+    }
+
+    /// The first entry at or after `target`; `None` if all are before it.
+    pub fn lower_bound(&self, target: KeyRef<'_>) -> Result<Option<Hit>> {
+        if self.count == 0 {
+            return Ok(None);
+        }
+        match self.compare_common(target) {
+            Ordering::Equal => {
+                let before = self.points_before(target)?;
+                self.scan(target, before.saturating_sub(1))
+            }
+            Ordering::Less => self.scan(target, 0),
+            Ordering::Greater => Ok(None),
+        }
+    }
+
+    /// The number of the first restart point at or after `target`; that of all restart points if none is.
+    pub fn first_point_at_or_after(&self, target: KeyRef<'_>) -> Result<usize> {
+        if self.count == 0 {
+            return Ok(0);
+        }
+        match self.compare_common(target) {
+            Ordering::Equal => self.points_before(target),
+            Ordering::Less => Ok(0),
+            Ordering::Greater => Ok(self.intervals()),
+        }
+    }
+
+    /// How `target` stands to the common prefix: equal if it begins with it, otherwise before or after all keys.
+    #[inline]
+    fn compare_common(&self, target: KeyRef<'_>) -> Ordering {
+        let common = self.slice(self.first_key_at..self.first_key_at + self.common);
+        match target.user.get(..common.len()) {
+            Some(start) => start.cmp(common),
+            None => target.user.cmp(common),
+        }
+    }
+
+    /// How many restart points are before `target`, which begins with the common prefix.
+    #[inline]
+    fn points_before(&self, target: KeyRef<'_>) -> Result<usize> {
         let wanted = digest(&target.user[self.common..]);
-        let digests = self.digests();
-        let mut low = digests.partition_point(|digest| u64::from_le_bytes(*digest) < wanted);
-        let ties = digests[low..].partition_point(|digest| u64::from_le_bytes(*digest) <= wanted);
-        let mut high = low + ties;
+        let points = self.points();
+        let mut low = points.partition_point(|point| Point(*point).digest() < wanted);
+        let mut high = low;
+        while points
+            .get(high)
+            .is_some_and(|point| Point(*point).digest() == wanted)
+        {
+            high += 1;
+        }
         while low < high {
             let middle = low.midpoint(high);
-            let header = self.header_at(self.restart(middle))?;
-            let user = &self.data[header.key_at..header.value_at];
-            let order = user.cmp(target.user).then_with(|| {
-                trailer(header.seq(self.base_seq), header.kind()).cmp(&target.trailer)
-            });
-            if order == Ordering::Greater {
-                high = middle;
-            } else {
+            if self.point_is_before(middle, target)? {
                 low = middle + 1;
+            } else {
+                high = middle;
             }
         }
-        Ok(low.saturating_sub(1))
+        Ok(low)
     }
 
-    /// The first entry at or after `target`, from the start of the interval that [`Block::interval_of`] gave.
-    fn scan(&self, target: KeyRef<'_>, mut interval: usize) -> Result<Option<Position>> {
-        let entries = &self.data[..self.entries_end];
-        let mut at = self.restart(interval);
+    fn point_is_before(&self, i: usize, target: KeyRef<'_>) -> Result<bool> {
+        let at = self.interval_at(i);
+        let head = get_head(self.heads(), at).ok_or_else(|| corrupt("malformed entry", at))?;
+        let user = self.slice(head.key_at..head.end);
+        let order = user
+            .cmp(target.user)
+            .then_with(|| trailer(head.seq(self.base_seq), head.kind()).cmp(&target.trailer));
+        Ok(order == Ordering::Less)
+    }
+
+    /// The first entry at or after `target`, from the start of `interval`. That begins before the target, or is the first one; the one behind
+    /// it does not begin before the target.
+    #[inline]
+    fn scan(&self, target: KeyRef<'_>, mut interval: usize) -> Result<Option<Hit>> {
+        let heads = self.heads();
+        let (mut at, mut value_at) = self.interval_start(interval);
+        let mut interval_end = self.interval_at(interval + 1);
         let mut seq = self.base_seq;
         let mut matched = 0;
-        let mut next_restart = self.restart(interval + 1);
         loop {
-            if at >= next_restart {
-                if at >= entries.len() {
+            let Some(head) = get_head(heads, at) else {
+                return Err(corrupt("malformed entry", at));
+            };
+            seq = head.seq(seq);
+            if head.shared <= matched {
+                let same_user = if head.shared < matched {
+                    Some(false)
+                } else {
+                    let rest = target.user.get(matched..).unwrap_or_default();
+                    let unshared = self.slice(head.key_at..head.end);
+                    let equal = shared_prefix_len(unshared, rest);
+                    matched += equal;
+                    match (unshared.get(equal), rest.get(equal)) {
+                        (Some(byte), Some(wanted)) => (byte > wanted).then_some(false),
+                        (Some(_), None) => Some(false),
+                        (None, Some(_)) => None,
+                        (None, None) => {
+                            (trailer(seq, head.kind()) >= target.trailer).then_some(true)
+                        }
+                    }
+                };
+                if let Some(same_user) = same_user {
+                    return self.hit(head, at, value_at, seq, interval, same_user);
+                }
+            }
+            at = head.end;
+            value_at = value_at.saturating_add(head.value_len);
+            if at >= interval_end {
+                if at >= heads.len() {
                     return Ok(None);
                 }
-                // The next restart point is behind the target, so the scan ends there; what is left to learn is whether their user keys are
-                // the same.
-                matched = 0;
+                // The scan ends at this restart point, which is not before the target; what is left to learn is whether their user keys are the
+                // same.
                 interval += 1;
+                interval_end = self.interval_at(interval + 1);
                 seq = self.base_seq;
-                next_restart = self.restart(interval + 1);
+                matched = 0;
             }
-            let header = get_header(entries, at).ok_or_else(|| corrupt("malformed entry", at))?;
-            seq = header.seq(seq);
-            let found = |same_user| {
-                Ok(Some(Position {
-                    at,
-                    header,
-                    seq,
-                    interval,
-                    same_user,
-                }))
-            };
-            match header.shared.cmp(&matched) {
-                Ordering::Less => return found(false),
-                Ordering::Equal => {
-                    let rest = &target.user[matched..];
-                    let unshared = &entries[header.key_at..header.value_at];
-                    let equal = shared_prefix_len(unshared, rest);
-                    if equal == unshared.len() {
-                        if equal == rest.len() && trailer(seq, header.kind()) >= target.trailer {
-                            return found(true);
-                        }
-                        matched += equal;
-                    } else if equal == rest.len() || unshared[equal] > rest[equal] {
-                        return found(false);
-                    } else {
-                        matched += equal;
-                    }
-                }
-                Ordering::Greater => {}
-            }
-            at = header.end;
         }
     }
 
-    /// Checks that a decoded sequence number can be one.
     #[inline]
-    pub fn check_seq(&self, seq: SeqNo, at: usize) -> Result<()> {
-        if seq > MAX_SEQ {
-            return Err(corrupt("sequence number out of range", at));
+    fn hit(
+        &self,
+        head: Head,
+        at: usize,
+        value_at: usize,
+        seq: SeqNo,
+        interval: usize,
+        same_user: bool,
+    ) -> Result<Option<Hit>> {
+        self.check(&head, at, value_at, seq)?;
+        Ok(Some(Hit {
+            head,
+            at,
+            value_at,
+            seq,
+            interval,
+            same_user,
+        }))
+    }
+
+    /// Checks that the value of an entry lies inside and its sequence number is one.
+    #[inline]
+    pub fn check(&self, head: &Head, at: usize, value_at: usize, seq: SeqNo) -> Result<()> {
+        let end = value_at.saturating_add(head.value_len);
+        if end > self.values_end || seq > MAX_SEQ {
+            return Err(corrupt("malformed entry", at));
         }
         Ok(())
     }

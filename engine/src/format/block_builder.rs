@@ -1,14 +1,16 @@
 //! Writes the layout that [`super::block`] describes.
 
-use super::block::{TAIL_LEN, digest, shared_prefix_len};
-use super::entry::{entry_len, put_header};
+use super::block::{POINT_LEN, TAIL_LEN, digest, shared_prefix_len};
+use super::entry::{entry_len, get_head, put_head};
 use crate::types::{KeyRef, SeqNo, decode_trailer};
 
 /// Gathers entries, in ascending order, into one block.
 pub struct BlockBuilder {
     restart_interval: usize,
-    entries: Vec<u8>,
-    restarts: Vec<u32>,
+    heads: Vec<u8>,
+    values: Vec<u8>,
+    /// Offsets of the restart points in `heads` and in `values`.
+    restarts: Vec<(u32, u32)>,
     count: u32,
     since_restart: usize,
     last_user: Vec<u8>,
@@ -21,7 +23,8 @@ impl BlockBuilder {
     pub fn new(restart_interval: usize) -> Self {
         Self {
             restart_interval: restart_interval.max(1),
-            entries: Vec::new(),
+            heads: Vec::new(),
+            values: Vec::new(),
             restarts: Vec::new(),
             count: 0,
             since_restart: 0,
@@ -31,23 +34,23 @@ impl BlockBuilder {
         }
     }
 
-    /// Appends an entry. The caller keeps the order, and puts an entry of more than a few MiB into a block of its own.
+    /// Appends an entry. The caller keeps the order, and starts a new block behind an entry of more than a few MiB.
     pub fn add(&mut self, key: KeyRef<'_>, value: &[u8]) {
         let (seq, kind) = decode_trailer(key.trailer);
         if self.count == 0 {
             self.base_seq = seq;
         }
-        let (shared, reference) = if self.count == 0 || self.since_restart >= self.restart_interval
-        {
-            self.restarts.push(self.entries.len() as u32);
+        let (shared, reference) = if self.since_restart.is_multiple_of(self.restart_interval) {
+            self.restarts
+                .push((self.heads.len() as u32, self.values.len() as u32));
             self.since_restart = 0;
             (0, self.base_seq)
         } else {
             (shared_prefix_len(&self.last_user, key.user), self.last_seq)
         };
         let unshared = &key.user[shared..];
-        put_header(
-            &mut self.entries,
+        put_head(
+            &mut self.heads,
             shared,
             unshared.len(),
             value.len(),
@@ -55,8 +58,8 @@ impl BlockBuilder {
             reference,
             kind,
         );
-        self.entries.extend_from_slice(unshared);
-        self.entries.extend_from_slice(value);
+        self.heads.extend_from_slice(unshared);
+        self.values.extend_from_slice(value);
         self.last_user.truncate(shared);
         self.last_user.extend_from_slice(unshared);
         self.last_seq = seq;
@@ -64,14 +67,9 @@ impl BlockBuilder {
         self.since_restart += 1;
     }
 
-    /// How many entries it has.
-    pub fn count(&self) -> u32 {
-        self.count
-    }
-
     /// Length of the block if it were finished now, in bytes.
     pub fn len(&self) -> usize {
-        self.entries.len() + self.restarts.len() * 12 + TAIL_LEN
+        self.heads.len() + self.values.len() + self.restarts.len() * POINT_LEN + TAIL_LEN
     }
 
     /// Whether it has no entry.
@@ -81,43 +79,36 @@ impl BlockBuilder {
 
     /// About how much an entry would add.
     pub fn cost_of(&self, key: KeyRef<'_>, value: &[u8]) -> usize {
-        entry_len(0, key.user.len(), value.len()) + 12 / self.restart_interval
-    }
-
-    /// The user key added last.
-    pub fn last_user(&self) -> &[u8] {
-        &self.last_user
+        entry_len(0, key.user.len(), value.len()) + POINT_LEN / self.restart_interval
     }
 
     /// Completes the block, hands it to `sink`, and starts an empty one with the same buffers.
     pub fn finish<T>(&mut self, sink: impl FnOnce(&[u8]) -> T) -> T {
-        let entries_end = self.entries.len();
-        let first = self.user_key_at(0);
+        let heads_len = self.heads.len() as u32;
         let common = if self.count == 0 {
             0
         } else {
-            shared_prefix_len(first, &self.last_user)
+            shared_prefix_len(self.user_key_at(0), &self.last_user)
         };
-        for i in 0..self.restarts.len() {
-            let user = self.user_key_at(self.restarts[i] as usize);
-            let digest = digest(&user[common..]).to_le_bytes();
-            self.entries.extend_from_slice(&digest);
+        let out = &mut self.heads;
+        let heads = out.len();
+        out.extend_from_slice(&self.values);
+        for &(head_at, value_at) in &self.restarts {
+            let digest = get_head(&out[..heads], head_at as usize)
+                .and_then(|head| out.get(head.key_at + common..head.end))
+                .map_or(0, digest);
+            out.extend_from_slice(&digest.to_le_bytes());
+            out.extend_from_slice(&head_at.to_le_bytes());
+            out.extend_from_slice(&value_at.to_le_bytes());
         }
-        for restart in &self.restarts {
-            self.entries.extend_from_slice(&restart.to_le_bytes());
-        }
-        self.entries.extend_from_slice(&self.base_seq.to_le_bytes());
-        self.entries.extend_from_slice(&self.count.to_le_bytes());
-        self.entries
-            .extend_from_slice(&(common as u32).to_le_bytes());
-        self.entries
-            .extend_from_slice(&(self.restarts.len() as u32).to_le_bytes());
-        debug_assert_eq!(
-            self.entries.len(),
-            entries_end + self.restarts.len() * 12 + TAIL_LEN
-        );
-        let result = sink(&self.entries);
-        self.entries.clear();
+        out.extend_from_slice(&self.base_seq.to_le_bytes());
+        out.extend_from_slice(&self.count.to_le_bytes());
+        out.extend_from_slice(&(common as u32).to_le_bytes());
+        out.extend_from_slice(&heads_len.to_le_bytes());
+        out.extend_from_slice(&(self.restarts.len() as u32).to_le_bytes());
+        let result = sink(out);
+        self.heads.clear();
+        self.values.clear();
         self.restarts.clear();
         self.count = 0;
         self.since_restart = 0;
@@ -125,9 +116,10 @@ impl BlockBuilder {
         result
     }
 
-    /// The user key of the restart entry at `at`, whose `shared` is 0.
+    /// The user key of the restart point at `at`, which is stored whole.
     fn user_key_at(&self, at: usize) -> &[u8] {
-        super::entry::get_header(&self.entries, at)
-            .map_or(&[], |header| &self.entries[header.key_at..header.value_at])
+        get_head(&self.heads, at)
+            .and_then(|head| self.heads.get(head.key_at..head.end))
+            .unwrap_or_default()
     }
 }

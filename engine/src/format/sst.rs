@@ -15,7 +15,7 @@
 //! top index have the layout that `block` describes. Their keys are:
 //! - in a data block the internal keys themselves;
 //! - in an index a separator: an internal key that is at or after every key of what its handle refers to, and before every key of what
-//!   follows. Its value is the handle (two varints, see [`BlockHandle::encode`]). The first separator at or after a key is
+//!   follows. Its value is the handle ([`BlockHandle::encode`], 16 bytes), and every entry is a restart point. The first separator at or after a key is
 //!   thus that of the only block in which the key can be.
 //!
 //! Footer, all numbers little endian:
@@ -66,8 +66,7 @@ impl Footer {
             self.top_index,
         ];
         for (slot, handle) in out.chunks_exact_mut(16).zip(handles) {
-            slot[..8].copy_from_slice(&handle.offset.to_le_bytes());
-            slot[8..].copy_from_slice(&handle.len.to_le_bytes());
+            slot.copy_from_slice(&handle.encode());
         }
         out[48..52].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         let checksum = crc32(&[&out[..CHECKED_LEN]]);
@@ -79,12 +78,7 @@ impl Footer {
     /// Reads the footer of a file of `file_size` bytes. Every handle lies before the footer.
     pub fn decode(bytes: &[u8; FOOTER_LEN], file_size: u64) -> Result<Self> {
         let mut reader = Reader::new(bytes);
-        let mut handle = || {
-            Ok::<_, Error>(BlockHandle {
-                offset: reader.u64("block offset")?,
-                len: reader.u64("block length")?,
-            })
-        };
+        let mut handle = || reader.array("block handle").map(BlockHandle::decode);
         let (filter, properties, top_index) = (handle()?, handle()?, handle()?);
         let version = reader.u32("format version")?;
         let checksum = reader.u32("footer checksum")?;

@@ -15,7 +15,6 @@ use bytes::Bytes;
 
 use super::checksum::crc32;
 use super::compression::{Compression, Compressor, decompress};
-use super::varint::{Reader, put_varint};
 use crate::{Error, Result};
 
 /// Length of type and checksum.
@@ -31,21 +30,25 @@ pub struct BlockHandle {
 }
 
 impl BlockHandle {
-    /// Appends the handle: offset and length as varints.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        put_varint(out, self.offset);
-        put_varint(out, self.len);
+    /// Length of [`BlockHandle::encode`]'s result.
+    pub const LEN: usize = 16;
+
+    /// Offset and length as u64 LE.
+    pub fn encode(&self) -> [u8; Self::LEN] {
+        let mut out = [0; Self::LEN];
+        out[..8].copy_from_slice(&self.offset.to_le_bytes());
+        out[8..].copy_from_slice(&self.len.to_le_bytes());
+        out
     }
 
-    /// Reads what [`BlockHandle::encode`] wrote, and nothing after it.
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(bytes);
-        let handle = Self {
-            offset: reader.varint("block offset")?,
-            len: reader.varint("block length")?,
-        };
-        reader.finish("block handle")?;
-        Ok(handle)
+    /// Reads what [`BlockHandle::encode`] wrote.
+    #[inline]
+    pub fn decode(bytes: [u8; Self::LEN]) -> Self {
+        let number = u128::from_le_bytes(bytes);
+        Self {
+            offset: number as u64,
+            len: (number >> 64) as u64,
+        }
     }
 
     /// The offset just behind the block.
@@ -130,16 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn handles_round_trip_and_refuse_trailing_bytes() {
+    fn handles_round_trip() {
         let handle = BlockHandle {
             offset: 1 << 40,
             len: 16_400,
         };
-        let mut out = Vec::new();
-        handle.encode(&mut out);
-        assert_eq!(BlockHandle::decode(&out).unwrap(), handle);
-        out.push(0);
-        assert!(BlockHandle::decode(&out).is_err());
-        assert!(BlockHandle::decode(&out[..3]).is_err());
+        let bytes = handle.encode();
+        assert_eq!(bytes[..8], (1u64 << 40).to_le_bytes());
+        assert_eq!(BlockHandle::decode(bytes), handle);
     }
 }

@@ -2,6 +2,10 @@
 
 mod level;
 mod merging;
+#[cfg(test)]
+pub(crate) mod test_support;
+#[cfg(test)]
+mod tests;
 
 pub use level::{LevelFiles, LevelIter};
 pub use merging::MergingIterator;

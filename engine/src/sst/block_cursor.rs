@@ -7,11 +7,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::format::block::{Block, Position};
-use crate::format::entry::{Header, trailer};
+use crate::Result;
+use crate::format::block::{Block, corrupt};
+use crate::format::entry::{Head, get_head, trailer};
 use crate::iter::InternalIterator;
 use crate::types::{KeyRef, SeqNo, TRAILER_LEN};
-use crate::{Error, Result};
 
 /// A cursor over one block at a time. It starts without a block and invalid.
 #[derive(Default)]
@@ -20,39 +20,28 @@ pub struct BlockCursor {
     valid: bool,
     /// The current internal key.
     key: Vec<u8>,
-    value: Range<usize>,
-    seq: SeqNo,
-    /// Where the current entry begins and ends.
-    at: usize,
-    next_at: usize,
-    /// The restart interval of the current entry, and where the one after it begins.
+    current: Entry,
+    /// The restart interval of the current entry, and where its heads end.
     interval: usize,
-    next_restart: usize,
+    interval_end: usize,
     before: Before,
+}
+
+/// Where an entry is.
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    at: usize,
+    end: usize,
+    value_at: usize,
+    value_end: usize,
+    seq: SeqNo,
 }
 
 /// The entries between the start of the restart interval and the current entry, gathered by a step back.
 #[derive(Default)]
 struct Before {
     keys: Vec<u8>,
-    entries: Vec<Remembered>,
-}
-
-struct Remembered {
-    key: Range<usize>,
-    value: Range<usize>,
-    seq: SeqNo,
-    at: usize,
-}
-
-impl Before {
-    #[inline]
-    fn clear(&mut self) {
-        if !self.entries.is_empty() {
-            self.entries.clear();
-            self.keys.clear();
-        }
-    }
+    entries: Vec<(Range<usize>, Entry)>,
 }
 
 impl BlockCursor {
@@ -68,127 +57,142 @@ impl BlockCursor {
         self.invalidate();
     }
 
+    #[inline]
     fn invalidate(&mut self) {
         self.valid = false;
-        self.before.clear();
-    }
-
-    /// Takes the entry that a search found.
-    fn adopt(&mut self, block: &Block, target: KeyRef<'_>, position: Position) -> Result<()> {
-        let header = position.header;
-        let shared = target
-            .user
-            .get(..header.shared)
-            .ok_or_else(|| malformed(position.at))?;
-        self.key.clear();
-        self.key.extend_from_slice(shared);
-        self.seq = position.seq;
-        self.at = position.at;
-        self.interval = position.interval;
-        self.next_restart = block.restart(position.interval + 1);
-        self.take_entry(block, header)
+        if !self.before.entries.is_empty() {
+            self.before.entries.clear();
+            self.before.keys.clear();
+        }
     }
 
     /// Prepares for [`BlockCursor::step`] to take the first entry of `interval`.
-    fn start_interval(&mut self, block: &Block, interval: usize) {
+    #[inline]
+    fn enter(&mut self, block: &Block, interval: usize) {
+        let (at, value_at) = block.interval_start(interval);
         self.interval = interval;
-        self.next_at = block.restart(interval);
-        self.next_restart = block.restart(interval + 1);
-        self.seq = block.base_seq();
-        self.key.clear();
-        self.key.extend_from_slice(&[0; TRAILER_LEN]);
+        self.interval_end = block.interval_at(interval + 1);
+        self.current.end = at;
+        self.current.value_end = value_at;
+        self.current.seq = block.base_seq();
     }
 
-    /// Takes the entry at `next_at`, whose predecessor is the current one.
+    /// Takes the entry behind the current one.
     #[inline]
     fn step(&mut self, block: &Block) -> Result<()> {
-        let at = self.next_at;
-        if at >= self.next_restart {
-            if at >= block.entries_end() {
+        let heads = block.heads();
+        if self.current.end >= self.interval_end {
+            if self.current.end >= heads.len() {
                 return Ok(());
             }
-            self.start_interval(block, self.interval + 1);
-            self.next_at = at;
+            self.enter(block, self.interval + 1);
         }
-        let header = block.header_at(at)?;
-        let user_len = self.key.len().saturating_sub(TRAILER_LEN);
-        if header.shared > user_len {
-            return Err(malformed(at));
+        let at = self.current.end;
+        let Some(head) = get_head(heads, at) else {
+            return Err(corrupt("malformed entry", at));
+        };
+        if head.shared + TRAILER_LEN > self.key.len() && head.shared != 0 {
+            return Err(corrupt("malformed entry", at));
         }
-        self.key.truncate(header.shared);
-        self.seq = header.seq(self.seq);
-        self.at = at;
-        self.take_entry(block, header)
+        self.key.truncate(head.shared);
+        let seq = head.seq(self.current.seq);
+        self.take(block, &head, at, self.current.value_end, seq)
     }
 
-    /// Completes the key, of which the shared part is in place, and takes the rest of the entry.
+    /// Makes an entry the current one. The shared part of its key is in place.
     #[inline]
-    fn take_entry(&mut self, block: &Block, header: Header) -> Result<()> {
-        block.check_seq(self.seq, self.at)?;
-        let unshared = block
-            .data()
-            .get(header.key_at..header.value_at)
-            .unwrap_or_default();
-        self.key.extend_from_slice(unshared);
+    fn take(
+        &mut self,
+        block: &Block,
+        head: &Head,
+        at: usize,
+        value_at: usize,
+        seq: SeqNo,
+    ) -> Result<()> {
+        block.check(head, at, value_at, seq)?;
         self.key
-            .extend_from_slice(&trailer(self.seq, header.kind()).to_be_bytes());
-        self.value = header.value_at..header.end;
-        self.next_at = header.end;
+            .extend_from_slice(block.slice(head.key_at..head.end));
+        self.key
+            .extend_from_slice(&trailer(seq, head.kind()).to_be_bytes());
+        self.current = Entry {
+            at,
+            end: head.end,
+            value_at,
+            value_end: value_at + head.value_len,
+            seq,
+        };
         self.valid = true;
         Ok(())
     }
 
-    /// To the last entry that begins before `limit`, remembering those before it in its interval.
-    fn last_in_interval_before(&mut self, block: &Block, limit: usize) -> Result<()> {
-        let intervals = block.restarts();
-        let mut interval = if limit >= block.entries_end() {
-            intervals
-        } else {
-            self.interval + 1
-        };
-        while interval > 0 && block.restart(interval - 1) >= limit {
-            interval -= 1;
-        }
-        let Some(interval) = interval.checked_sub(1) else {
+    fn place(&mut self, block: &Block, target: KeyRef<'_>) -> Result<()> {
+        let Some(hit) = block.lower_bound(target)? else {
             return Ok(());
         };
-        self.start_interval(block, interval);
+        let Some(shared) = target.user.get(..hit.head.shared) else {
+            return Err(corrupt("malformed entry", hit.at));
+        };
+        self.key.clear();
+        self.key.extend_from_slice(shared);
+        self.interval = hit.interval;
+        self.interval_end = block.interval_at(hit.interval + 1);
+        self.take(block, &hit.head, hit.at, hit.value_at, hit.seq)
+    }
+
+    /// To the last entry of `interval` that begins before `limit`, remembering those before it.
+    fn take_last_before(&mut self, block: &Block, interval: usize, limit: usize) -> Result<()> {
+        self.enter(block, interval);
         loop {
             self.valid = false;
             self.step(block)?;
-            if !self.valid || self.at >= limit {
+            if !self.valid || self.interval != interval {
                 self.valid = false;
-                return Err(malformed(limit));
+                return Err(corrupt("malformed restart interval", limit));
             }
-            if self.next_at >= limit {
+            if self.current.end >= limit {
                 return Ok(());
             }
             let key_at = self.before.keys.len();
             self.before.keys.extend_from_slice(&self.key);
-            self.before.entries.push(Remembered {
-                key: key_at..self.before.keys.len(),
-                value: self.value.clone(),
-                seq: self.seq,
-                at: self.at,
-            });
+            self.before
+                .entries
+                .push((key_at..self.before.keys.len(), self.current));
+        }
+    }
+
+    fn step_back(&mut self, block: &Block) -> Result<()> {
+        let at = self.current.at;
+        let start = block.interval_at(self.interval);
+        if at > start {
+            self.take_last_before(block, self.interval, at)
+        } else if let Some(interval) = self.interval.checked_sub(1) {
+            self.take_last_before(block, interval, start)
+        } else {
+            Ok(())
         }
     }
 
     /// Steps back to a remembered entry, if there is one.
     fn recall(&mut self) -> bool {
-        let Some(entry) = self.before.entries.pop() else {
-            return false;
-        };
-        let Some(key) = self.before.keys.get(entry.key) else {
+        let Some((key, entry)) = self.before.entries.pop() else {
             return false;
         };
         self.key.clear();
-        self.key.extend_from_slice(key);
-        self.value = entry.value;
-        self.next_at = self.at;
-        self.at = entry.at;
-        self.seq = entry.seq;
+        self.key
+            .extend_from_slice(self.before.keys.get(key).unwrap_or_default());
+        self.current = entry;
         true
+    }
+
+    /// Runs `body` with the block, which the cursor is to have; without one it stays invalid.
+    #[inline]
+    fn with_block(&mut self, body: impl FnOnce(&mut Self, &Block) -> Result<()>) -> Result<()> {
+        let Some(block) = self.block.take() else {
+            return Ok(());
+        };
+        let result = body(self, &block);
+        self.block = Some(block);
+        result
     }
 }
 
@@ -198,55 +202,25 @@ impl InternalIterator for BlockCursor {
         self.valid
     }
 
-    #[inline]
-    fn key(&self) -> &[u8] {
-        &self.key
-    }
-
-    #[inline]
-    fn value(&self) -> &[u8] {
-        match &self.block {
-            Some(block) => block.data().get(self.value.clone()).unwrap_or_default(),
-            None => &[],
-        }
-    }
-
     fn seek_to_first(&mut self) -> Result<()> {
         self.invalidate();
-        let Some(block) = self.block.take() else {
-            return Ok(());
-        };
-        let result = if block.count() == 0 {
-            Ok(())
-        } else {
-            self.start_interval(&block, 0);
-            self.step(&block)
-        };
-        self.block = Some(block);
-        result
+        self.with_block(|cursor, block| {
+            cursor.enter(block, 0);
+            cursor.step(block)
+        })
     }
 
     fn seek_to_last(&mut self) -> Result<()> {
         self.invalidate();
-        let Some(block) = self.block.take() else {
-            return Ok(());
-        };
-        let result = self.last_in_interval_before(&block, block.entries_end());
-        self.block = Some(block);
-        result
+        self.with_block(|cursor, block| match block.intervals().checked_sub(1) {
+            Some(last) => cursor.take_last_before(block, last, block.heads().len()),
+            None => Ok(()),
+        })
     }
 
     fn seek(&mut self, target: KeyRef<'_>) -> Result<()> {
         self.invalidate();
-        let Some(block) = self.block.take() else {
-            return Ok(());
-        };
-        let result = block.lower_bound(target).and_then(|found| match found {
-            Some(position) => self.adopt(&block, target, position),
-            None => Ok(()),
-        });
-        self.block = Some(block);
-        result
+        self.with_block(|cursor, block| cursor.place(block, target))
     }
 
     fn seek_for_prev(&mut self, target: KeyRef<'_>) -> Result<()> {
@@ -266,35 +240,27 @@ impl InternalIterator for BlockCursor {
             return Ok(());
         }
         self.invalidate();
-        let Some(block) = self.block.take() else {
-            return Ok(());
-        };
-        let result = self.step(&block);
-        self.block = Some(block);
-        result
+        self.with_block(Self::step)
     }
 
     fn prev(&mut self) -> Result<()> {
-        if !self.valid {
-            return Ok(());
-        }
-        if self.recall() {
+        if !self.valid || self.recall() {
             return Ok(());
         }
         self.invalidate();
-        let Some(block) = self.block.take() else {
-            return Ok(());
-        };
-        let result = if self.at == 0 {
-            Ok(())
-        } else {
-            self.last_in_interval_before(&block, self.at)
-        };
-        self.block = Some(block);
-        result
+        self.with_block(Self::step_back)
     }
-}
 
-fn malformed(at: usize) -> Error {
-    Error::corruption(format!("malformed entry at byte {at} of the block"))
+    #[inline]
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    #[inline]
+    fn value(&self) -> &[u8] {
+        match &self.block {
+            Some(block) => block.slice(self.current.value_at..self.current.value_end),
+            None => &[],
+        }
+    }
 }

@@ -37,6 +37,8 @@ pub struct SstOptions {
     pub zstd_level: i32,
     /// Whether the file gets a filter.
     pub filter: bool,
+    /// Name and version of the program that writes the file, kept in its properties.
+    pub creator: &'static str,
 }
 
 impl Default for SstOptions {
@@ -46,6 +48,7 @@ impl Default for SstOptions {
             compression: Compression::default(),
             zstd_level: 3,
             filter: true,
+            creator: concat!("smartengine ", env!("CARGO_PKG_VERSION")),
         }
     }
 }
@@ -104,7 +107,7 @@ impl SstBuilder {
             hashes: Vec::new(),
             properties: Properties {
                 smallest_seq: SeqNo::MAX,
-                creator: concat!("smartengine ", env!("CARGO_PKG_VERSION")).into(),
+                creator: options.creator.into(),
                 ..Properties::default()
             },
             options,
@@ -250,12 +253,9 @@ impl SstBuilder {
     /// Writes the index partitions and returns the raw top index.
     fn write_index(&mut self) -> Result<Vec<u8>> {
         let mut top = BlockBuilder::new(INDEX_RESTART_INTERVAL);
-        let mut encoded = Vec::new();
         for (last, raw) in self.index.take_partitions() {
             let handle = self.write_block(&raw)?;
-            encoded.clear();
-            handle.encode(&mut encoded);
-            top.add(last.as_ref(), &encoded);
+            top.add(last.as_ref(), &handle.encode());
         }
         Ok(top.finish(<[u8]>::to_vec))
     }
@@ -285,7 +285,6 @@ struct IndexBuilder {
     last: InternalKeyBuf,
     done: Vec<(InternalKeyBuf, Vec<u8>)>,
     done_len: u64,
-    encoded: Vec<u8>,
 }
 
 impl IndexBuilder {
@@ -296,18 +295,16 @@ impl IndexBuilder {
             last: InternalKeyBuf::default(),
             done: Vec::new(),
             done_len: 0,
-            encoded: Vec::new(),
         }
     }
 
     fn add(&mut self, separator: KeyRef<'_>, handle: BlockHandle) {
-        self.encoded.clear();
-        handle.encode(&mut self.encoded);
-        let cost = self.partition.cost_of(separator, &self.encoded);
+        let handle = handle.encode();
+        let cost = self.partition.cost_of(separator, &handle);
         if !self.partition.is_empty() && self.partition.len() + cost > self.block_size {
             self.finish_partition();
         }
-        self.partition.add(separator, &self.encoded);
+        self.partition.add(separator, &handle);
         self.last.set(separator.user, separator.trailer);
     }
 

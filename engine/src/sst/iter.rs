@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::block_cursor::BlockCursor;
+use super::index_cursor::IndexCursor;
 use super::reader::SstReader;
 use crate::cache::BlockKind;
 use crate::format::stored_block::BlockHandle;
@@ -67,8 +68,8 @@ struct Readahead {
 pub struct SstIter {
     reader: Arc<SstReader>,
     options: IterOptions,
-    top: BlockCursor,
-    partition: BlockCursor,
+    top: IndexCursor,
+    partition: IndexCursor,
     data: BlockCursor,
     /// Which block `data` has, and which `partition`.
     data_at: Option<u64>,
@@ -78,13 +79,13 @@ pub struct SstIter {
 
 impl SstIter {
     pub(super) fn new(reader: Arc<SstReader>, options: IterOptions) -> Self {
-        let mut top = BlockCursor::default();
+        let mut top = IndexCursor::default();
         top.set_block(reader.top_index().clone());
         Self {
             reader,
             options,
             top,
-            partition: BlockCursor::default(),
+            partition: IndexCursor::default(),
             data: BlockCursor::default(),
             data_at: None,
             partition_at: None,
@@ -92,14 +93,14 @@ impl SstIter {
         }
     }
 
-    /// Loads the partition that the top cursor stands on; clears it if that stands on none.
+    /// Loads the partition that the top cursor stands on, if it stands on one.
+    #[inline]
     fn open_partition(&mut self) -> Result<()> {
-        if !self.top.valid() {
+        let Some(handle) = self.top.handle() else {
             self.partition.clear();
             self.partition_at = None;
             return Ok(());
-        }
-        let handle = BlockHandle::decode(self.top.value())?;
+        };
         if self.partition_at != Some(handle.offset) {
             self.partition_at = None;
             let block = self.reader.block(handle, BlockKind::Index, true)?;
@@ -109,14 +110,14 @@ impl SstIter {
         Ok(())
     }
 
-    /// Loads the data block that the partition cursor stands on; clears it if that stands on none.
+    /// Loads the data block that the partition cursor stands on, if it stands on one.
+    #[inline]
     fn open_data(&mut self) -> Result<()> {
-        if !self.partition.valid() {
+        let Some(handle) = self.partition.handle() else {
             self.data.clear();
             self.data_at = None;
             return Ok(());
-        }
-        let handle = BlockHandle::decode(self.partition.value())?;
+        };
         if self.data_at != Some(handle.offset) {
             self.data_at = None;
             let block = match self.reader.cached_block(handle, BlockKind::Data)? {
@@ -176,15 +177,15 @@ impl SstIter {
 
     /// Moves on to the first entry of the blocks behind, if the current block is used up.
     fn skip_forward(&mut self) -> Result<()> {
-        while !self.data.valid() && self.top.valid() {
-            self.partition.next()?;
-            while !self.partition.valid() {
-                self.top.next()?;
-                if !self.top.valid() {
+        while !self.data.valid() {
+            self.partition.next();
+            while self.partition.handle().is_none() {
+                self.top.next();
+                if self.top.handle().is_none() {
                     return Ok(());
                 }
                 self.open_partition()?;
-                self.partition.seek_to_first()?;
+                self.partition.first();
             }
             self.open_data()?;
             self.data.seek_to_first()?;
@@ -194,15 +195,15 @@ impl SstIter {
 
     /// Moves back to the last entry of the blocks before, if the current block is used up.
     fn skip_backward(&mut self) -> Result<()> {
-        while !self.data.valid() && self.top.valid() {
-            self.partition.prev()?;
-            while !self.partition.valid() {
-                self.top.prev()?;
-                if !self.top.valid() {
+        while !self.data.valid() {
+            self.partition.prev();
+            while self.partition.handle().is_none() {
+                self.top.prev();
+                if self.top.handle().is_none() {
                     return Ok(());
                 }
                 self.open_partition()?;
-                self.partition.seek_to_last()?;
+                self.partition.last();
             }
             self.open_data()?;
             self.data.seek_to_last()?;
@@ -211,18 +212,18 @@ impl SstIter {
     }
 
     fn first(&mut self) -> Result<()> {
-        self.top.seek_to_first()?;
+        self.top.first();
         self.open_partition()?;
-        self.partition.seek_to_first()?;
+        self.partition.first();
         self.open_data()?;
         self.data.seek_to_first()?;
         self.skip_forward()
     }
 
     fn last(&mut self) -> Result<()> {
-        self.top.seek_to_last()?;
+        self.top.last();
         self.open_partition()?;
-        self.partition.seek_to_last()?;
+        self.partition.last();
         self.open_data()?;
         self.data.seek_to_last()?;
         self.skip_backward()
@@ -239,7 +240,7 @@ impl SstIter {
 
     fn upper_bound_back(&mut self, target: KeyRef<'_>) -> Result<()> {
         self.top.seek(target)?;
-        if !self.top.valid() {
+        if self.top.handle().is_none() {
             return self.last();
         }
         self.open_partition()?;

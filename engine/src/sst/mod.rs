@@ -5,6 +5,7 @@
 
 mod block_cursor;
 mod builder;
+mod index_cursor;
 mod iter;
 mod pinned;
 mod reader;

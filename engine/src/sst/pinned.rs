@@ -39,7 +39,7 @@ impl Deref for PinnedBytes {
     #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Repr::InBlock { block, range } => block.data().get(range.clone()).unwrap_or_default(),
+            Repr::InBlock { block, range } => block.slice(range.clone()),
             Repr::Own(bytes) => bytes,
         }
     }

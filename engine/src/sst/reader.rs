@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::iter::{IterOptions, SstIter};
 use super::pinned::PinnedBytes;
 use crate::cache::{BlockCache, BlockKey, BlockKind, CachedBlock};
-use crate::format::block::{Block, Position};
+use crate::format::block::{Block, Hit};
 use crate::format::filter::FilterBlock;
 use crate::format::properties::Properties;
 use crate::format::sst::{FOOTER_LEN, Footer};
@@ -90,14 +90,14 @@ impl SstReader {
         let properties = load(footer.properties, "properties")?;
         let properties = Properties::decode(&properties).context(|| "read properties")?;
         let top_index = load(footer.top_index, "top index")?;
-        let top_index = Block::parse(top_index).context(|| "read top index")?;
+        let top_index = parse(top_index, BlockKind::Index).context(|| "read top index")?;
         Ok(Self {
             reader,
             file_id,
             cache,
             filter: footer.filter,
             properties,
-            top_index: Arc::new(top_index),
+            top_index,
             blocks_end: size - FOOTER_LEN as u64,
         })
     }
@@ -139,21 +139,9 @@ impl SstReader {
         let block = self.block(handle, BlockKind::Data, true)?;
         // If the key is in the file, it is in this block: the separator before it is smaller, its own is not.
         match block.lower_bound(target)? {
-            Some(position) if position.same_user => self.found(block, position).map(Some),
+            Some(hit) if hit.same_user => found(block, hit).map(Some),
             _ => Ok(None),
         }
-    }
-
-    fn found(&self, block: Arc<Block>, position: Position) -> Result<Found> {
-        block.check_seq(position.seq, position.at)?;
-        let kind = position.header.kind();
-        let kind = ValueKind::from_u8(kind)
-            .ok_or_else(|| Error::corruption(format!("entry of unknown kind {kind}")))?;
-        Ok(Found {
-            seq: position.seq,
-            kind,
-            value: PinnedBytes::in_block(block, position.header.value_at..position.header.end),
-        })
     }
 
     /// Whether a key with this hash may be in the file. `false` is certain.
@@ -234,7 +222,10 @@ impl SstReader {
         kind: BlockKind,
         fill: bool,
     ) -> Result<Arc<Block>> {
-        let load = || self.parse(handle, self.read(handle)?);
+        let load = || {
+            parse(self.read(handle)?, kind)
+                .context(|| format!("read block at byte {}", handle.offset))
+        };
         if !fill {
             return match self.cached_block(handle, kind)? {
                 Some(block) => Ok(block),
@@ -250,12 +241,6 @@ impl SstReader {
         }
     }
 
-    fn parse(&self, handle: BlockHandle, raw: Bytes) -> Result<Arc<Block>> {
-        let block =
-            Block::parse(raw).context(|| format!("read block at byte {}", handle.offset))?;
-        Ok(Arc::new(block))
-    }
-
     /// A block whose stored bytes were read ahead; kept in the cache if `fill`.
     pub(super) fn block_from(
         &self,
@@ -264,9 +249,9 @@ impl SstReader {
         fill: bool,
     ) -> Result<Arc<Block>> {
         let load = || {
-            let raw = unseal(stored, handle.offset)
-                .context(|| format!("read block at byte {}", handle.offset))?;
-            self.parse(handle, raw)
+            unseal(stored, handle.offset)
+                .and_then(|raw| parse(raw, BlockKind::Data))
+                .context(|| format!("read block at byte {}", handle.offset))
         };
         if !fill {
             return load();
@@ -309,16 +294,35 @@ impl SstReader {
     }
 }
 
+fn found(block: Arc<Block>, hit: Hit) -> Result<Found> {
+    let kind = hit.head.kind();
+    let kind = ValueKind::from_u8(kind)
+        .ok_or_else(|| Error::corruption(format!("entry of unknown kind {kind}")))?;
+    Ok(Found {
+        seq: hit.seq,
+        kind,
+        value: PinnedBytes::in_block(block, hit.value_at..hit.value_at + hit.head.value_len),
+    })
+}
+
 /// The handle of the first separator at or after `target`.
+#[inline]
 fn lookup(index: &Block, target: KeyRef<'_>) -> Result<Option<BlockHandle>> {
-    let Some(position) = index.lower_bound(target)? else {
-        return Ok(None);
-    };
-    let value = index
-        .data()
-        .get(position.header.value_at..position.header.end)
-        .unwrap_or_default();
-    BlockHandle::decode(value).map(Some)
+    let i = index.first_point_at_or_after(target)?;
+    Ok(index.fixed_value(i).map(BlockHandle::decode))
+}
+
+/// Parses a block, and checks that an index is one: numbered handles.
+fn parse(raw: Bytes, kind: BlockKind) -> Result<Arc<Block>> {
+    let block = Block::parse(raw)?;
+    if kind == BlockKind::Index {
+        let values = block.values_end() - block.heads().len();
+        let count = block.count() as usize;
+        if count != block.intervals() || values != count * BlockHandle::LEN {
+            return Err(Error::corruption("malformed index"));
+        }
+    }
+    Ok(Arc::new(block))
 }
 
 fn mixed_up(handle: BlockHandle) -> Error {

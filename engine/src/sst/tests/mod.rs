@@ -1,5 +1,8 @@
 //! Tests of SSTs as a whole: builder, reader and iterator against an ordered map.
 
+mod behaviour;
+mod corruption;
+mod golden;
 mod model;
 
 use std::ops::Range;
@@ -74,6 +77,10 @@ pub(super) fn open_bytes(
 
 /// One entry as tests write it.
 pub(super) type Entry = (InternalKeyBuf, Vec<u8>);
+
+pub(super) fn entry(user: &[u8], seq: SeqNo, kind: ValueKind, value: &[u8]) -> Entry {
+    (InternalKeyBuf::new(user, seq, kind), value.to_vec())
+}
 
 pub(super) fn build(entries: &[Entry], options: SstOptions) -> (Bytes, SstSummary) {
     let object = MemoryObject::default();
