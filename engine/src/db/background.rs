@@ -178,7 +178,7 @@ impl Core {
                 block_size: self.options.block_size,
                 compression: self.options.compression_of(level),
                 zstd_level: self.options.zstd_level,
-                filter: true,
+                ..SstOptions::default()
             },
             target_size: self.options.target_file_size,
         }

@@ -3,9 +3,9 @@
 use super::*;
 use crate::types::MAX_SEQ;
 
-const NONE: &[u8] = include_bytes!("../../../tests/data/sst-v1-none.sst");
-const LZ4: &[u8] = include_bytes!("../../../tests/data/sst-v1-lz4.sst");
-const ZSTD: &[u8] = include_bytes!("../../../tests/data/sst-v1-zstd.sst");
+const NONE: &[u8] = include_bytes!("../../../tests/golden/sst-v1-none.sst");
+const LZ4: &[u8] = include_bytes!("../../../tests/golden/sst-v1-lz4.sst");
+const ZSTD: &[u8] = include_bytes!("../../../tests/golden/sst-v1-zstd.sst");
 
 const FILES: [(Compression, &[u8]); 3] = [
     (Compression::None, NONE),
