@@ -253,4 +253,36 @@ mod tests {
             assert_eq!(parse(bad).unwrap_err().kind(), ErrorKind::Invalid, "{bad}");
         }
     }
+
+    /// Runs only in the process that the next test starts.
+    #[test]
+    fn victim() {
+        if std::env::var("SMARTENGINE_TEST_VICTIM").is_err() {
+            return;
+        }
+        hit("test.victim").unwrap();
+        hit("test.victim").unwrap();
+        panic!("it should be dead by now");
+    }
+
+    #[test]
+    fn the_environment_kills_a_live_process_at_a_point() {
+        use std::os::unix::process::ExitStatusExt;
+
+        let run = |points: &str| {
+            std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "env::failpoint::tests::victim"])
+                .env("SMARTENGINE_TEST_VICTIM", "1")
+                .env(ENVIRONMENT_VARIABLE, points)
+                .output()
+                .unwrap()
+        };
+        assert_eq!(
+            run("test.victim=abort@2").status.signal(),
+            Some(libc::SIGKILL)
+        );
+        let refused = run("test.victim=abort@two");
+        let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+        assert!(said.contains("abort@two"), "{said}");
+    }
 }

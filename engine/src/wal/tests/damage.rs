@@ -141,6 +141,94 @@ fn a_floor_inside_a_record_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Corruption);
 }
 
+/// A chunk with a correct checksum, whatever its header claims.
+fn sealed(header: ChunkHeader, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = header.encode().to_vec();
+    bytes.extend_from_slice(payload);
+    let crc = crc32fast::hash(&bytes[4..]);
+    bytes[..4].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn chunks_that_lie_about_themselves_bring_nothing_down() {
+    let (fs, _) = build(false);
+    let first = &segments(&fs)[0];
+    let content = fs.content(&dir().join(first)).unwrap();
+    let honest = ChunkHeader {
+        kind: ChunkKind::First,
+        position: 0,
+        durable: 0,
+        length: 10,
+        remaining: 10,
+    };
+    let lies = [
+        ChunkHeader {
+            length: u32::MAX,
+            remaining: u64::MAX,
+            ..honest
+        },
+        ChunkHeader {
+            length: 600,
+            remaining: 600,
+            ..honest
+        },
+        ChunkHeader {
+            remaining: u64::MAX,
+            ..honest
+        },
+        ChunkHeader {
+            remaining: 9,
+            ..honest
+        },
+        ChunkHeader {
+            durable: u64::MAX,
+            ..honest
+        },
+        ChunkHeader {
+            position: 36,
+            ..honest
+        },
+        ChunkHeader {
+            kind: ChunkKind::Later,
+            ..honest
+        },
+        ChunkHeader {
+            kind: ChunkKind::Mark,
+            ..honest
+        },
+    ];
+    for lie in lies {
+        let mut damaged = content.clone();
+        let chunk = sealed(lie, &[5; 10]);
+        damaged[4096..4096 + chunk.len()].copy_from_slice(&chunk);
+        let error = open_with(&fs, first, damaged).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Corruption, "{lie:?}");
+    }
+}
+
+#[test]
+fn noise_in_place_of_a_log_brings_nothing_down() {
+    let mut sequence = crate::env::Sequence::new(5);
+    let fs = FaultFs::new();
+    drop(open(&fs, small(0), 0).unwrap());
+    let name = segments(&fs).remove(0);
+    let mut content = fs.content(&dir().join(&name)).unwrap();
+    for _ in 0..2000 {
+        for byte in &mut content[4096..] {
+            // Mostly bytes that a header is made of.
+            *byte = match sequence.below(8) {
+                0 => b'S',
+                1 => b'E',
+                2 => b'c',
+                3..=5 => sequence.below(4) as u8,
+                _ => sequence.below(256) as u8,
+            };
+        }
+        assert!(open_with(&fs, &name, content.clone()).unwrap().is_empty());
+    }
+}
+
 #[test]
 fn the_bytes_of_version_1_do_not_change() {
     const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/wal-v1.wal");
