@@ -1,0 +1,6 @@
+//! The engine against an ordered map, alone and with many threads.
+
+mod model;
+mod op;
+mod run;
+mod threads;
