@@ -212,6 +212,7 @@ impl BlockCache {
     }
 
     /// The block, from the cache or else from `load`, whose result is kept. Of several concurrent callers one loads.
+    #[inline]
     pub fn get_or_load(
         &self,
         key: BlockKey,
@@ -220,8 +221,18 @@ impl BlockCache {
     ) -> Result<CachedBlock> {
         match self.get(key, kind) {
             Some(found) => Ok(found),
-            None => self.cache.get_or_insert_with(&key, load),
+            None => self.load(key, load),
         }
+    }
+
+    /// The block, from `load`, whose result is kept, unless another caller has loaded it since [`BlockCache::get`] missed it.
+    #[cold]
+    pub fn load(
+        &self,
+        key: BlockKey,
+        load: impl FnOnce() -> Result<CachedBlock>,
+    ) -> Result<CachedBlock> {
+        self.cache.get_or_insert_with(&key, load)
     }
 
     /// Forgets all blocks of files that are gone. Looks at every block of the cache.

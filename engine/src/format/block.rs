@@ -61,14 +61,20 @@ pub fn shared_prefix_len(a: &[u8], b: &[u8]) -> usize {
     len
 }
 
-/// The first 8 bytes of `bytes` as a number that orders as they do.
+/// The 8 bytes of `key` from `from` on, as a number that orders as they do; padded with zeros.
 #[inline]
-pub fn digest(bytes: &[u8]) -> u64 {
-    match bytes.first_chunk::<8>() {
-        Some(whole) => u64::from_be_bytes(*whole),
+pub fn digest(key: &[u8], from: usize) -> u64 {
+    let rest = key.get(from..).unwrap_or_default();
+    if let Some(whole) = rest.first_chunk::<8>() {
+        return u64::from_be_bytes(*whole);
+    }
+    match key.last_chunk::<8>() {
+        // The bytes before `from` are shifted out.
+        Some(_) if rest.is_empty() => 0,
+        Some(last) => u64::from_be_bytes(*last) << (64 - 8 * rest.len()),
         None => {
             let mut padded = [0; 8];
-            padded[..bytes.len()].copy_from_slice(bytes);
+            padded[..rest.len()].copy_from_slice(rest);
             u64::from_be_bytes(padded)
         }
     }
@@ -294,7 +300,7 @@ impl Block {
     /// How many restart points are before `target`, which begins with the common prefix.
     #[inline]
     fn points_before(&self, target: KeyRef<'_>) -> Result<usize> {
-        let wanted = digest(&target.user[self.common..]);
+        let wanted = digest(target.user, self.common);
         let points = self.points();
         let mut low = points.partition_point(|point| Point(*point).digest() < wanted);
         let mut high = low;

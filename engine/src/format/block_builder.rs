@@ -95,8 +95,8 @@ impl BlockBuilder {
         out.extend_from_slice(&self.values);
         for &(head_at, value_at) in &self.restarts {
             let digest = get_head(&out[..heads], head_at as usize)
-                .and_then(|head| out.get(head.key_at + common..head.end))
-                .map_or(0, digest);
+                .and_then(|head| out.get(head.key_at..head.end))
+                .map_or(0, |user| digest(user, common));
             out.extend_from_slice(&digest.to_le_bytes());
             out.extend_from_slice(&head_at.to_le_bytes());
             out.extend_from_slice(&value_at.to_le_bytes());

@@ -86,33 +86,52 @@ pub fn entry_len(shared: usize, unshared: usize, value_len: usize) -> usize {
 /// Decodes the head at `at`. `None` unless it lies before `heads.len()`, key included.
 #[inline]
 pub fn get_head(heads: &[u8], at: usize) -> Option<Head> {
-    // The first eight bytes decide: lengths of one byte, and a value length of two, are decoded from one load.
-    if let Some(word) = heads.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*word);
-        if word & 0x8080_8080 == 0 {
-            return head(
-                heads,
-                (word & 0x7f) as usize,
-                (word >> 8 & 0x7f) as usize,
-                word >> 16 & 0x7f,
-                word >> 24 & 0x7f,
-                at + 4,
-            );
-        }
-        if word & 0x80_8080_8080 == 0x80_0000 {
-            return head(
-                heads,
-                (word & 0x7f) as usize,
-                (word >> 8 & 0x7f) as usize,
-                (word >> 16 & 0x7f) | (word >> 17 & 0x3f80),
-                word >> 32 & 0x7f,
-                at + 5,
-            );
-        }
+    // The usual lengths are decoded from one load of eight bytes: keys below 128 bytes, values below 16 KiB, a tag of up to three bytes.
+    let word = match heads.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        Some(word) => u64::from_le_bytes(*word),
+        None => return get_long_head(heads, at),
+    };
+    if word & 0x8080_8080 == 0 {
+        return head(
+            heads,
+            (word & 0x7f) as usize,
+            (word >> 8 & 0x7f) as usize,
+            word >> 16 & 0x7f,
+            word >> 24 & 0x7f,
+            at + 4,
+        );
     }
-    get_long_head(heads, at)
+    let (value_len, tag_at) = if word & 0x80_8080 == 0 {
+        (word >> 16 & 0x7f, 3)
+    } else if word & 0x8000_8080 == 0 {
+        ((word >> 16 & 0x7f) | (word >> 17 & 0x3f80), 4)
+    } else {
+        return get_long_head(heads, at);
+    };
+    let rest = word >> (8 * tag_at);
+    let (tag, tag_len) = if rest & 0x80 == 0 {
+        (rest & 0x7f, 1)
+    } else if rest & 0x8000 == 0 {
+        ((rest & 0x7f) | (rest >> 1 & 0x3f80), 2)
+    } else if rest & 0x80_0000 == 0 {
+        (
+            (rest & 0x7f) | (rest >> 1 & 0x3f80) | (rest >> 2 & 0x1f_c000),
+            3,
+        )
+    } else {
+        return get_long_head(heads, at);
+    };
+    head(
+        heads,
+        (word & 0x7f) as usize,
+        (word >> 8 & 0x7f) as usize,
+        value_len,
+        tag,
+        at + tag_at + tag_len,
+    )
 }
 
+#[cold]
 fn get_long_head(heads: &[u8], mut at: usize) -> Option<Head> {
     let mut varint = || {
         let (value, len) = get_varint(heads.get(at..)?)?;
@@ -153,7 +172,14 @@ mod tests {
     #[test]
     fn every_shape_of_head_round_trips() {
         let lens = [0usize, 1, 127, 128, 300, 16_383, 16_384, 70_000];
-        let seqs = [(5, 5), (5, 9), (0, MAX_SEQ), (MAX_SEQ, 0), (90, 5)];
+        let seqs = [
+            (5, 5),
+            (5, 9),
+            (0, MAX_SEQ),
+            (MAX_SEQ, 0),
+            (90, 5),
+            (5, 1500),
+        ];
         for shared in lens {
             for unshared in lens {
                 for value_len in [0usize, 1, 127, 128, 300, 16_384, 1 << 40] {

@@ -12,6 +12,9 @@ use super::InternalIterator;
 use crate::Result;
 use crate::types::{InternalKeyBuf, KeyRef, compare_internal, trailer_of, user_key_of};
 
+/// An index that no source has.
+const NONE: usize = usize::MAX;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
     Forward,
@@ -21,6 +24,8 @@ enum Direction {
 /// The merge of several iterators of one type. See the module's description.
 pub struct MergingIterator<I> {
     sources: Vec<I>,
+    /// The source that stands on the current entry, which is the first of the heap; `NONE` while invalid.
+    current: usize,
     /// Indexes of the valid sources; the current one first.
     heap: Vec<usize>,
     /// Where in the heap the runner-up is: 1 or 2. 0 while unknown.
@@ -36,6 +41,7 @@ impl<I: InternalIterator> MergingIterator<I> {
         Self {
             heap: Vec::with_capacity(sources.len()),
             sources,
+            current: NONE,
             runner_up: 0,
             direction: Direction::Forward,
             pivot: InternalKeyBuf::default(),
@@ -49,7 +55,7 @@ impl<I: InternalIterator> MergingIterator<I> {
 
     /// The source of the current entry, if there is one.
     pub fn current(&self) -> Option<&I> {
-        self.heap.first().map(|&root| &self.sources[root])
+        self.sources.get(self.current)
     }
 
     /// Whether source `a` comes before source `b` in the current direction. Both are valid.
@@ -74,6 +80,17 @@ impl<I: InternalIterator> MergingIterator<I> {
         for at in (0..self.heap.len() / 2).rev() {
             self.sift_down(at);
         }
+        self.find_current();
+    }
+
+    fn find_current(&mut self) {
+        self.current = self.heap.first().copied().unwrap_or(NONE);
+    }
+
+    /// Makes the iterator invalid.
+    fn invalidate(&mut self) {
+        self.heap.clear();
+        self.current = NONE;
     }
 
     fn sift_down(&mut self, mut at: usize) {
@@ -115,6 +132,7 @@ impl<I: InternalIterator> MergingIterator<I> {
             self.heap.swap(0, runner_up);
             self.runner_up = 0;
             self.sift_down(runner_up);
+            self.find_current();
         }
     }
 
@@ -123,6 +141,7 @@ impl<I: InternalIterator> MergingIterator<I> {
         self.heap.swap_remove(0);
         self.runner_up = 0;
         self.sift_down(0);
+        self.find_current();
     }
 
     fn seek_all(
@@ -130,7 +149,7 @@ impl<I: InternalIterator> MergingIterator<I> {
         direction: Direction,
         mut seek: impl FnMut(&mut I) -> Result<()>,
     ) -> Result<()> {
-        self.heap.clear();
+        self.invalidate();
         for source in &mut self.sources {
             seek(source)?;
         }
@@ -140,11 +159,12 @@ impl<I: InternalIterator> MergingIterator<I> {
 
     /// Makes every source stand on the other side of the current entry. The root's source itself stays on it.
     fn turn(&mut self, direction: Direction) -> Result<()> {
-        let Some(&root) = self.heap.first() else {
+        let root = self.current;
+        let Some(source) = self.sources.get(root) else {
             return Ok(());
         };
+        let key = source.key();
         let mut pivot = std::mem::take(&mut self.pivot);
-        let key = self.sources[root].key();
         pivot.set(user_key_of(key), trailer_of(key));
         let result = self.turn_around(root, pivot.as_ref(), direction);
         self.pivot = pivot;
@@ -152,7 +172,7 @@ impl<I: InternalIterator> MergingIterator<I> {
     }
 
     fn turn_around(&mut self, root: usize, pivot: KeyRef<'_>, direction: Direction) -> Result<()> {
-        self.heap.clear();
+        self.invalidate();
         for (i, source) in self.sources.iter_mut().enumerate() {
             if i == root {
                 continue;
@@ -172,31 +192,28 @@ impl<I: InternalIterator> MergingIterator<I> {
         if self.direction != direction && self.sources.len() > 1 {
             self.turn(direction)?;
         }
-        let Some(&root) = self.heap.first() else {
+        let Some(source) = self.sources.get_mut(self.current) else {
             return Ok(());
         };
-        let source = &mut self.sources[root];
         let moved = match direction {
             Direction::Forward => source.next(),
             Direction::Backward => source.prev(),
         };
-        if let Err(error) = moved {
-            self.heap.clear();
-            return Err(error);
-        }
-        if source.valid() {
-            self.settle_root();
-        } else {
+        if moved.is_err() {
+            self.invalidate();
+        } else if !source.valid() {
             self.drop_root();
+        } else {
+            self.settle_root();
         }
-        Ok(())
+        moved
     }
 }
 
 impl<I: InternalIterator> InternalIterator for MergingIterator<I> {
     #[inline]
     fn valid(&self) -> bool {
-        !self.heap.is_empty()
+        self.current != NONE
     }
 
     fn seek_to_first(&mut self) -> Result<()> {
@@ -227,15 +244,11 @@ impl<I: InternalIterator> InternalIterator for MergingIterator<I> {
 
     #[inline]
     fn key(&self) -> &[u8] {
-        self.heap
-            .first()
-            .map_or(&[], |&root| self.sources[root].key())
+        self.current().map_or(&[], I::key)
     }
 
     #[inline]
     fn value(&self) -> &[u8] {
-        self.heap
-            .first()
-            .map_or(&[], |&root| self.sources[root].value())
+        self.current().map_or(&[], I::value)
     }
 }

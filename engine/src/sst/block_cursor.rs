@@ -17,9 +17,13 @@ use crate::types::{KeyRef, SeqNo, TRAILER_LEN};
 #[derive(Default)]
 pub struct BlockCursor {
     block: Option<Arc<Block>>,
+    state: State,
+}
+
+#[derive(Default)]
+struct State {
     valid: bool,
-    /// The current internal key.
-    key: Vec<u8>,
+    key: KeyBuffer,
     current: Entry,
     /// The restart interval of the current entry, and where its heads end.
     interval: usize,
@@ -44,19 +48,63 @@ struct Before {
     entries: Vec<(Range<usize>, Entry)>,
 }
 
-impl BlockCursor {
-    /// Turns to another block; the cursor is invalid until it is moved.
-    pub fn set_block(&mut self, block: Arc<Block>) {
-        self.block = Some(block);
-        self.invalidate();
+/// The current internal key. The buffer is longer than the key, so that short pieces can be copied in steps of fixed length.
+#[derive(Default)]
+struct KeyBuffer {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+/// Pieces of keys up to this length are copied in one step of this length.
+const STEP: usize = 16;
+
+impl KeyBuffer {
+    #[inline]
+    fn get(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 
-    /// Lets go of the block.
-    pub fn clear(&mut self) {
-        self.block = None;
-        self.invalidate();
+    fn set(&mut self, key: &[u8]) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(key);
+        self.len = key.len();
     }
 
+    /// Keeps `shared` bytes of the user key and appends bytes `unshared` of `data` and the trailer. `false` if there are not as many to keep.
+    #[inline]
+    fn replace_end(
+        &mut self,
+        shared: usize,
+        data: &[u8],
+        unshared: Range<usize>,
+        trailer: u64,
+    ) -> bool {
+        let user_len = shared + unshared.len();
+        if shared != 0 && shared + TRAILER_LEN > self.len {
+            return false;
+        }
+        if self.bytes.len() < user_len + STEP {
+            self.bytes.resize(2 * (user_len + STEP), 0);
+        }
+        let target = &mut self.bytes[shared..];
+        match (
+            data.get(unshared.start..)
+                .and_then(|rest| rest.first_chunk::<STEP>()),
+            target.first_chunk_mut::<STEP>(),
+        ) {
+            (Some(from), Some(to)) if unshared.len() <= STEP => *to = *from,
+            _ => {
+                let from = data.get(unshared).unwrap_or_default();
+                target[..from.len()].copy_from_slice(from);
+            }
+        }
+        self.bytes[user_len..user_len + TRAILER_LEN].copy_from_slice(&trailer.to_be_bytes());
+        self.len = user_len + TRAILER_LEN;
+        true
+    }
+}
+
+impl State {
     #[inline]
     fn invalidate(&mut self) {
         self.valid = false;
@@ -66,7 +114,7 @@ impl BlockCursor {
         }
     }
 
-    /// Prepares for [`BlockCursor::step`] to take the first entry of `interval`.
+    /// Prepares for [`State::step`] to take the first entry of `interval`.
     #[inline]
     fn enter(&mut self, block: &Block, interval: usize) {
         let (at, value_at) = block.interval_start(interval);
@@ -91,15 +139,11 @@ impl BlockCursor {
         let Some(head) = get_head(heads, at) else {
             return Err(corrupt("malformed entry", at));
         };
-        if head.shared + TRAILER_LEN > self.key.len() && head.shared != 0 {
-            return Err(corrupt("malformed entry", at));
-        }
-        self.key.truncate(head.shared);
         let seq = head.seq(self.current.seq);
         self.take(block, &head, at, self.current.value_end, seq)
     }
 
-    /// Makes an entry the current one. The shared part of its key is in place.
+    /// Makes an entry the current one. The key buffer has the part of its user key that it does not store.
     #[inline]
     fn take(
         &mut self,
@@ -110,10 +154,14 @@ impl BlockCursor {
         seq: SeqNo,
     ) -> Result<()> {
         block.check(head, at, value_at, seq)?;
-        self.key
-            .extend_from_slice(block.slice(head.key_at..head.end));
-        self.key
-            .extend_from_slice(&trailer(seq, head.kind()).to_be_bytes());
+        let trailer = trailer(seq, head.kind());
+        let unshared = head.key_at..head.end;
+        if !self
+            .key
+            .replace_end(head.shared, block.data(), unshared, trailer)
+        {
+            return Err(corrupt("malformed entry", at));
+        }
         self.current = Entry {
             at,
             end: head.end,
@@ -125,17 +173,16 @@ impl BlockCursor {
         Ok(())
     }
 
-    fn place(&mut self, block: &Block, target: KeyRef<'_>) -> Result<()> {
+    fn seek(&mut self, block: &Block, target: KeyRef<'_>) -> Result<()> {
         let Some(hit) = block.lower_bound(target)? else {
             return Ok(());
         };
-        let Some(shared) = target.user.get(..hit.head.shared) else {
-            return Err(corrupt("malformed entry", hit.at));
-        };
-        self.key.clear();
-        self.key.extend_from_slice(shared);
         self.interval = hit.interval;
         self.interval_end = block.interval_at(hit.interval + 1);
+        if hit.head.shared != 0 {
+            // The trailer only makes the length right: it is replaced with the rest of the key.
+            self.key.replace_end(0, target.user, 0..hit.head.shared, 0);
+        }
         self.take(block, &hit.head, hit.at, hit.value_at, hit.seq)
     }
 
@@ -153,7 +200,7 @@ impl BlockCursor {
                 return Ok(());
             }
             let key_at = self.before.keys.len();
-            self.before.keys.extend_from_slice(&self.key);
+            self.before.keys.extend_from_slice(self.key.get());
             self.before
                 .entries
                 .push((key_at..self.before.keys.len(), self.current));
@@ -177,58 +224,71 @@ impl BlockCursor {
         let Some((key, entry)) = self.before.entries.pop() else {
             return false;
         };
-        self.key.clear();
-        self.key
-            .extend_from_slice(self.before.keys.get(key).unwrap_or_default());
+        self.key.set(self.before.keys.get(key).unwrap_or_default());
         self.current = entry;
         true
     }
+}
 
-    /// Runs `body` with the block, which the cursor is to have; without one it stays invalid.
-    #[inline]
-    fn with_block(&mut self, body: impl FnOnce(&mut Self, &Block) -> Result<()>) -> Result<()> {
-        let Some(block) = self.block.take() else {
-            return Ok(());
-        };
-        let result = body(self, &block);
+impl BlockCursor {
+    /// Turns to another block; the cursor is invalid until it is moved.
+    pub fn set_block(&mut self, block: Arc<Block>) {
         self.block = Some(block);
-        result
+        self.state.invalidate();
+    }
+
+    /// Lets go of the block.
+    pub fn clear(&mut self) {
+        self.block = None;
+        self.state.invalidate();
     }
 }
 
 impl InternalIterator for BlockCursor {
     #[inline]
     fn valid(&self) -> bool {
-        self.valid
+        self.state.valid
     }
 
     fn seek_to_first(&mut self) -> Result<()> {
-        self.invalidate();
-        self.with_block(|cursor, block| {
-            cursor.enter(block, 0);
-            cursor.step(block)
-        })
+        self.state.invalidate();
+        match &self.block {
+            Some(block) => {
+                self.state.enter(block, 0);
+                self.state.step(block)
+            }
+            None => Ok(()),
+        }
     }
 
     fn seek_to_last(&mut self) -> Result<()> {
-        self.invalidate();
-        self.with_block(|cursor, block| match block.intervals().checked_sub(1) {
-            Some(last) => cursor.take_last_before(block, last, block.heads().len()),
+        self.state.invalidate();
+        match &self.block {
+            Some(block) => match block.intervals().checked_sub(1) {
+                Some(last) => self
+                    .state
+                    .take_last_before(block, last, block.heads().len()),
+                None => Ok(()),
+            },
             None => Ok(()),
-        })
+        }
     }
 
+    #[inline]
     fn seek(&mut self, target: KeyRef<'_>) -> Result<()> {
-        self.invalidate();
-        self.with_block(|cursor, block| cursor.place(block, target))
+        self.state.invalidate();
+        match &self.block {
+            Some(block) => self.state.seek(block, target),
+            None => Ok(()),
+        }
     }
 
     fn seek_for_prev(&mut self, target: KeyRef<'_>) -> Result<()> {
         self.seek(target)?;
-        if !self.valid {
+        if !self.state.valid {
             return self.seek_to_last();
         }
-        if target.cmp_encoded(&self.key).is_lt() {
+        if target.cmp_encoded(self.key()).is_lt() {
             return self.prev();
         }
         Ok(())
@@ -236,30 +296,36 @@ impl InternalIterator for BlockCursor {
 
     #[inline]
     fn next(&mut self) -> Result<()> {
-        if !self.valid {
+        if !self.state.valid {
             return Ok(());
         }
-        self.invalidate();
-        self.with_block(Self::step)
+        self.state.invalidate();
+        match &self.block {
+            Some(block) => self.state.step(block),
+            None => Ok(()),
+        }
     }
 
     fn prev(&mut self) -> Result<()> {
-        if !self.valid || self.recall() {
+        if !self.state.valid || self.state.recall() {
             return Ok(());
         }
-        self.invalidate();
-        self.with_block(Self::step_back)
+        self.state.invalidate();
+        match &self.block {
+            Some(block) => self.state.step_back(block),
+            None => Ok(()),
+        }
     }
 
     #[inline]
     fn key(&self) -> &[u8] {
-        &self.key
+        self.state.key.get()
     }
 
     #[inline]
     fn value(&self) -> &[u8] {
         match &self.block {
-            Some(block) => block.slice(self.current.value_at..self.current.value_end),
+            Some(block) => block.slice(self.state.current.value_at..self.state.current.value_end),
             None => &[],
         }
     }

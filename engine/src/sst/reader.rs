@@ -258,9 +258,7 @@ impl SstReader {
         }
         let cached = self
             .cache
-            .get_or_load(self.key_of(handle), BlockKind::Data, || {
-                Ok(CachedBlock::Entries(load()?))
-            })?;
+            .load(self.key_of(handle), || Ok(CachedBlock::Entries(load()?)))?;
         match cached {
             CachedBlock::Entries(block) => Ok(block),
             CachedBlock::Filter(_) => Err(mixed_up(handle)),
