@@ -32,9 +32,12 @@ impl Engine {
             Self::Smartengine => {
                 client.query("SET GLOBAL smartengine_flush_memtable = 1")?;
                 client.query("SET GLOBAL smartengine_compact = 1")?;
-                let store = client.query("SELECT @@smartengine_data_dir")?.scalar();
-                let sst = datadir.join(store).join("store/sst");
-                folder_bytes(&sst, &|_| true)
+                let folder = client.query("SELECT @@smartengine_data_dir")?.scalar();
+                let folder = match folder.as_str() {
+                    "" => ".smartengine",
+                    folder => folder,
+                };
+                folder_bytes(&datadir.join(folder).join("store"), &|_| true)
             }
             Self::InnoDb => folder_bytes(&datadir.join(schema), &|path| {
                 path.extension().is_some_and(|extension| extension == "ibd")
