@@ -24,7 +24,7 @@ ha_smartengine::Access ha_smartengine::access_of(const IndexCodec &index) const 
   if (index.is_row_index()) return Access::kRow;
   // A locking read acts on the newest row, so it cannot answer from an entry alone.
   if (m_lock != ffi::LockMode::None) return Access::kThrough;
-  if (m_keyread) return Access::kCovering;
+  if (m_keyread && index.covers(*table->read_set)) return Access::kCovering;
   if (pushed_idx_cond != nullptr && &codec().index(pushed_idx_cond_keyno) == &index) return Access::kFiltered;
   return Access::kThrough;
 }
@@ -99,6 +99,11 @@ int ha_smartengine::take(ffi::Status status, bool forward, uchar *record) {
       case Access::kCovering: {
         const int error = m_index->decode_entry(slice(m_entry.key), slice(m_entry.value), table->read_set, record);
         if (error != 0) return damaged("index entry", error);
+        // position() may follow.
+        if (codec().has_hidden_row_id() &&
+            !TableCodec::hidden_row_id_of_entry(slice(m_entry.key), slice(m_entry.value), &m_row_id)) {
+          return damaged("row key", HA_ERR_TABLE_CORRUPT);
+        }
         ++m_counts.read;
         return 0;
       }

@@ -394,14 +394,20 @@ void IndexCodec::extend(const TABLE_SHARE &share, uint key_number, const IndexCo
     }
     m_row_parts.push_back(part);
   }
+  m_covered.resize(share.fields);
+  for (uint i = 0; i < share.fields; ++i) m_covered[i] = share.field[i]->is_virtual_gcol();
+  for (const auto *parts : {&m_parts, &m_row_key_parts}) {
+    for (const KeyPartCodec &part : *parts) {
+      if (part.covers_column()) m_covered[part.field_index()] = true;
+    }
+  }
 }
 
-bool IndexCodec::covers(uint field_index) const {
-  const auto has_it = [field_index](const KeyPartCodec &part) {
-    return part.field_index() == field_index && part.covers_column();
-  };
-  return std::any_of(m_parts.begin(), m_parts.end(), has_it) ||
-         std::any_of(m_row_key_parts.begin(), m_row_key_parts.end(), has_it);
+bool IndexCodec::covers(const MY_BITMAP &columns) const {
+  for (uint i = bitmap_get_first_set(&columns); i != MY_BIT_NONE; i = bitmap_get_next_set(&columns, i)) {
+    if (!m_covered[i]) return false;
+  }
+  return true;
 }
 
 bool IndexCodec::begin_key(ByteBuffer *key) const {
@@ -597,6 +603,13 @@ int TableCodec::compare_refs(const uchar *a, const uchar *b) const {
 bool TableCodec::hidden_row_id_of_key(Slice key, uint64_t *row_id) {
   if (key.size != kIndexIdSize + kHiddenRowIdSize) return false;
   *row_id = load_be64(key.data + kIndexIdSize);
+  return true;
+}
+
+bool TableCodec::hidden_row_id_of_entry(Slice key, Slice value, uint64_t *row_id) {
+  Slice row_key;
+  if (!IndexCodec::row_key_of_entry(key, value, &row_key) || row_key.size != kHiddenRowIdSize) return false;
+  *row_id = load_be64(row_key.data);
   return true;
 }
 

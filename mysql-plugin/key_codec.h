@@ -138,8 +138,10 @@ class IndexCodec {
   IndexKind kind() const { return m_kind; }
   bool is_row_index() const { return m_kind == IndexKind::kPrimary || m_kind == IndexKind::kHiddenPrimary; }
   const std::vector<KeyPartCodec> &parts() const { return m_parts; }
-  /// Whether an entry holds the whole of this column, of the index itself or of the primary key.
-  bool covers(uint field_index) const;
+  /// Whether an entry of a secondary index holds the whole of each of these columns, as part of the index or of the primary key. Virtual columns
+  /// do not count: the server computes them. The server calls an index covering where a query looks at no more of a column than a prefix part has,
+  /// too; an entry does not give that prefix back.
+  bool covers(const MY_BITMAP &columns) const;
 
   /// The range that holds the whole index, [lower, upper); both buffers are replaced.
   int range(ByteBuffer *lower, ByteBuffer *upper) const;
@@ -194,6 +196,7 @@ class IndexCodec {
   std::vector<KeyPartCodec> m_parts;
   std::vector<KeyPartCodec> m_row_key_parts;  ///< Secondary: the primary key's parts.
   std::vector<RowPart> m_row_parts;           ///< For each of m_row_key_parts.
+  std::vector<bool> m_covered;                ///< By column: held whole, or virtual.
 };
 
 /// All codecs of a table, built once per TABLE_SHARE (or once for an `altered_table`) and shared by its handlers.
@@ -222,6 +225,8 @@ class TableCodec {
   int compare_refs(const uchar *a, const uchar *b) const;
   /// The hidden row id out of a key of the row index.
   [[nodiscard]] static bool hidden_row_id_of_key(Slice key, uint64_t *row_id);
+  /// The hidden row id out of an entry of a secondary index.
+  [[nodiscard]] static bool hidden_row_id_of_entry(Slice key, Slice value, uint64_t *row_id);
 
  private:
   std::vector<IndexCodec> m_indexes;  ///< As key_info; then the hidden one.
