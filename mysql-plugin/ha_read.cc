@@ -31,8 +31,6 @@ ha_smartengine::Access ha_smartengine::access_of(const IndexCodec &index) const 
 
 int ha_smartengine::search_prefix(const IndexCodec &index, const uchar *key, key_part_map parts, ByteBuffer *prefix, bool *clipped) const {
   const key_part_map own = make_prev_keypart_map(index.parts().size());
-  *clipped = false;
-  if (parts == HA_WHOLE_KEY) return index.encode_search(key, own, prefix);
   // The entries of a unique index do not go on with the primary key, so parts of it are compared with the row.
   *clipped = index.kind() == IndexKind::kUnique && (parts & ~own) != 0;
   return index.encode_search(key, *clipped ? parts & own : parts, prefix);
@@ -197,6 +195,7 @@ int ha_smartengine::index_read_map(uchar *record, const uchar *key, key_part_map
     ha_statistic_increment(&System_status_var::ha_read_key_count);
     int error = enter();
     if (error != 0) return error;
+    if (parts == HA_WHOLE_KEY) parts = make_prev_keypart_map(m_index->parts().size());
     bool clipped = false;
     error = search_prefix(*m_index, key, parts, &m_prefix, &clipped);
     if (error != 0) return error;
