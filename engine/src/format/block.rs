@@ -413,3 +413,6 @@ impl Block {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Writes the layout that [`super::block`] describes.
 
 use super::block::{POINT_LEN, TAIL_LEN, digest, shared_prefix_len};
+use super::clear_buffer;
 use super::entry::{entry_len, get_head, put_head};
 use crate::types::{KeyRef, SeqNo, decode_trailer};
 
@@ -107,8 +108,8 @@ impl BlockBuilder {
         out.extend_from_slice(&heads_len.to_le_bytes());
         out.extend_from_slice(&(self.restarts.len() as u32).to_le_bytes());
         let result = sink(out);
-        self.heads.clear();
-        self.values.clear();
+        clear_buffer(&mut self.heads);
+        clear_buffer(&mut self.values);
         self.restarts.clear();
         self.count = 0;
         self.since_restart = 0;

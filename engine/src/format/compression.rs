@@ -8,6 +8,7 @@ use std::io::Read;
 
 use bytes::Bytes;
 
+use super::clear_buffer;
 use super::varint::{Reader, put_varint};
 use crate::{Error, ErrorKind, Result};
 
@@ -79,7 +80,7 @@ impl Compressor {
 
     /// The bytes to store for `raw`, and how they are compressed.
     pub fn compress<'a>(&'a mut self, raw: &'a [u8]) -> Result<(Compression, &'a [u8])> {
-        self.buffer.clear();
+        clear_buffer(&mut self.buffer);
         put_varint(&mut self.buffer, raw.len() as u64);
         let header = self.buffer.len();
         let written = match (self.compression, &mut self.zstd) {

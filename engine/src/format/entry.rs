@@ -154,8 +154,9 @@ fn head(
     tag: u64,
     key_at: usize,
 ) -> Option<Head> {
+    // What is shared was stored in full somewhere before.
     let end = key_at.checked_add(unshared)?;
-    (end <= heads.len()).then_some(Head {
+    (end <= heads.len() && shared <= heads.len()).then_some(Head {
         shared,
         key_at,
         end,
@@ -184,22 +185,32 @@ mod tests {
             for unshared in lens {
                 for value_len in [0usize, 1, 127, 128, 300, 16_384, 1 << 40] {
                     for (seq, reference) in seqs {
-                        let mut out = vec![9; 3];
+                        let at = 3.max(shared);
+                        let mut out = vec![9; at];
                         put_head(&mut out, shared, unshared, value_len, seq, reference, 1);
                         let key_at = out.len();
                         out.resize(key_at + unshared, 7);
-                        let head = get_head(&out, 3).unwrap();
+                        let head = get_head(&out, at).unwrap();
                         assert_eq!(head.shared, shared);
                         assert_eq!(head.key_at, key_at);
                         assert_eq!(head.end, out.len());
                         assert_eq!(head.value_len, value_len);
                         assert_eq!((head.seq(reference), head.kind()), (seq, 1));
-                        assert!(key_at - 3 <= MAX_HEAD_LEN);
-                        assert_eq!(get_head(&out[..out.len() - 1], 3), None);
+                        assert!(key_at - at <= MAX_HEAD_LEN);
+                        assert_eq!(get_head(&out[..out.len() - 1], at), None);
                         assert_eq!(get_head(&out, out.len() + 1), None);
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn lengths_that_cannot_be_are_refused() {
+        for (shared, unshared) in [(50, 0), (usize::MAX, 0), (0, usize::MAX)] {
+            let mut out = Vec::new();
+            put_head(&mut out, shared, unshared, 0, 1, 1, 1);
+            assert_eq!(get_head(&out, 0), None);
         }
     }
 

@@ -13,3 +13,12 @@ pub mod properties;
 pub mod sst;
 pub mod stored_block;
 pub mod varint;
+
+/// Buffers up to this size are kept for the next block.
+const KEPT_CAPACITY: usize = 1 << 20;
+
+/// Empties a buffer that is used again; what a huge value made of it is given back.
+pub(crate) fn clear_buffer(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.shrink_to(KEPT_CAPACITY);
+}

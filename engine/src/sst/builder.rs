@@ -5,6 +5,7 @@
 //! the index. Nothing exists in the store until [`SstBuilder::finish`] returns.
 
 use crate::format::block_builder::BlockBuilder;
+use crate::format::clear_buffer;
 use crate::format::compression::{Compression, Compressor};
 use crate::format::filter::{self, key_hash};
 use crate::format::properties::{IndexStats, Properties};
@@ -272,7 +273,7 @@ impl SstBuilder {
         self.written = handle.end();
         if self.out.len() >= WRITE_SIZE {
             self.writer.append(&self.out)?;
-            self.out.clear();
+            clear_buffer(&mut self.out);
         }
         Ok(handle)
     }
