@@ -148,6 +148,10 @@ impl Transaction {
 
     /// The value of a key.
     pub fn get(&mut self, key: &[u8], view: View) -> Result<Option<Value>> {
+        if view == View::Snapshot {
+            // Also where an own write is found: this was the first read.
+            self.snapshot();
+        }
         if let Some(own) = self.own(key)? {
             return Ok(own);
         }

@@ -202,7 +202,11 @@ impl Run {
         );
     }
 
-    fn open(&mut self, slot: usize, lower: RowKey, upper: RowKey, newest: bool) {
+    fn open(&mut self, slot: usize, lower: RowKey, mut upper: RowKey, newest: bool) {
+        if !self.model.dropped.is_empty() {
+            // Rows of a dropped index may show as long as they are there: none may lie between the bounds.
+            upper.0 = lower.0;
+        }
         let (lower, upper) = (self.model.key(lower), self.model.key(upper));
         let base = {
             let txn = &mut self.slots[slot].model;
