@@ -410,6 +410,7 @@ impl Core {
         let now = manifest.current();
         let known = made_from.unwrap_or(&now).dropped_indexes.clone();
         self.note_drops(&mut edit, &known, &now);
+        failpoint::hit("compaction.before_install")?;
         self.install(&mut manifest, edit, &[])
     }
 
@@ -463,7 +464,7 @@ impl Core {
 
     /// Deletes an object that nobody needs; a failure costs space until the next open.
     pub fn delete_object(&self, key: &str) {
-        match self.store.delete(key) {
+        match failpoint::hit("gc.before_delete").and_then(|()| self.store.delete(key)) {
             Ok(()) => {
                 self.stats.deleted_files.fetch_add(1, Ordering::Relaxed);
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::state::LiveFile;
+use crate::env::failpoint;
 use crate::iter::InternalIterator;
 use crate::manifest::{LEVELS, VersionEdit};
 use crate::types::{DICTIONARY_INDEX, IndexId, KeyRef, index_id_of};
@@ -94,7 +95,9 @@ impl Core {
         let mut drops = self.drops.lock();
         drops.extend(indexes.iter().map(|&index| (index, newest_memtable)));
         drop(drops);
-        self.install(&mut manifest, edit, &[])
+        failpoint::hit("drop.before_install")?;
+        self.install(&mut manifest, edit, &[])?;
+        failpoint::hit("drop.installed")
     }
 
     /// Drops every index that holds data and is not in `named`; returns which.

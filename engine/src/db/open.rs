@@ -18,6 +18,7 @@ use super::state::{FileContext, LiveVersion, State};
 use super::stats::Stats;
 use super::{Engine, background};
 use crate::cache::BlockCache;
+use crate::env::failpoint;
 use crate::flush::RateLimiter;
 use crate::manifest::{Manifest, VersionEdit};
 use crate::memtable::{InsertHint, MemTable};
@@ -102,6 +103,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         &mut |position, payload| replayed.record(position, payload),
     )
     .context(|| format!("open the log in {}", options.wal_dir().display()))?;
+    failpoint::hit("open.replayed")?;
     let epoch = version.epoch + 1;
     let edit = VersionEdit {
         epoch: Some((epoch, options.writer.clone())),
@@ -109,6 +111,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         ..VersionEdit::default()
     };
     let version = manifest.commit(&edit).context(|| "write manifest")?;
+    failpoint::hit("open.attached")?;
 
     let mut memtables = replayed.memtables;
     let last_id = memtables.len() as u64 + 1;

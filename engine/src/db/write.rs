@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::core::Core;
 use crate::Result;
+use crate::env::failpoint;
 use crate::memtable::{InsertHint, MemTable};
 use crate::txn::batch::Batch;
 use crate::txn::commit::GroupWriter;
@@ -62,6 +63,7 @@ impl GroupWriter for Core {
             pieces.push(counters.as_bytes());
         }
         let range = self.wal.append(&pieces)?;
+        failpoint::hit("commit.appended")?;
         let mem = self.state.load().mem.clone();
         let slots = group.iter_mut().zip(counters).map(|(request, counters)| {
             mem.begin_write(range.end);

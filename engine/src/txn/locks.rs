@@ -414,3 +414,6 @@ impl LockManager {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! Transactions that follow from a seed, and the check of what is left of them.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use smartengine::env::Sequence;
+use smartengine::env::fs::FaultFs;
+use smartengine::object_store::ObjectStore;
+use smartengine::{Engine, Isolation, Options, Result, Transaction, View};
+
+/// The index that holds all rows.
+pub const ROWS: u32 = 1;
+/// Rows that one writer writes to.
+const SLOTS: u64 = 40;
+
+pub fn small(dir: impl Into<PathBuf>) -> Options {
+    let mut options = Options::new(dir);
+    options.block_size = 1 << 10;
+    options.block_cache_size = 256 << 10;
+    options.memtable_size = 64 << 10;
+    options.total_memtable_size = 256 << 10;
+    options.total_wal_size = 1 << 20;
+    options.target_file_size = 64 << 10;
+    options.base_level_size = 64 << 10;
+    options.level_multiplier = 2;
+    options.level0_compaction_trigger = 2;
+    options
+}
+
+pub fn in_memory(fs: &FaultFs, store: Arc<dyn ObjectStore>) -> Options {
+    let mut options = small("/engine");
+    options.fs = Arc::new(fs.clone());
+    options.store = Some(store);
+    options
+}
+
+/// An engine on an empty store, whose first index is [`ROWS`].
+pub fn create(options: Options) -> Engine {
+    let engine = Engine::open(options).unwrap();
+    assert_eq!(engine.allocate_indexes(1).unwrap(), ROWS);
+    engine
+}
+
+fn row(writer: u64, slot: u64) -> Vec<u8> {
+    let mut key = ROWS.to_be_bytes().to_vec();
+    key.extend((writer as u16).to_be_bytes());
+    key.extend((slot as u16).to_be_bytes());
+    key
+}
+
+/// The row that counts a writer's transactions.
+fn count_key(writer: u64) -> Vec<u8> {
+    row(writer, 0xffff)
+}
+
+/// What transaction `number` of a writer does, but for the counting.
+fn changes(writer: u64, number: u64) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let mut sequence = Sequence::new(writer << 32 | number);
+    let rows = 1 + sequence.below(6);
+    let mut all = Vec::new();
+    for _ in 0..rows {
+        let key = row(writer, sequence.below(SLOTS));
+        let value = (sequence.below(4) > 0).then(|| {
+            let words = sequence.below(250);
+            (0..words)
+                .flat_map(|_| sequence.next_u64().to_le_bytes())
+                .collect()
+        });
+        all.push((key, value));
+    }
+    all
+}
+
+/// One writer's progress.
+pub struct Writer {
+    id: u64,
+    /// Transactions whose commit was acknowledged: they come first.
+    pub acknowledged: AtomicU64,
+}
+
+impl Writer {
+    pub fn new(id: u64) -> Self {
+        Self {
+            id,
+            acknowledged: AtomicU64::new(0),
+        }
+    }
+
+    fn prepare(&self, engine: &Engine, number: u64) -> Result<Transaction> {
+        let mut txn = engine.begin(Isolation::RepeatableRead);
+        for (key, value) in changes(self.id, number) {
+            match value {
+                Some(value) => txn.put(&key, &value)?,
+                None => txn.delete(&key)?,
+            }
+        }
+        txn.put(&count_key(self.id), &(number + 1).to_be_bytes())?;
+        Ok(txn)
+    }
+
+    /// The next transaction.
+    pub fn write_one(&self, engine: &Engine) -> Result<()> {
+        let number = self.acknowledged.load(Ordering::Relaxed);
+        self.prepare(engine, number)?.commit()?;
+        self.acknowledged.store(number + 1, Ordering::Release);
+        Ok(())
+    }
+
+    /// What may be left of it: what was acknowledged by now, and one more.
+    pub fn expected(&self) -> RangeInclusive<u64> {
+        let acknowledged = self.acknowledged.load(Ordering::Acquire);
+        acknowledged..=acknowledged + 1
+    }
+
+    /// Checks that the engine holds the first n transactions of this writer and nothing else of it, and returns n.
+    pub fn check(&self, engine: &Engine, expected: RangeInclusive<u64>) -> u64 {
+        let mut txn = engine.begin(Isolation::RepeatableRead);
+        let count = txn.get(&count_key(self.id), View::Snapshot).unwrap();
+        let count = count.map_or(0, |value| u64::from_be_bytes((*value).try_into().unwrap()));
+        assert!(
+            expected.contains(&count),
+            "writer {}: {count} transactions, {expected:?} expected",
+            self.id
+        );
+        let mut rows = BTreeMap::new();
+        for number in 0..count {
+            for (key, value) in changes(self.id, number) {
+                match value {
+                    Some(value) => rows.insert(key, value),
+                    None => rows.remove(&key),
+                };
+            }
+        }
+        let bounds = (row(self.id, 0), count_key(self.id));
+        let mut cursor = txn.cursor(&bounds.0, &bounds.1, View::Snapshot).unwrap();
+        let mut found = BTreeMap::new();
+        cursor.seek_to_first().unwrap();
+        while cursor.valid() {
+            found.insert(cursor.key().to_vec(), cursor.value().to_vec());
+            cursor.next().unwrap();
+        }
+        assert_eq!(found.len(), rows.len(), "writer {} at {count}", self.id);
+        assert!(found == rows, "writer {} at {count}", self.id);
+        for (key, value) in &rows {
+            let found = txn.get(key, View::Snapshot).unwrap();
+            assert_eq!(found.as_deref(), Some(&**value));
+        }
+        self.acknowledged.store(count, Ordering::Release);
+        count
+    }
+}
+
+/// Makes an index, fills it, and drops it.
+pub fn make_and_drop_index(engine: &Engine) -> Result<()> {
+    let index = engine.allocate_indexes(1)?;
+    let mut txn = engine.begin(Isolation::RepeatableRead);
+    for number in 0..50u32 {
+        let key = [index.to_be_bytes(), number.to_be_bytes()].concat();
+        txn.put(&key, &[number as u8; 100])?;
+    }
+    txn.commit()?;
+    engine.drop_indexes(&[index])
+}
+
+/// Checks that nothing but the rows of [`ROWS`] takes space once all has settled.
+pub fn check_no_garbage(engine: &Engine) {
+    engine.retain_indexes(&[ROWS]).unwrap();
+    engine.compact().unwrap();
+    let mut txn = engine.begin(Isolation::RepeatableRead);
+    let mut cursor = txn.cursor(&[], &[0xff], View::Snapshot).unwrap();
+    let mut rows = 0;
+    cursor.seek_to_first().unwrap();
+    while cursor.valid() {
+        rows += 1;
+        cursor.next().unwrap();
+    }
+    let entries: u64 = engine
+        .stats()
+        .levels
+        .iter()
+        .map(|level| level.entries)
+        .sum();
+    assert_eq!(entries, rows, "{}", engine.status());
+}

@@ -1,0 +1,20 @@
+//! What a crash leaves: every commit that was acknowledged, of the others a prefix, and each of them whole.
+
+mod history;
+mod points;
+mod power;
+mod store;
+mod syncs;
+
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Failure points are the process's: a test that arms one runs alone.
+static POINTS: RwLock<()> = RwLock::new(());
+
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    POINTS.write()
+}
+
+fn with_others() -> RwLockReadGuard<'static, ()> {
+    POINTS.read()
+}
