@@ -14,7 +14,39 @@ use crate::exec;
 use crate::progress::Step;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const MIRROR: &str = "http://mirror.example/debian";
+/// Names the archive where the host's apt does not.
+const MIRROR_VARIABLE: &str = "SMARTENGINE_DEBIAN_MIRROR";
+
+/// The Debian archive that the host itself uses.
+fn mirror() -> Result<String> {
+    if let Ok(mirror) = std::env::var(MIRROR_VARIABLE) {
+        return Ok(mirror);
+    }
+    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
+    if let Ok(folder) = fs::read_dir("/etc/apt/sources.list.d") {
+        files.extend(folder.flatten().map(|entry| entry.path()));
+    }
+    let sources = files
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok());
+    match sources.filter_map(|text| archive_in(&text)).next() {
+        Some(archive) => Ok(archive),
+        None => bail!(
+            "apt's sources in /etc/apt name no Debian archive: set {MIRROR_VARIABLE} to the URL of one, which ends with /debian"
+        ),
+    }
+}
+
+/// The first URL of a Debian archive in an apt source list of either style.
+fn archive_in(sources: &str) -> Option<String> {
+    sources
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .flat_map(str::split_whitespace)
+        .map(|word| word.trim_end_matches('/'))
+        .find(|word| word.contains("://") && word.ends_with("/debian"))
+        .map(str::to_string)
+}
 
 /// apt with its state, lists and cache under one folder, looking at one suite.
 pub struct Apt {
@@ -39,7 +71,7 @@ impl Apt {
             fs::create_dir_all(dir.join(sub))
                 .with_context(|| format!("create {}", dir.join(sub).display()))?;
         }
-        let mirror = std::env::var("SMARTENGINE_DEBIAN_MIRROR").unwrap_or_else(|_| MIRROR.into());
+        let mirror = mirror()?;
         fs::write(
             dir.join("sources.list"),
             format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"),
@@ -239,6 +271,18 @@ fn parse_packages(show: &str) -> Result<Vec<Download>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_archive_is_found_in_both_styles_of_source_list() {
+        let old = "# deb http://a.example/debian x main\ndeb [arch=amd64] http://b.example/debian/ stable main\n";
+        assert_eq!(archive_in(old).as_deref(), Some("http://b.example/debian"));
+        let new = "Types: deb\nURIs: http://c.example/debian\nSuites: stable\n";
+        assert_eq!(archive_in(new).as_deref(), Some("http://c.example/debian"));
+        assert_eq!(
+            archive_in("deb http://c.example/debian-security x main"),
+            None
+        );
+    }
 
     #[test]
     fn the_candidate_is_read_from_the_policy() {
