@@ -100,7 +100,7 @@ pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Resu
             "--max-test-fail=0",
             "--nounit-tests",
         ])
-        .args(["--report-unstable-tests", "--mysqld=--mysqlx=OFF"]);
+        .arg("--mysqld=--mysqlx=OFF");
     match plugin {
         Some(plugin) => {
             command
