@@ -115,16 +115,36 @@ impl Writer {
         acknowledged..=acknowledged + 1
     }
 
-    /// Checks that the engine holds the first n transactions of this writer and nothing else of it, and returns n.
-    pub fn check(&self, engine: &Engine, expected: RangeInclusive<u64>) -> u64 {
+    /// What the engine holds of this writer: the number of transactions, and the rows, read both ways and one by one.
+    pub fn read(&self, engine: &Engine) -> Result<(u64, BTreeMap<Vec<u8>, Vec<u8>>)> {
         let mut txn = engine.begin(Isolation::RepeatableRead);
-        let count = txn.get(&count_key(self.id), View::Snapshot).unwrap();
+        let count = txn.get(&count_key(self.id), View::Snapshot)?;
         let count = count.map_or(0, |value| u64::from_be_bytes((*value).try_into().unwrap()));
-        assert!(
-            expected.contains(&count),
-            "writer {}: {count} transactions, {expected:?} expected",
-            self.id
-        );
+        let bounds = (row(self.id, 0), count_key(self.id));
+        let mut cursor = txn.cursor(&bounds.0, &bounds.1, View::Snapshot)?;
+        let mut forward = BTreeMap::new();
+        cursor.seek_to_first()?;
+        while cursor.valid() {
+            forward.insert(cursor.key().to_vec(), cursor.value().to_vec());
+            cursor.next()?;
+        }
+        let mut backward = BTreeMap::new();
+        cursor.seek_to_last()?;
+        while cursor.valid() {
+            backward.insert(cursor.key().to_vec(), cursor.value().to_vec());
+            cursor.prev()?;
+        }
+        assert!(forward == backward, "writer {} at {count}", self.id);
+        for slot in 0..SLOTS {
+            let key = row(self.id, slot);
+            let found = txn.get(&key, View::Newest)?;
+            assert_eq!(found.as_deref(), forward.get(&key).map(|value| &**value));
+        }
+        Ok((count, forward))
+    }
+
+    /// The rows after the first `count` transactions.
+    pub fn rows_after(&self, count: u64) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut rows = BTreeMap::new();
         for number in 0..count {
             for (key, value) in changes(self.id, number) {
@@ -134,20 +154,22 @@ impl Writer {
                 };
             }
         }
-        let bounds = (row(self.id, 0), count_key(self.id));
-        let mut cursor = txn.cursor(&bounds.0, &bounds.1, View::Snapshot).unwrap();
-        let mut found = BTreeMap::new();
-        cursor.seek_to_first().unwrap();
-        while cursor.valid() {
-            found.insert(cursor.key().to_vec(), cursor.value().to_vec());
-            cursor.next().unwrap();
-        }
-        assert_eq!(found.len(), rows.len(), "writer {} at {count}", self.id);
-        assert!(found == rows, "writer {} at {count}", self.id);
-        for (key, value) in &rows {
-            let found = txn.get(key, View::Snapshot).unwrap();
-            assert_eq!(found.as_deref(), Some(&**value));
-        }
+        rows
+    }
+
+    /// Checks that the engine holds the first n transactions of this writer and nothing else of it, and returns n.
+    pub fn check(&self, engine: &Engine, expected: RangeInclusive<u64>) -> u64 {
+        let (count, found) = self.read(engine).unwrap();
+        assert!(
+            expected.contains(&count),
+            "writer {}: {count} transactions, {expected:?} expected",
+            self.id
+        );
+        assert!(
+            found == self.rows_after(count),
+            "writer {} at {count}",
+            self.id
+        );
         self.acknowledged.store(count, Ordering::Release);
         count
     }

@@ -1,5 +1,7 @@
-//! What a crash leaves: every commit that was acknowledged, of the others a prefix, and each of them whole.
+//! What a crash leaves: every commit that was acknowledged, of the others a prefix, and each of them whole. And what damage to the
+//! files does: an error that names it, never wrong or missing rows.
 
+mod corruption;
 mod history;
 mod points;
 mod power;
