@@ -33,6 +33,7 @@ pub trait GroupWriter {
     type Slot: Send;
 
     /// Writes `group` as one piece; commit `i` has sequence number `first + i`. Called by one leader at a time.
+    /// [`ErrorKind::Interrupted`] says that nothing was written, and harms no other group.
     fn write(&self, first: SeqNo, group: &mut [Self::Request]) -> Result<Vec<Self::Slot>>;
 }
 
@@ -249,7 +250,9 @@ impl<W: GroupWriter> Pipeline<W> {
                 Ok((first, slots))
             }
             Err(error) => {
-                self.fail(error.message());
+                if error.kind() != ErrorKind::Interrupted {
+                    self.fail(error.message());
+                }
                 Err(error.context("commit"))
             }
         }
