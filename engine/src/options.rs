@@ -7,8 +7,11 @@ use crate::env::fs::{Fs, RealFs};
 use crate::env::{Clock, SystemClock};
 use crate::manifest::LEVELS;
 use crate::object_store::ObjectStore;
-use crate::sst::Compression;
+use crate::sst::{Compression, IterOptions};
 use crate::{Error, Result};
+
+/// What the engine takes without doing anything: threads, tables of locks and blocks, the manifest.
+const FIXED_OVERHEAD: u64 = 2 << 20;
 
 /// When a commit's WAL record reaches the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +129,20 @@ impl Options {
         self.wal_dir
             .clone()
             .unwrap_or_else(|| self.data_dir.join("wal"))
+    }
+
+    /// About how many bytes the engine takes at most beyond `block_cache_size` and `total_memtable_size`.
+    ///
+    /// That is, for each flush and compaction under way, what is read ahead of each input, and the filter and index of the file being written;
+    /// and a fixed part. Not in it are what transactions have written and not committed, up to 256 KiB a file that a cursor
+    /// scans, and a few KiB for each open file.
+    pub fn memory_overhead(&self) -> u64 {
+        let jobs = 1 + self.compaction_threads as u64;
+        let inputs = 1 + self.level0_stop_trigger as u64;
+        let reading = inputs * IterOptions::sequential().readahead as u64;
+        // Of the smallest rows, a filter in the making takes this share of its file.
+        let writing = (1 << 20) + self.target_file_size / 4;
+        FIXED_OVERHEAD + jobs * writing + self.compaction_threads as u64 * reading
     }
 
     /// Compression of a level.
