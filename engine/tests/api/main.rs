@@ -1,0 +1,26 @@
+//! The engine as its callers meet it.
+
+mod lifecycle;
+mod limits;
+mod transactions;
+
+use std::path::Path;
+
+use smartengine::Options;
+
+/// Small sizes, without syncs.
+pub fn small(dir: &Path) -> Options {
+    let mut options = Options::new(dir);
+    options.wal_sync = smartengine::WalSync::EachSecond;
+    options.memtable_size = 64 << 10;
+    options.total_memtable_size = 256 << 10;
+    options.total_wal_size = 1 << 20;
+    options.target_file_size = 64 << 10;
+    options.base_level_size = 64 << 10;
+    options.block_cache_size = 1 << 20;
+    options
+}
+
+pub fn key(name: &str) -> Vec<u8> {
+    [&1u32.to_be_bytes(), name.as_bytes()].concat()
+}
