@@ -168,6 +168,7 @@ class ha_smartengine : public handler {
   void begin_ops();
   void add_op(ffi::OpKind kind, Slice key, Slice value, uint key_number);
   void add_entry(uint key_number, const IndexEntry &entry);
+  void remove_entry(uint key_number, const IndexEntry &entry);
   int apply_ops();
   int add_changed_entries(const uchar *old_record, const uchar *new_record, bool key_changed);
   bool touches(uint key_number) const;

@@ -34,6 +34,11 @@ void ha_smartengine::add_entry(uint key_number, const IndexEntry &entry) {
   add_op(entry.unique ? ffi::OpKind::Insert : ffi::OpKind::Put, entry.key.slice(), entry.value.slice(), key_number);
 }
 
+/// Whoever inserts the same unique key meanwhile waits, and learns whether it is free once this transaction has ended.
+void ha_smartengine::remove_entry(uint key_number, const IndexEntry &entry) {
+  add_op(entry.unique ? ffi::OpKind::LockDelete : ffi::OpKind::Delete, entry.key.slice(), {}, key_number);
+}
+
 int ha_smartengine::apply_ops() {
   const ffi::Status status = ffi::txn_apply(txn(), {m_ops.data(), m_ops.size()});
   if (ok(status)) return 0;
@@ -83,7 +88,7 @@ int ha_smartengine::add_changed_entries(const uchar *old_record, const uchar *ne
     error = encode_entry(i, new_record, m_new_key.slice_from(kIndexIdSize), &after);
     if (error != 0) return error;
     if (before.key.slice() != after.key.slice()) {
-      add_op(ffi::OpKind::Delete, before.key.slice(), {}, i);
+      remove_entry(i, before);
       add_entry(i, after);
     } else if (before.value.slice() != after.value.slice()) {
       add_op(ffi::OpKind::Put, after.key.slice(), after.value.slice(), i);
@@ -133,7 +138,7 @@ int ha_smartengine::delete_row(const uchar *record) {
       if (codec().index(i).is_row_index()) continue;
       error = encode_entry(i, record, m_old_key.slice_from(kIndexIdSize), &m_old_entries[i]);
       if (error != 0) return error;
-      add_op(ffi::OpKind::Delete, m_old_entries[i].key.slice(), {}, i);
+      remove_entry(i, m_old_entries[i]);
     }
     error = apply_ops();
     if (error == 0) ++m_counts.deleted;

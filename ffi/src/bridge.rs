@@ -63,6 +63,8 @@ pub mod api {
         Insert,
         /// Removes the key, whether or not it is there; takes no lock.
         Delete,
+        /// Locks the key exclusively, then removes it. For a unique key of its own lock: who inserts the same key waits.
+        LockDelete,
         /// Locks the key exclusively and fails with `Duplicate` if it exists; writes nothing.
         CheckAbsent,
     }

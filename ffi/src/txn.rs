@@ -93,6 +93,7 @@ pub fn txn_apply(handle: &mut TxnHandle, ops: &[WriteOp]) -> Status {
                 match op.kind {
                     OpKind::Insert => Write::Insert(key, value),
                     OpKind::Delete => Write::Delete(key),
+                    OpKind::LockDelete => Write::LockDelete(key),
                     OpKind::CheckAbsent => Write::CheckAbsent(key),
                     _ => Write::Put(key, value),
                 }

@@ -48,6 +48,8 @@ pub enum Write<'a> {
     Insert(&'a [u8], &'a [u8]),
     /// Removes a key.
     Delete(&'a [u8]),
+    /// Locks a key and removes it: others that want to insert it wait until this is settled.
+    LockDelete(&'a [u8]),
     /// Locks a key that must not exist; writes nothing.
     CheckAbsent(&'a [u8]),
 }
@@ -263,6 +265,7 @@ impl Transaction {
         let (Write::Put(key, _)
         | Write::Insert(key, _)
         | Write::Delete(key)
+        | Write::LockDelete(key)
         | Write::CheckAbsent(key)) = write;
         if key.len() > MAX_KEY_LEN {
             return Err(Error::invalid(format!(
@@ -275,10 +278,12 @@ impl Transaction {
             if self.get(key, View::Newest)?.is_some() {
                 return Err(Error::new(ErrorKind::Duplicate, "the key exists"));
             }
+        } else if let Write::LockDelete(key) = write {
+            self.lock(key, LockMode::Exclusive)?;
         }
         match write {
             Write::Put(key, value) | Write::Insert(key, value) => self.batch.put(key, value),
-            Write::Delete(key) => self.batch.delete(key),
+            Write::Delete(key) | Write::LockDelete(key) => self.batch.delete(key),
             Write::CheckAbsent(_) => {}
         }
         Ok(())
