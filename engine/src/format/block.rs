@@ -121,6 +121,31 @@ pub struct Hit {
     pub same_user: bool,
 }
 
+/// How the user key of an entry stands to a target's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Before,
+    SameUser,
+    After,
+}
+
+/// Compares what follows the matched part of both keys; with how many bytes more match.
+#[inline(always)]
+fn judge(unshared: &[u8], rest: &[u8]) -> (Verdict, usize) {
+    // Mostly the first byte decides.
+    let equal = match (unshared.first(), rest.first()) {
+        (Some(byte), Some(wanted)) if byte != wanted => 0,
+        _ => shared_prefix_len(unshared, rest),
+    };
+    let verdict = match (unshared.get(equal), rest.get(equal)) {
+        (Some(byte), Some(wanted)) if byte < wanted => Verdict::Before,
+        (Some(_), _) => Verdict::After,
+        (None, Some(_)) => Verdict::Before,
+        (None, None) => Verdict::SameUser,
+    };
+    (verdict, equal)
+}
+
 /// A raw block, checked as a whole and ready to be searched. Entries are checked one by one as they are reached.
 #[derive(Debug)]
 pub struct Block {
@@ -346,23 +371,19 @@ impl Block {
             };
             seq = head.seq(seq);
             if head.shared <= matched {
-                let same_user = if head.shared < matched {
-                    Some(false)
+                let verdict = if head.shared < matched {
+                    Verdict::After
                 } else {
                     let rest = target.user.get(matched..).unwrap_or_default();
                     let unshared = self.slice(head.key_at..head.end);
-                    let equal = shared_prefix_len(unshared, rest);
-                    matched += equal;
-                    match (unshared.get(equal), rest.get(equal)) {
-                        (Some(byte), Some(wanted)) => (byte > wanted).then_some(false),
-                        (Some(_), None) => Some(false),
-                        (None, Some(_)) => None,
-                        (None, None) => {
-                            (trailer(seq, head.kind()) >= target.trailer).then_some(true)
-                        }
-                    }
+                    let (verdict, more) = judge(unshared, rest);
+                    matched += more;
+                    verdict
                 };
-                if let Some(same_user) = same_user {
+                let same_user = verdict == Verdict::SameUser;
+                if verdict == Verdict::After
+                    || same_user && trailer(seq, head.kind()) >= target.trailer
+                {
                     return self.hit(head, at, value_at, seq, interval, same_user);
                 }
             }

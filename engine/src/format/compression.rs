@@ -43,8 +43,10 @@ const LZ4_MAX_INPUT: usize = 1 << 30;
 /// LZ4 makes at most 255 bytes of one.
 const LZ4_MAX_RATIO: usize = 255;
 
-/// Up to this raw length, or this many times the compressed one, the output is allocated at once; beyond, it grows as bytes really arrive.
-const ZSTD_TRUSTED_LEN: usize = 1 << 20;
+/// Up to this raw length the output is allocated without further ado.
+const TRUSTED_LEN: usize = 1 << 20;
+
+/// Up to this many times the compressed length, output of zstd is allocated at once; beyond, it grows as bytes really arrive.
 const ZSTD_TRUSTED_RATIO: usize = 64;
 
 /// Compresses blocks one after the other, keeping its tables and buffer.
@@ -138,11 +140,17 @@ fn lz4(compressed: &[u8], raw_len: usize) -> Result<Vec<u8>> {
             compressed.len()
         )));
     }
+    let corrupt = |error| Error::corruption(format!("decompress with LZ4: {error}"));
+    if raw_len <= TRUSTED_LEN {
+        // Spares filling the buffer first.
+        let raw = lz4_flex::block::decompress(compressed, raw_len).map_err(corrupt)?;
+        check_len(raw.len(), raw_len)?;
+        return Ok(raw);
+    }
     let mut raw = Vec::new();
     reserve(&mut raw, raw_len)?;
     raw.resize(raw_len, 0);
-    let written = lz4_flex::block::decompress_into(compressed, &mut raw)
-        .map_err(|error| Error::corruption(format!("decompress with LZ4: {error}")))?;
+    let written = lz4_flex::block::decompress_into(compressed, &mut raw).map_err(corrupt)?;
     check_len(written, raw_len)?;
     Ok(raw)
 }
@@ -156,7 +164,7 @@ fn zstd(compressed: &[u8], raw_len: usize) -> Result<Vec<u8>> {
     let corrupt =
         |error: std::io::Error| Error::corruption(format!("decompress with zstd: {error}"));
     let mut raw = Vec::new();
-    let trusted = ZSTD_TRUSTED_LEN.max(compressed.len().saturating_mul(ZSTD_TRUSTED_RATIO));
+    let trusted = TRUSTED_LEN.max(compressed.len().saturating_mul(ZSTD_TRUSTED_RATIO));
     if raw_len <= trusted {
         reserve(&mut raw, raw_len)?;
         ZSTD.with_borrow_mut(|slot| {

@@ -84,7 +84,7 @@ pub fn entry_len(shared: usize, unshared: usize, value_len: usize) -> usize {
 }
 
 /// Decodes the head at `at`. `None` unless it lies before `heads.len()`, key included.
-#[inline]
+#[inline(always)]
 pub fn get_head(heads: &[u8], at: usize) -> Option<Head> {
     // The usual lengths are decoded from one load of eight bytes: keys below 128 bytes, values below 16 KiB, a tag of up to three bytes.
     let word = match heads.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
@@ -132,6 +132,7 @@ pub fn get_head(heads: &[u8], at: usize) -> Option<Head> {
 }
 
 #[cold]
+#[inline(never)]
 fn get_long_head(heads: &[u8], mut at: usize) -> Option<Head> {
     let mut varint = || {
         let (value, len) = get_varint(heads.get(at..)?)?;
@@ -145,7 +146,7 @@ fn get_long_head(heads: &[u8], mut at: usize) -> Option<Head> {
     head(heads, shared, unshared, value_len, tag, at)
 }
 
-#[inline]
+#[inline(always)]
 fn head(
     heads: &[u8],
     shared: usize,

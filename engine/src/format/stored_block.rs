@@ -76,7 +76,7 @@ pub fn seal(
     })
 }
 
-/// Checks a stored block that was read from `offset` and returns the raw block.
+/// Checks a stored block that was read from `offset` and returns the raw block. If it was not compressed, that is a part of `stored`.
 pub fn unseal(stored: Bytes, offset: u64) -> Result<Bytes> {
     let Some((checked, checksum)) = stored.split_last_chunk::<4>() else {
         return Err(Error::corruption(format!(

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::block_cursor::BlockCursor;
 use super::index_cursor::IndexCursor;
-use super::reader::SstReader;
+use super::reader::{SstReader, StoredBlock};
 use crate::cache::BlockKind;
 use crate::format::stored_block::BlockHandle;
 use crate::iter::InternalIterator;
@@ -135,7 +135,7 @@ impl SstIter {
     }
 
     /// The stored bytes of a block, from what was read ahead if they are there.
-    fn read_ahead(&mut self, handle: BlockHandle) -> Result<Bytes> {
+    fn read_ahead(&mut self, handle: BlockHandle) -> Result<StoredBlock> {
         let ahead = &mut self.readahead;
         ahead.run = if handle.offset == ahead.expected {
             ahead.run.saturating_add(1)
@@ -147,11 +147,10 @@ impl SstIter {
         let held = from.and_then(|from| {
             let from = usize::try_from(from).ok()?;
             let end = from.checked_add(usize::try_from(handle.len).ok()?)?;
-            ahead.bytes.get(from..end)
+            (end <= ahead.bytes.len()).then(|| ahead.bytes.slice(from..end))
         });
         if let Some(stored) = held {
-            // A block that stays in the cache must not keep its whole neighbourhood alive.
-            return Ok(Bytes::copy_from_slice(stored));
+            return Ok(StoredBlock::Part(stored));
         }
         let limit = self.options.readahead as u64;
         ahead.window = if self.options.readahead_at_once {
@@ -167,12 +166,14 @@ impl SstIter {
             .min(data_end.saturating_sub(handle.offset))
             .max(handle.len);
         if len == handle.len {
-            return self.reader.read_stored(handle.offset, handle.len);
+            return self
+                .reader
+                .read_stored(handle.offset, handle.len)
+                .map(StoredBlock::Whole);
         }
         ahead.bytes = self.reader.read_stored(handle.offset, len)?;
         ahead.offset = handle.offset;
-        let stored = ahead.bytes.get(..handle.len as usize).unwrap_or_default();
-        Ok(Bytes::copy_from_slice(stored))
+        Ok(StoredBlock::Part(ahead.bytes.slice(..handle.len as usize)))
     }
 
     /// Moves on to the first entry of the blocks behind, if the current block is used up.

@@ -34,6 +34,14 @@ pub struct Found {
     pub value: PinnedBytes,
 }
 
+/// The stored bytes of a block.
+pub(super) enum StoredBlock {
+    /// Read for themselves.
+    Whole(Bytes),
+    /// A part of what was read ahead.
+    Part(Bytes),
+}
+
 /// An open SST. See the module's description.
 pub struct SstReader {
     reader: Arc<dyn ObjectReader>,
@@ -241,16 +249,26 @@ impl SstReader {
         }
     }
 
-    /// A block whose stored bytes were read ahead; kept in the cache if `fill`.
+    /// A block whose stored bytes were read; kept in the cache if `fill`.
     pub(super) fn block_from(
         &self,
         handle: BlockHandle,
-        stored: Bytes,
+        stored: StoredBlock,
         fill: bool,
     ) -> Result<Arc<Block>> {
         let load = || {
-            unseal(stored, handle.offset)
-                .and_then(|raw| parse(raw, BlockKind::Data))
+            let (stored, part) = match stored {
+                StoredBlock::Whole(stored) => (stored, false),
+                StoredBlock::Part(stored) => (stored, true),
+            };
+            let raw = match unseal(stored.clone(), handle.offset) {
+                // A block that is kept must not keep all that was read with it.
+                Ok(raw) if part && fill && raw.as_ptr() == stored.as_ptr() => {
+                    Ok(Bytes::copy_from_slice(&raw))
+                }
+                raw => raw,
+            };
+            raw.and_then(|raw| parse(raw, BlockKind::Data))
                 .context(|| format!("read block at byte {}", handle.offset))
         };
         if !fill {

@@ -6,8 +6,8 @@ use crate::types::MAX_SEQ;
 
 fn entries() -> Vec<Entry> {
     let mut entries = Vec::new();
-    for n in 0u32..40 {
-        let user = [&[0, 0, 0, (n / 20) as u8][..], &n.to_be_bytes()].concat();
+    for n in 0u32..26 {
+        let user = [&[0, 0, 0, (n / 13) as u8][..], &n.to_be_bytes()].concat();
         if n % 7 == 0 {
             entries.push(entry(&user, 900, ValueKind::Delete, b""));
         }
