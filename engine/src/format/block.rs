@@ -434,6 +434,3 @@ impl Block {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

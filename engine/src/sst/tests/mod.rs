@@ -1,6 +1,7 @@
 //! Tests of SSTs as a whole: builder, reader and iterator against an ordered map.
 
 mod behaviour;
+mod block;
 mod corruption;
 mod golden;
 mod model;

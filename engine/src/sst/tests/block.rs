@@ -1,11 +1,15 @@
+//! Blocks alone: searches in them against a model, and walks over malformed ones.
+
 use proptest::prelude::*;
 
-use super::*;
+use super::super::BlockCursor;
+use crate::Result;
+use crate::format::block::{Block, TAIL_LEN, digest, shared_prefix_len};
 use crate::format::block_builder::BlockBuilder;
+use crate::format::entry::trailer;
 use crate::iter::InternalIterator;
 use crate::iter::test_support::{Model, model, user_key};
-use crate::sst::BlockCursor;
-use crate::types::user_key_of;
+use crate::types::{InternalKeyBuf, KeyRef, ValueKind, user_key_of};
 
 fn build(model: &Model, restart_interval: usize) -> Vec<u8> {
     let mut builder = BlockBuilder::new(restart_interval);
@@ -27,16 +31,16 @@ proptest! {
         let block = parse(build(&model, interval));
         prop_assert_eq!(block.count() as usize, model.len());
         let stored: Vec<_> = model.keys().map(|key| (key.user_key().to_vec(), key.as_ref().trailer)).collect();
-        for (user, trailer) in stored.iter().chain(&keys) {
-            for trailer in [*trailer, 0, u64::MAX, trailer.wrapping_sub(1), trailer.wrapping_add(1)] {
-                let target = KeyRef { user, trailer };
+        for (user, given) in stored.iter().chain(&keys) {
+            for wanted in [*given, 0, u64::MAX, given.wrapping_sub(1), given.wrapping_add(1)] {
+                let target = KeyRef { user, trailer: wanted };
                 let wanted = model.iter().find(|(key, _)| key.as_ref() >= target);
                 let hit = block.lower_bound(target).unwrap();
                 prop_assert_eq!(hit.is_some(), wanted.is_some());
                 if let (Some(hit), Some((key, value))) = (hit, wanted) {
                     let found = [&user[..hit.head.shared], block.slice(hit.head.key_at..hit.head.end)].concat();
                     prop_assert_eq!(&found, key.user_key());
-                    prop_assert_eq!(super::trailer(hit.seq, hit.head.kind()), key.as_ref().trailer);
+                    prop_assert_eq!(trailer(hit.seq, hit.head.kind()), key.as_ref().trailer);
                     prop_assert_eq!(block.slice(hit.value_at..hit.value_at + hit.head.value_len), &value[..]);
                     prop_assert_eq!(hit.same_user, key.user_key() == user);
                 }
@@ -59,7 +63,13 @@ proptest! {
 
     /// Behind a checksum that holds, the contents may still be malformed by a defect. Nothing panics or runs forever.
     #[test]
-    fn malformed_blocks_are_walked_without_panic(model in model(), interval in 1usize..20, damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), near_end in any::<bool>(), user in user_key()) {
+    fn malformed_blocks_are_walked_without_panic(
+        model in model(),
+        interval in 1usize..20,
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        near_end in any::<bool>(),
+        user in user_key(),
+    ) {
         let mut raw = build(&model, interval);
         for (at, byte) in damage {
             let len = raw.len();
@@ -148,11 +158,7 @@ fn shared_prefixes() {
 
 #[test]
 fn lengths_that_do_not_fit_are_refused() {
-    let model: Model = [(
-        crate::types::InternalKeyBuf::new(b"key", 1, crate::types::ValueKind::Put),
-        vec![1, 2],
-    )]
-    .into();
+    let model: Model = [(InternalKeyBuf::new(b"key", 1, ValueKind::Put), vec![1, 2])].into();
     let raw = build(&model, 16);
     for len in 0..raw.len() {
         assert!(Block::parse(raw[raw.len() - len..].to_vec().into()).is_err());
