@@ -38,8 +38,8 @@ int read(uint64_t table_id, TableDef *def) {
   unsigned char key[kTableKeySize];
   table_key(table_id, key);
   ffi::Entry entry{};
-  const ffi::Status status = ffi::reader_get(*reader, *txn,
-                                             {key, sizeof(key)}, {ffi::LockMode::None, ffi::LockWait::Wait, 0}, entry);
+  const ffi::Status status =
+      ffi::reader_get(*reader, *txn, {key, sizeof(key)}, {ffi::LockMode::None, ffi::LockWait::Wait, 0}, entry);
   if (status.code == ffi::Code::NotFound) return HA_ERR_NO_SUCH_TABLE;
   if (!ok(status)) return ha_error(status, nullptr);
   std::string why;

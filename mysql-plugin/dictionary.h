@@ -1,10 +1,11 @@
 // The engine's own dictionary: one row a table, in index id 0, under the table's id.
 //
-// The server's data dictionary knows a table's id as `se_private_id`. Names are the server's affair, so a rename changes one value here, and a
-// crash in the middle of one leaves nothing to repair. A table's id is the lowest of its index ids, which are never used twice.
+// The server's data dictionary knows a table's id as `se_private_id`. Names are the server's affair, so a rename
+// changes one value here, and a crash in the middle of one leaves nothing to repair. A table's id is the lowest of its
+// index ids, which are never used twice.
 //
-// In memory is what was used since the start, and what a transaction has added but not committed. A temporary table is in memory alone: no
-// row names its indexes, so the next start drops them.
+// In memory is what was used since the start, and what a transaction has added but not committed. A temporary table is
+// in memory alone: no row names its indexes, so the next start drops them.
 
 #ifndef SMARTENGINE_DICTIONARY_H
 #define SMARTENGINE_DICTIONARY_H

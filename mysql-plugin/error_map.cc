@@ -103,8 +103,6 @@ bool error_text(int error, String *text) {
   return error == kErrorUnavailable;
 }
 
-void raise(int error) {
-  my_error(ER_GET_ERRMSG, MYF(0), error, message.c_str(), "SMARTENGINE");
-}
+void raise(int error) { my_error(ER_GET_ERRMSG, MYF(0), error, message.c_str(), "SMARTENGINE"); }
 
 }  // namespace smartengine

@@ -27,8 +27,8 @@ enum OwnError : int {
 
 inline bool ok(const ffi::Status &status) { return status.code == ffi::Code::Ok; }
 
-/// The HA_ERR number for a failed call, or 0. Keeps the engine's message for `last_error_message`, and tells the server where the whole
-/// transaction is lost (`thd` may be null where there is no session).
+/// The HA_ERR number for a failed call, or 0. Keeps the engine's message for `last_error_message`, and tells the server
+/// where the whole transaction is lost (`thd` may be null where there is no session).
 int ha_error(const ffi::Status &status, THD *thd);
 
 /// The text of the last failure that `ha_error` mapped on this thread.

@@ -1,7 +1,6 @@
-#include "ha_smartengine.h"
-
 #include "dictionary.h"
 #include "error_map.h"
+#include "ha_smartengine.h"
 #include "my_sys.h"
 #include "mysqld_error.h"
 #include "sql/dd/types/table.h"
@@ -9,13 +8,14 @@
 #include "sql/sql_lex.h"
 #include "sql/strfunc.h"
 
-// The server changes its own dictionary and calls these methods within one transaction of the session, in which the engine's dictionary rows
-// change too. Index ids come from outside of it: those of a table whose creation is rolled back are dropped afterwards, and so are those of a
-// dropped table once the drop is committed.
+// The server changes its own dictionary and calls these methods within one transaction of the session, in which the
+// engine's dictionary rows change too. Index ids come from outside of it: those of a table whose creation is rolled
+// back are dropped afterwards, and so are those of a dropped table once the drop is committed.
 //
-// The order of the two commits is the server's: a crash between them leaves, after CREATE, a row here that no table of the server's names; after
-// DROP the same; after RENAME nothing, for names are the server's alone; after TRUNCATE either the old rows or none. A row without a table
-// wastes space and is otherwise harmless, because a table's id is never given out again.
+// The order of the two commits is the server's: a crash between them leaves, after CREATE, a row here that no table of
+// the server's names; after DROP the same; after RENAME nothing, for names are the server's alone; after TRUNCATE
+// either the old rows or none. A row without a table wastes space and is otherwise harmless, because a table's id is
+// never given out again.
 
 namespace smartengine {
 
@@ -41,20 +41,24 @@ bool adds_foreign_key(THD *thd) {
   return false;
 }
 
-/// What a table cannot have today. What InnoDB takes and only tunes itself by (ROW_FORMAT, KEY_BLOCK_SIZE, statistics) is taken.
+/// What a table cannot have today. What InnoDB takes and only tunes itself by (ROW_FORMAT, KEY_BLOCK_SIZE, statistics)
+/// is taken.
 int refuse_unsupported(THD *thd, const HA_CREATE_INFO &create_info) {
   if (adds_foreign_key(thd)) return refuse("foreign keys");
   if (create_info.data_file_name != nullptr) return refuse_option("DATA DIRECTORY");
   if (create_info.index_file_name != nullptr) return refuse_option("INDEX DIRECTORY");
   if (create_info.tablespace != nullptr) return refuse_option("TABLESPACE");
   const LEX_STRING &encryption = create_info.encrypt_type;
-  if (encryption.length != 0 && my_strcasecmp(system_charset_info, encryption.str, "n") != 0) return refuse_option("ENCRYPTION");
+  if (encryption.length != 0 && my_strcasecmp(system_charset_info, encryption.str, "n") != 0)
+    return refuse_option("ENCRYPTION");
   return 0;
 }
 
 bool is_temporary(const HA_CREATE_INFO &create_info) { return (create_info.options & HA_LEX_CREATE_TMP_TABLE) != 0; }
 
-int allocate_indexes(uint32_t count, uint32_t *first) { return ha_error(ffi::engine_allocate_indexes(engine(), count, *first), nullptr); }
+int allocate_indexes(uint32_t count, uint32_t *first) {
+  return ha_error(ffi::engine_allocate_indexes(engine(), count, *first), nullptr);
+}
 
 /// The same table in new, empty indexes.
 int renew(const TableDef &old_def, TableDef *def) {

@@ -1,12 +1,11 @@
-#include "ha_smartengine.h"
-
 #include "error_map.h"
+#include "ha_smartengine.h"
 #include "mysql/plugin.h"
 #include "sql/item.h"
 
-// A search key of the server becomes a prefix of the engine's keys: the entries that equal it start with exactly these bytes. Every way
-// of searching is then a seek to the prefix or to its successor. An exact search reads within the prefix; should the server go on past it (HANDLER,
-// backward scans), the scan is opened again over the whole index.
+// A search key of the server becomes a prefix of the engine's keys: the entries that equal it start with exactly these
+// bytes. Every way of searching is then a seek to the prefix or to its successor. An exact search reads within the
+// prefix; should the server go on past it (HANDLER, backward scans), the scan is opened again over the whole index.
 
 namespace smartengine {
 
@@ -16,7 +15,9 @@ constexpr uint32_t kKillCheckInterval = 1024;
 
 int not_found(int error) { return error == HA_ERR_END_OF_FILE ? HA_ERR_KEY_NOT_FOUND : error; }
 
-bool starts_with(Slice key, Slice prefix) { return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0; }
+bool starts_with(Slice key, Slice prefix) {
+  return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
+}
 
 }  // namespace
 
@@ -29,7 +30,8 @@ ha_smartengine::Access ha_smartengine::access_of(const IndexCodec &index) const 
   return Access::kThrough;
 }
 
-int ha_smartengine::search_prefix(const IndexCodec &index, const uchar *key, key_part_map parts, ByteBuffer *prefix, bool *clipped) const {
+int ha_smartengine::search_prefix(const IndexCodec &index, const uchar *key, key_part_map parts, ByteBuffer *prefix,
+                                  bool *clipped) const {
   const key_part_map own = make_prev_keypart_map(index.parts().size());
   // The entries of a unique index do not go on with the primary key, so parts of it are compared with the row.
   *clipped = index.kind() == IndexKind::kUnique && (parts & ~own) != 0;
@@ -52,8 +54,9 @@ int ha_smartengine::open_scan(Slice lower, Slice upper) {
   return 0;
 }
 
-/// Opens a scan of the search prefix, or of the index as far as the server's end of range allows. (Backward scans have one too, but whether
-/// `end_range` is theirs is the base class's secret; they are cut off by the server, and in `take`.)
+/// Opens a scan of the search prefix, or of the index as far as the server's end of range allows. (Backward scans have
+/// one too, but whether `end_range` is theirs is the base class's secret; they are cut off by the server, and in
+/// `take`.)
 int ha_smartengine::open_index_scan(bool prefix_only, bool forward) {
   m_prefix_only = prefix_only;
   if (prefix_only) {
@@ -74,7 +77,8 @@ int ha_smartengine::open_index_scan(bool prefix_only, bool forward) {
 }
 
 int ha_smartengine::decode_row(Slice row_key, Slice row, uchar *record) {
-  if (codec().has_hidden_row_id() && !TableCodec::hidden_row_id_of_key(row_key, &m_row_id)) return damaged("row key", HA_ERR_TABLE_CORRUPT);
+  if (codec().has_hidden_row_id() && !TableCodec::hidden_row_id_of_key(row_key, &m_row_id))
+    return damaged("row key", HA_ERR_TABLE_CORRUPT);
   const MY_BITMAP *wanted = m_read_all_columns || m_lock == ffi::LockMode::Exclusive ? nullptr : table->read_set;
   const int error = codec().row().decode(row, wanted, record);
   if (error != 0) return damaged("row", error);
@@ -110,7 +114,8 @@ int ha_smartengine::take(ffi::Status status, bool forward, uchar *record) {
         if (error != 0) return damaged("index entry", error);
         if (pushed_idx_cond->val_int() != 0) {
           if (ha_thd()->is_error()) return HA_ERR_GENERIC;
-          const ffi::Status fetched = ffi::reader_fetch_row(**m_scan, txn(), spec(codec().row_index().index_id()), m_entry);
+          const ffi::Status fetched =
+              ffi::reader_fetch_row(**m_scan, txn(), spec(codec().row_index().index_id()), m_entry);
           if (!ok(fetched)) return failed(fetched);
           return decode_row(slice(m_entry.row_key), slice(m_entry.row), record);
         }
@@ -148,7 +153,8 @@ int ha_smartengine::step(bool forward, uchar *record) {
   if (m_place == Place::kNone) return HA_ERR_END_OF_FILE;
   if (m_place == Place::kOpened) return seek(forward ? ffi::Seek::First : ffi::Seek::Last, {}, forward, record);
   if (m_place == Place::kPoint || m_scan_txn != m_trx->id()) return resume(forward, record);
-  const ffi::Status status = forward ? ffi::reader_next(**m_scan, txn(), m_entry) : ffi::reader_prev(**m_scan, txn(), m_entry);
+  const ffi::Status status =
+      forward ? ffi::reader_next(**m_scan, txn(), m_entry) : ffi::reader_prev(**m_scan, txn(), m_entry);
   return take(status, forward, record);
 }
 
@@ -178,7 +184,8 @@ int ha_smartengine::read_point(uchar *record) {
   return take(ffi::reader_get(**m_scan, txn(), bytes(m_prefix.slice()), spec(row_index), m_entry), true, record);
 }
 
-/// An exact search in a unique index by more than its own columns: of the entries that these find, the first whose row has the rest too.
+/// An exact search in a unique index by more than its own columns: of the entries that these find, the first whose row
+/// has the rest too.
 int ha_smartengine::read_clipped(uchar *record, const uchar *key, key_part_map parts) {
   close_scan();
   m_clipped = true;

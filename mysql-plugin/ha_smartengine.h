@@ -5,8 +5,8 @@
 // ha_write.cc        INSERT, UPDATE, DELETE, AUTO_INCREMENT
 // ha_ddl.cc          CREATE, DROP, RENAME, TRUNCATE
 //
-// A row costs one call of the bridge. Buffers are the handler's own and keep their memory. What a read hands the server (blobs, and keys of
-// positions) points into bytes that the reader keeps until the handler's next read.
+// A row costs one call of the bridge. Buffers are the handler's own and keep their memory. What a read hands the server
+// (blobs, and keys of positions) points into bytes that the reader keeps until the handler's next read.
 
 #ifndef SMARTENGINE_HA_SMARTENGINE_H
 #define SMARTENGINE_HA_SMARTENGINE_H
@@ -97,7 +97,8 @@ class ha_smartengine : public handler {
   int write_row(uchar *record) override;
   int update_row(const uchar *old_record, uchar *new_record) override;
   int delete_row(const uchar *record) override;
-  void get_auto_increment(ulonglong offset, ulonglong increment, ulonglong wanted, ulonglong *first, ulonglong *reserved) override;
+  void get_auto_increment(ulonglong offset, ulonglong increment, ulonglong wanted, ulonglong *first,
+                          ulonglong *reserved) override;
   void update_create_info(HA_CREATE_INFO *create_info) override;
 
   int create(const char *name, TABLE *form, HA_CREATE_INFO *create_info, dd::Table *table_def) override;
@@ -148,7 +149,8 @@ class ha_smartengine : public handler {
   // ha_read.cc
   ffi::ReadSpec spec(uint32_t row_index) const { return {m_lock, m_lock_wait, row_index}; }
   Access access_of(const IndexCodec &index) const;
-  int search_prefix(const IndexCodec &index, const uchar *key, key_part_map parts, ByteBuffer *prefix, bool *clipped) const;
+  int search_prefix(const IndexCodec &index, const uchar *key, key_part_map parts, ByteBuffer *prefix,
+                    bool *clipped) const;
   int open_index_scan(bool prefix_only, bool forward);
   int open_scan(Slice lower, Slice upper);
   int seek(ffi::Seek where, Slice key, bool forward, uchar *record);
@@ -187,7 +189,7 @@ class ha_smartengine : public handler {
   Trx *m_trx = nullptr;
   std::optional<rust::Box<ffi::ReaderHandle>> m_scan;   ///< Index and table scans, and lookups in an index.
   std::optional<rust::Box<ffi::ReaderHandle>> m_point;  ///< rnd_pos, which may come between two steps of a scan.
-  std::vector<MY_BITMAP> m_index_columns;  ///< The columns of each of the server's keys.
+  std::vector<MY_BITMAP> m_index_columns;               ///< The columns of each of the server's keys.
   std::vector<my_bitmap_map> m_index_column_bits;
 
   ffi::LockMode m_lock = ffi::LockMode::None;
@@ -198,9 +200,9 @@ class ha_smartengine : public handler {
   const IndexCodec *m_index = nullptr;
   Access m_access = Access::kRow;
   Place m_place = Place::kNone;
-  bool m_prefix_only = false;       ///< The scan ends where the search prefix does.
-  bool m_clipped = false;           ///< The search has more columns than the prefix.
-  uint64_t m_scan_txn = 0;          ///< The transaction that the scan belongs to.
+  bool m_prefix_only = false;  ///< The scan ends where the search prefix does.
+  bool m_clipped = false;      ///< The search has more columns than the prefix.
+  uint64_t m_scan_txn = 0;     ///< The transaction that the scan belongs to.
   ffi::Entry m_entry{};
   ByteBuffer m_prefix;
   ByteBuffer m_lower;

@@ -1,14 +1,13 @@
-#include "ha_smartengine.h"
-
 #include <algorithm>
 #include <limits>
 
 #include "error_map.h"
+#include "ha_smartengine.h"
 #include "my_bitmap.h"
 
-// A row and its index entries go to the engine as one list of operations, which it takes whole or not at all. An entry that must be new to
-// its index (a primary key, a unique key without NULL) is an Insert, which locks and checks; the row's own lock covers the others, whose
-// keys end with the primary key.
+// A row and its index entries go to the engine as one list of operations, which it takes whole or not at all. An entry
+// that must be new to its index (a primary key, a unique key without NULL) is an Insert, which locks and checks; the
+// row's own lock covers the others, whose keys end with the primary key.
 
 namespace smartengine {
 
@@ -75,7 +74,9 @@ int ha_smartengine::write_row(uchar *record) {
   });
 }
 
-bool ha_smartengine::touches(uint key_number) const { return bitmap_is_overlapping(&m_index_columns[key_number], table->write_set); }
+bool ha_smartengine::touches(uint key_number) const {
+  return bitmap_is_overlapping(&m_index_columns[key_number], table->write_set);
+}
 
 /// The operations that turn the old record's entries into the new one's; entries that stay as they are cost nothing.
 int ha_smartengine::add_changed_entries(const uchar *old_record, const uchar *new_record, bool key_changed) {
@@ -111,7 +112,8 @@ int ha_smartengine::update_row(const uchar *old_record, uchar *new_record) {
     const bool key_changed = m_old_key.slice() != m_new_key.slice();
     begin_ops();
     if (key_changed) add_op(ffi::OpKind::Delete, m_old_key.slice(), {}, table_share->primary_key);
-    add_op(key_changed ? ffi::OpKind::Insert : ffi::OpKind::Put, m_new_key.slice(), m_row.slice(), table_share->primary_key);
+    add_op(key_changed ? ffi::OpKind::Insert : ffi::OpKind::Put, m_new_key.slice(), m_row.slice(),
+           table_share->primary_key);
     error = add_changed_entries(old_record, new_record, key_changed);
     if (error != 0) return error;
     error = apply_ops();
@@ -182,7 +184,8 @@ int ha_smartengine::load_row_id() {
 int ha_smartengine::largest_auto_increment(uint64_t *value) {
   *value = 0;
   const uint key_number = table_share->next_number_index;
-  // In a key that starts with another column, values count within each group: the server's way is to look for the group's last.
+  // In a key that starts with another column, values count within each group: the server's way is to look for the
+  // group's last.
   if (table_share->next_number_keypart != 0) return 0;
   rust::Box<ffi::TxnHandle> txn = ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted);
   rust::Box<ffi::ReaderHandle> reader = ffi::reader_create(engine());
@@ -255,7 +258,8 @@ int ha_smartengine::note_auto_increment(const uchar *record) {
   return persist_auto_increment(value);
 }
 
-void ha_smartengine::get_auto_increment(ulonglong offset, ulonglong increment, ulonglong wanted, ulonglong *first, ulonglong *reserved) {
+void ha_smartengine::get_auto_increment(ulonglong offset, ulonglong increment, ulonglong wanted, ulonglong *first,
+                                        ulonglong *reserved) {
   const int error = guarded([&] {
     if (table_share->next_number_keypart != 0) {
       handler::get_auto_increment(offset, increment, wanted, first, reserved);

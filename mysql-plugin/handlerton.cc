@@ -25,7 +25,8 @@ handler *create_handler(handlerton *handlerton, TABLE_SHARE *share, bool, MEM_RO
   return new (root) ha_smartengine(handlerton, share);
 }
 
-// Without these the server writes an .sdi file beside every table. The store is no tablespace of the server's, so there is nothing to keep.
+// Without these the server writes an .sdi file beside every table. The store is no tablespace of the server's, so there
+// is nothing to keep.
 bool sdi_create(dd::Tablespace *) { return false; }
 bool sdi_drop(dd::Tablespace *) { return false; }
 bool sdi_get_keys(const dd::Tablespace &, sdi_vector_t &) { return false; }
@@ -33,10 +34,13 @@ bool sdi_get(const dd::Tablespace &, const sdi_key_t *, void *, uint64 *length) 
   *length = UINT64_MAX;
   return true;
 }
-bool sdi_set(::handlerton *, const dd::Tablespace &, const dd::Table *, const sdi_key_t *, const void *, uint64) { return false; }
+bool sdi_set(::handlerton *, const dd::Tablespace &, const dd::Table *, const sdi_key_t *, const void *, uint64) {
+  return false;
+}
 bool sdi_delete(const dd::Tablespace &, const dd::Table *, const sdi_key_t *) { return false; }
 
-// The commit and rollback hooks finish what DDL leaves to do; the server wants the hook of every engine with atomic DDL.
+// The commit and rollback hooks finish what DDL leaves to do; the server wants the hook of every engine with atomic
+// DDL.
 void post_ddl(THD *) {}
 
 void post_recover() { dictionary::drop_unnamed_indexes(); }
@@ -48,7 +52,8 @@ void fill(::handlerton *handlerton) {
   handlerton->state = SHOW_OPTION_YES;
   handlerton->db_type = DB_TYPE_UNKNOWN;
   handlerton->create = create_handler;
-  handlerton->flags = HTON_SUPPORTS_ATOMIC_DDL | HTON_SUPPORTS_EXTENDED_KEYS | HTON_NO_PARTITION | HTON_SUPPORTS_GENERATED_INVISIBLE_PK;
+  handlerton->flags =
+      HTON_SUPPORTS_ATOMIC_DDL | HTON_SUPPORTS_EXTENDED_KEYS | HTON_NO_PARTITION | HTON_SUPPORTS_GENERATED_INVISIBLE_PK;
   handlerton->sdi_create = sdi_create;
   handlerton->sdi_drop = sdi_drop;
   handlerton->sdi_get_keys = sdi_get_keys;

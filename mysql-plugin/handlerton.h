@@ -24,7 +24,8 @@ int open_engine(handlerton *handlerton);
 /// Stops every thread of the engine and closes the store; 0 on success.
 int close_engine();
 
-/// Drops indexes whose dictionary row is gone, for good. A failure is only logged: the next start finds them unnamed and drops them.
+/// Drops indexes whose dictionary row is gone, for good. A failure is only logged: the next start finds them unnamed
+/// and drops them.
 void drop_indexes(const std::vector<uint32_t> &indexes);
 
 }  // namespace smartengine

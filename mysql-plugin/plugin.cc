@@ -1,12 +1,13 @@
 // The plugin's declaration: what the server finds in ha_smartengine.so.
 
+#include "mysql/plugin.h"
+
 #include <exception>
 #include <new>
 
 #include "compat.h"
 #include "handlerton.h"
 #include "log.h"
-#include "mysql/plugin.h"
 #include "status_vars.h"
 #include "sysvars.h"
 

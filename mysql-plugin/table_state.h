@@ -1,7 +1,8 @@
 // What all handlers of a table share.
 //
-// TableState lives as long as the table does, whatever the server's table cache evicts: its counters cover values that uncommitted
-// transactions were given. TableShare hangs off the server's TABLE_SHARE and adds the codecs, which are made for one definition of the columns.
+// TableState lives as long as the table does, whatever the server's table cache evicts: its counters cover values that
+// uncommitted transactions were given. TableShare hangs off the server's TABLE_SHARE and adds the codecs, which are
+// made for one definition of the columns.
 
 #ifndef SMARTENGINE_TABLE_STATE_H
 #define SMARTENGINE_TABLE_STATE_H
@@ -37,7 +38,9 @@ class Counter {
   /// Takes one number.
   uint64_t take() { return m_next.fetch_add(1, std::memory_order_relaxed); }
   /// Replaces `expected`, the number last seen, by `next`; on failure stores what is there.
-  bool exchange(uint64_t *expected, uint64_t next) { return m_next.compare_exchange_weak(*expected, next, std::memory_order_acq_rel); }
+  bool exchange(uint64_t *expected, uint64_t next) {
+    return m_next.compare_exchange_weak(*expected, next, std::memory_order_acq_rel);
+  }
 
  private:
   std::atomic<uint64_t> m_next{0};
@@ -64,7 +67,8 @@ class TableState {
 
 class TableShare : public Handler_share {
  public:
-  TableShare(std::shared_ptr<TableState> state, std::unique_ptr<TableCodec> codec) : m_state(std::move(state)), m_codec(std::move(codec)) {}
+  TableShare(std::shared_ptr<TableState> state, std::unique_ptr<TableCodec> codec)
+      : m_state(std::move(state)), m_codec(std::move(codec)) {}
 
   TableState &state() { return *m_state; }
   const TableCodec &codec() const { return *m_codec; }

@@ -49,7 +49,8 @@ class Sampler {
     ffi::reader_close(*m_reader);
     if (!ok(status) && !ended) return ha_error(status, nullptr);
     distinct->entries = static_cast<double>(index_entries);
-    if (!ended) distinct->entries = std::min<double>(distinct->entries, static_cast<double>(range_stats(lower, at).entries));
+    if (!ended)
+      distinct->entries = std::min<double>(distinct->entries, static_cast<double>(range_stats(lower, at).entries));
     return 0;
   }
 

@@ -1,6 +1,7 @@
 #include "trx.h"
 
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "compat.h"
@@ -209,24 +210,31 @@ int start_consistent_snapshot(handlerton *, THD *thd) {
   const int error = trx.start_statement(thd);
   if (error != 0) return error;
   if (thd_get_trx_isolation(thd) < ISO_REPEATABLE_READ) {
-    push_warning_printf(thd, Sql_condition::SL_WARNING, HA_ERR_UNSUPPORTED,
-                        "SMARTENGINE: WITH CONSISTENT SNAPSHOT was ignored because this phrase can only be used with REPEATABLE READ "
-                        "isolation level and above.");
+    push_warning_printf(
+        thd, Sql_condition::SL_WARNING, HA_ERR_UNSUPPORTED,
+        "SMARTENGINE: WITH CONSISTENT SNAPSHOT was ignored because this phrase can only be used with REPEATABLE READ "
+        "isolation level and above.");
     return 0;
   }
   return raised(ha_error(ffi::txn_take_snapshot(trx.txn()), thd), thd);
 }
 
-/// Called with the session's LOCK_thd_data held, which `thd_set_ha_data` takes too: the object cannot go away meanwhile.
+/// Held while a session's object goes away, and while another thread looks at it.
+std::mutex closing;
+
 void kill_connection(handlerton *, THD *thd) {
+  const std::lock_guard<std::mutex> guard(closing);
   const Trx *trx = Trx::find(thd);
   const uint64_t id = trx == nullptr ? 0 : trx->id();
   if (id != 0 && is_open()) ffi::engine_interrupt(engine(), id);
 }
 
 int close_connection(handlerton *, THD *thd) {
-  const std::unique_ptr<Trx> trx(Trx::find(thd));
+  std::unique_ptr<Trx> trx(Trx::find(thd));
+  if (trx != nullptr) trx->rollback();
+  const std::lock_guard<std::mutex> guard(closing);
   thd_set_ha_data(thd, hton, nullptr);
+  trx.reset();
   return 0;
 }
 
@@ -241,7 +249,8 @@ void install_transaction_hooks(handlerton *handlerton) {
   handlerton->start_consistent_snapshot = start_consistent_snapshot;
   handlerton->kill_connection = kill_connection;
   handlerton->close_connection = close_connection;
-  // An engine installed at run time is given a place that begins sizeof(SAVEPOINT) too far in the server's allocation: ask for as much more.
+  // An engine installed at run time is given a place that begins sizeof(SAVEPOINT) too far in the server's allocation:
+  // ask for as much more.
   handlerton->savepoint_offset = sizeof(uint64_t) + sizeof(SAVEPOINT);
 }
 

@@ -1,12 +1,12 @@
 // The session's transaction.
 //
-// One object a session, hung off the session (a group leader commits for its followers, so never off a thread). It starts with the first
-// table of a statement and ends in the handlerton's commit or rollback. Each statement inside a longer transaction starts at a savepoint, to
-// which a failed statement returns.
+// One object a session, hung off the session (a group leader commits for its followers, so never off a thread). It
+// starts with the first table of a statement and ends in the handlerton's commit or rollback. Each statement inside a
+// longer transaction starts at a savepoint, to which a failed statement returns.
 //
-// DDL runs in the same transaction: the dictionary's rows commit or vanish with the server's own. Whole indexes are dropped outside of
-// it, afterwards: those of dropped tables when it has committed, those of created ones when it was rolled back. A crash before that leaves
-// an index that no dictionary row names, and the next start drops it.
+// DDL runs in the same transaction: the dictionary's rows commit or vanish with the server's own. Whole indexes are
+// dropped outside of it, afterwards: those of dropped tables when it has committed, those of created ones when it was
+// rolled back. A crash before that leaves an index that no dictionary row names, and the next start drops it.
 
 #ifndef SMARTENGINE_TRX_H
 #define SMARTENGINE_TRX_H
@@ -34,10 +34,11 @@ class Trx {
   Trx(const Trx &) = delete;
   Trx &operator=(const Trx &) = delete;
 
-  /// Enlists the session's transaction, and its statement, with the server; to be called by each table's first use in a statement.
-  /// 0, or an error number.
+  /// Enlists the session's transaction, and its statement, with the server; to be called by each table's first use in a
+  /// statement. 0, or an error number.
   int start_statement(THD *thd);
-  /// As `start_statement`, and marks the transaction as one that writes: the server's own marking misses engines not yet enlisted.
+  /// As `start_statement`, and marks the transaction as one that writes: the server's own marking misses engines not
+  /// yet enlisted.
   int start_ddl(THD *thd);
 
   bool active() const { return m_active; }
@@ -47,7 +48,8 @@ class Trx {
   /// These indexes go when the transaction commits, or when it is rolled back.
   void drop_on_commit(std::vector<uint32_t> indexes, uint64_t table_id);
   void drop_on_rollback(std::vector<uint32_t> indexes, uint64_t table_id);
-  /// These go when the transaction ends, or now if there is none: temporary tables', whose coming and going no transaction covers.
+  /// These go when the transaction ends, or now if there is none: temporary tables', whose coming and going no
+  /// transaction covers.
   void drop_at_end(std::vector<uint32_t> indexes, uint64_t table_id);
 
   int commit();
