@@ -167,7 +167,7 @@ int ha_smartengine::truncate(dd::Table *table_def) {
       // The server goes on with this very handler, and there is no other one.
       std::string why;
       std::unique_ptr<TableCodec> made = TableCodec::create(*table_share, renewed->def(), &why);
-      if (made == nullptr) return static_cast<int>(HA_ERR_INTERNAL_ERROR);
+      if (made == nullptr) return own_error(kErrorInternal, why);
       dictionary::remember(renewed);
       trx.drop_at_end(old_state.index_ids(), old_state.id());
       m_share->replace(renewed, std::move(made));

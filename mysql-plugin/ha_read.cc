@@ -15,6 +15,8 @@ constexpr uint32_t kKillCheckInterval = 1024;
 
 int not_found(int error) { return error == HA_ERR_END_OF_FILE ? HA_ERR_KEY_NOT_FOUND : error; }
 
+int no_successor() { return own_error(kErrorInternal, "a search key without end"); }
+
 bool starts_with(Slice key, Slice prefix) {
   return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
 }
@@ -61,7 +63,7 @@ int ha_smartengine::open_index_scan(bool prefix_only, bool forward) {
   m_prefix_only = prefix_only;
   if (prefix_only) {
     if (!m_upper.assign(m_prefix.slice())) return HA_ERR_OUT_OF_MEM;
-    if (!prefix_successor(&m_upper)) return HA_ERR_INTERNAL_ERROR;
+    if (!prefix_successor(&m_upper)) return no_successor();
     return open_scan(m_prefix.slice(), m_upper.slice());
   }
   int error = m_index->range(&m_lower, &m_upper);
@@ -70,7 +72,7 @@ int ha_smartengine::open_index_scan(bool prefix_only, bool forward) {
     bool clipped = false;
     error = search_prefix(*m_index, end_range->key, end_range->keypart_map, &m_upper, &clipped);
     if (error != 0) return error;
-    if ((end_range->flag != HA_READ_BEFORE_KEY || clipped) && !prefix_successor(&m_upper)) return HA_ERR_INTERNAL_ERROR;
+    if ((end_range->flag != HA_READ_BEFORE_KEY || clipped) && !prefix_successor(&m_upper)) return no_successor();
     if (compare(m_lower.slice(), m_upper.slice()) > 0 && !m_upper.assign(m_lower.slice())) return HA_ERR_OUT_OF_MEM;
   }
   return open_scan(m_lower.slice(), m_upper.slice());
@@ -113,13 +115,13 @@ int ha_smartengine::take(ffi::Status status, bool forward, uchar *record) {
         const int error = m_index->decode_entry(slice(m_entry.key), slice(m_entry.value), nullptr, record);
         if (error != 0) return damaged("index entry", error);
         if (pushed_idx_cond->val_int() != 0) {
-          if (ha_thd()->is_error()) return HA_ERR_GENERIC;
+          if (ha_thd()->is_error()) return kErrorRaised;
           const ffi::Status fetched =
               ffi::reader_fetch_row(**m_scan, txn(), spec(codec().row_index().index_id()), m_entry);
           if (!ok(fetched)) return failed(fetched);
           return decode_row(slice(m_entry.row_key), slice(m_entry.row), record);
         }
-        if (ha_thd()->is_error()) return HA_ERR_GENERIC;
+        if (ha_thd()->is_error()) return kErrorRaised;
         if (!forward && compare_key_icp(end_range) > 0) return HA_ERR_END_OF_FILE;
         if (++rejected % kKillCheckInterval == 0 && interrupted()) return HA_ERR_QUERY_INTERRUPTED;
         break;
@@ -137,7 +139,7 @@ int ha_smartengine::resume(bool forward, uchar *record) {
   if (!m_target.assign(slice(m_entry.key))) return HA_ERR_OUT_OF_MEM;
   if (m_prefix_only && m_place == Place::kScan && m_scan_txn == m_trx->id()) {
     if (!m_target.assign(m_prefix.slice())) return HA_ERR_OUT_OF_MEM;
-    if (forward && !prefix_successor(&m_target)) return HA_ERR_INTERNAL_ERROR;
+    if (forward && !prefix_successor(&m_target)) return no_successor();
   } else if (forward && !m_target.append_byte(0)) {
     return HA_ERR_OUT_OF_MEM;
   }
@@ -230,11 +232,11 @@ int ha_smartengine::index_read_map(uchar *record, const uchar *key, key_part_map
       case HA_READ_KEY_OR_NEXT:
         return not_found(seek(ffi::Seek::AtOrAfter, m_target.slice(), true, record));
       case HA_READ_AFTER_KEY:
-        if (!prefix_successor(&m_target)) return HA_ERR_INTERNAL_ERROR;
+        if (!prefix_successor(&m_target)) return no_successor();
         return not_found(seek(ffi::Seek::AtOrAfter, m_target.slice(), true, record));
       case HA_READ_KEY_OR_PREV:
       case HA_READ_PREFIX_LAST_OR_PREV:
-        if (!prefix_successor(&m_target)) return HA_ERR_INTERNAL_ERROR;
+        if (!prefix_successor(&m_target)) return no_successor();
         return not_found(seek(ffi::Seek::Before, m_target.slice(), false, record));
       case HA_READ_BEFORE_KEY:
         return not_found(seek(ffi::Seek::Before, m_target.slice(), false, record));

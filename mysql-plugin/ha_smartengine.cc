@@ -6,6 +6,7 @@
 #include "error_map.h"
 #include "log.h"
 #include "my_bitmap.h"
+#include "my_sys.h"
 #include "myisam.h"
 #include "mysql/plugin.h"
 #include "mysqld_error.h"
@@ -289,12 +290,12 @@ int ha_smartengine::range_bounds(const IndexCodec &index, const key_range *min_k
   if (error == 0 && min_key != nullptr) {
     error = search_prefix(index, min_key->key, min_key->keypart_map, &m_lower, &clipped);
     if (error == 0 && min_key->flag == HA_READ_AFTER_KEY && !clipped && !prefix_successor(&m_lower))
-      return HA_ERR_INTERNAL_ERROR;
+      return own_error(kErrorInternal, "a range without end");
   }
   if (error == 0 && max_key != nullptr) {
     error = search_prefix(index, max_key->key, max_key->keypart_map, &m_upper, &clipped);
     const bool past = error == 0 && (max_key->flag != HA_READ_BEFORE_KEY || clipped);
-    if (past && !prefix_successor(&m_upper)) return HA_ERR_INTERNAL_ERROR;
+    if (past && !prefix_successor(&m_upper)) return own_error(kErrorInternal, "a range without end");
   }
   return error;
 }
@@ -412,7 +413,19 @@ int ha_smartengine::check(THD *thd, HA_CHECK_OPT *options) {
 }
 
 void ha_smartengine::print_error(int error, myf flags) {
-  if (error != kErrorRaised) handler::print_error(error, flags);
+  switch (error) {
+    case kErrorRaised:
+      break;
+    // The base class has no text for these.
+    case HA_ERR_NO_WAIT_LOCK:
+      my_error(ER_LOCK_NOWAIT, flags);
+      break;
+    case HA_ERR_TOO_BIG_ROW:
+      my_error(ER_TOO_LONG_KEY, flags, static_cast<int>(kMaxKeySize));
+      break;
+    default:
+      handler::print_error(error, flags);
+  }
 }
 
 bool ha_smartengine::get_error_message(int error, String *text) { return error_text(error, text); }

@@ -11,6 +11,7 @@
 #ifndef SMARTENGINE_HA_SMARTENGINE_H
 #define SMARTENGINE_HA_SMARTENGINE_H
 
+#include <exception>
 #include <memory>
 #include <new>
 #include <optional>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "compat.h"
+#include "error_map.h"
 #include "handlerton.h"
 #include "key_codec.h"
 #include "status_vars.h"
@@ -33,8 +35,8 @@ int guarded(Body &&body) noexcept {
     return body();
   } catch (const std::bad_alloc &) {
     return HA_ERR_OUT_OF_MEM;
-  } catch (...) {
-    return HA_ERR_INTERNAL_ERROR;
+  } catch (const std::exception &exception) {
+    return own_error(kErrorInternal, exception.what());
   }
 }
 
