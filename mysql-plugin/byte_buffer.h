@@ -1,7 +1,7 @@
 // Borrowed bytes and the growable buffer that the codecs write into.
 //
-// A ByteBuffer is made once per handler and reused for every row: clear() keeps the memory. It never throws; growth that fails is
-// reported by reserve(), and the codecs turn that into HA_ERR_OUT_OF_MEM.
+// A ByteBuffer is made once per handler and reused for every row: clear() keeps the memory. It never throws; growth
+// that fails is reported by reserve(), and the codecs turn that into HA_ERR_OUT_OF_MEM.
 
 #ifndef SMARTENGINE_BYTE_BUFFER_H
 #define SMARTENGINE_BYTE_BUFFER_H
@@ -114,9 +114,7 @@ inline void store_be32(unsigned char *to, uint32_t value) {
 inline void store_be64(unsigned char *to, uint64_t value) {
   for (int i = 0; i < 8; ++i) to[i] = static_cast<unsigned char>(value >> (56 - 8 * i));
 }
-inline uint16_t load_be16(const unsigned char *from) {
-  return static_cast<uint16_t>((from[0] << 8) | from[1]);
-}
+inline uint16_t load_be16(const unsigned char *from) { return static_cast<uint16_t>((from[0] << 8) | from[1]); }
 inline uint32_t load_be32(const unsigned char *from) {
   uint32_t value = 0;
   for (int i = 0; i < 4; ++i) value = (value << 8) | from[i];

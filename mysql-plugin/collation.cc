@@ -194,8 +194,8 @@ size_t CollationCodec::weigh_big5(Slice string, uchar *to) const {
   return string.size;
 }
 
-/// The collation moves bytes about and treats every one outside the Thai range alike, so a byte that comes out as 1 if 1 stood for
-/// NUL, and as 2 if 2 did, is a NUL.
+/// The collation moves bytes about and treats every one outside the Thai range alike, so a byte that comes out as 1 if
+/// 1 stood for NUL, and as 2 if 2 did, is a NUL.
 size_t CollationCodec::weigh_thai(Slice string, uchar *to) const {
   const size_t size = string.size;
   uchar *const copy = to + size;

@@ -1,19 +1,23 @@
-// Strings in keys: for any collation of the server, bytes that order and compare equal exactly as the collation does, and whose end cannot be
-// confused with content.
+// Strings in keys: for any collation of the server, bytes that order and compare equal exactly as the collation does,
+// and whose end cannot be confused with content.
 //
-// What is encoded is the string itself where its bytes order as the collation does (binary, and *_bin of most charsets), otherwise the
-// collation's weights. "Exactly" means as MY_COLLATION_HANDLER::strnncollsp compares, which `=` and unique keys follow. The weights of
-// strnxfrm agree with it but for two collations, whose sources are named for them: big5_chinese_ci (strnxfrm counts strokes, the comparison takes codes)
-// and tis620_thai_ci (strnxfrm stops at a NUL). The end is marked in one of three ways.
+// What is encoded is the string itself where its bytes order as the collation does (binary, and *_bin of most
+// charsets), otherwise the collation's weights. "Exactly" means as MY_COLLATION_HANDLER::strnncollsp compares, which
+// `=` and unique keys follow. The weights of strnxfrm agree with it but for two collations, whose sources are named for
+// them: big5_chinese_ci (strnxfrm counts strokes, the comparison takes codes) and tis620_thai_ci (strnxfrm stops at a
+// NUL). The end is marked in one of three ways.
 //
-//   zero-escaped   NO PAD. Each 00 is followed by FF; 00 00 ends the string, so a string sorts before all that continue it. Also the two Czech
-//                  collations of 8-bit charsets, which are called PAD SPACE but cut trailing spaces off and have weights that end by themselves.
-//   level-ended    NO PAD, UCA 9.0 weights: 16-bit units, of which 0000 only separates levels; one more 0000 ends the last level.
-//   pad-run        PAD SPACE: strings compare as if spaces followed for ever. A run of k space units in front of something else is one
-//                  space unit and one marker byte that says how long the run is and whether what follows sorts before or after a space;
-//                  the end is a run without end: a space unit and the marker 80. No other byte is escaped.
-//                    marker of a run of k in front of less than a space:   k              (1..=7D; 7E: 7D spaces, and the run goes on)
-//                    marker of a run of k in front of more than a space:   FF - k         (82..=FE; 81: 7D spaces, and the run goes on)
+//   zero-escaped   NO PAD. Each 00 is followed by FF; 00 00 ends the string, so it sorts before all that continue it.
+//                  Also the two Czech collations of 8-bit charsets: they are called PAD SPACE, but cut trailing
+//                  spaces off and have weights that end by themselves.
+//   level-ended    NO PAD, UCA 9.0 weights: 16-bit units, of which 0000 only separates levels; one more 0000 ends
+//                  the last level.
+//   pad-run        PAD SPACE: strings compare as if spaces followed for ever. A run of spaces in front of something
+//                  else is one space unit and one marker byte, which says how long the run is and whether what
+//                  follows sorts before or after a space. The end is a run without end: a space unit and the marker
+//                  80. No other byte is escaped. The marker of a run of k
+//                    in front of less than a space   k        1..=7D; 7E: 7D spaces, and the run goes on
+//                    in front of more than a space   FF - k   82..=FE; 81: 7D spaces, and the run goes on
 //                  So "a\t" < "a" = "a  " < "a a" < "ab", as the server has it.
 
 #ifndef SMARTENGINE_COLLATION_H
@@ -27,8 +31,8 @@
 
 namespace smartengine {
 
-/// The length of a string without its trailing space bytes. For charsets whose shortest character is one byte, where no other character ends with
-/// the byte of a space.
+/// The length of a string without its trailing space bytes. For charsets whose shortest character is one byte, where no
+/// other character ends with the byte of a space.
 size_t length_without_spaces(const uchar *string, size_t size);
 
 /// The length of a string of any charset without its trailing spaces.
@@ -46,7 +50,8 @@ class CollationCodec {
   /// Appends the encoding of a string. False if memory is short.
   [[nodiscard]] bool encode(Slice string, ByteBuffer *out) const;
 
-  /// Passes over an encoded string, whose bytes are all XORed with `mask` (FF where the key part is descending). False if it has no end.
+  /// Passes over an encoded string, whose bytes are all XORed with `mask` (FF where the key part is descending). False
+  /// if it has no end.
   bool skip(ByteReader *key, uchar mask) const;
 
   /// Whether decode() gives the string back, except for trailing spaces under PAD SPACE.

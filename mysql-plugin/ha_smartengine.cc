@@ -16,6 +16,13 @@
 
 namespace smartengine {
 
+namespace {
+
+/// Memory for encoded rows that a handler keeps from one statement to the next.
+constexpr size_t kKeptRowBytes = 1 << 20;
+
+}  // namespace
+
 ha_smartengine::ha_smartengine(::handlerton *handlerton, TABLE_SHARE *share) : handler(handlerton, share) {}
 
 handler::Table_flags ha_smartengine::table_flags() const {
@@ -132,6 +139,8 @@ int ha_smartengine::reset() {
   close_scan();
   m_keyread = false;
   m_read_all_columns = false;
+  // A rare large row must not hold its memory for as long as the table is open.
+  m_row.shrink_to(kKeptRowBytes);
   flush_counts();
   return 0;
 }

@@ -235,9 +235,8 @@ bool KeyPartCodec::encode_restore(const uchar *record, ByteBuffer *out) const {
     const bool zero = std::all_of(value.data, value.data + m_size - 1, [](uchar byte) { return byte == 0; });
     return out->append_byte(negative && zero ? 1 : 0);
   }
-  const size_t size = m_restore == Restore::kBytes
-                          ? value.size
-                          : value.size - length_without_spaces(m_charset, value.data, value.size);
+  const size_t size =
+      m_restore == Restore::kBytes ? value.size : value.size - length_without_spaces(m_charset, value.data, value.size);
   if (!out->reserve(kMaxVarintSize)) return false;
   uchar *const to = out->end();
   out->advance(static_cast<size_t>(store_varint(to, static_cast<uint32_t>(size)) - to));
@@ -311,7 +310,8 @@ bool KeyPartCodec::decode_string(ByteReader *key, ByteReader *restore, uchar *re
     store_size(size, record);
     return true;
   }
-  const bool whole = m_covers && (m_restore == Restore::kNone || (m_restore == Restore::kPadCount && restore != nullptr));
+  const bool whole =
+      m_covers && (m_restore == Restore::kNone || (m_restore == Restore::kPadCount && restore != nullptr));
   if (record != nullptr && whole) return decode_reversible(key, restore, record);
   if (m_restore == Restore::kPadCount && restore != nullptr) {
     uint32_t spaces;
@@ -379,8 +379,8 @@ bool IndexCodec::init(const TABLE_SHARE &share, uint key_number, const IndexDef 
   return true;
 }
 
-/// Tells a secondary index what row keys look like. How a key tuple goes on with the primary key's columns is the server's
-/// rule (add_pk_parts_to_sk): a column that the index has whole is not repeated.
+/// Tells a secondary index what row keys look like. How a key tuple goes on with the primary key's columns is the
+/// server's rule (add_pk_parts_to_sk): a column that the index has whole is not repeated.
 void IndexCodec::extend(const TABLE_SHARE &share, uint key_number, const IndexCodec &row_index) {
   m_row_key_parts = row_index.m_parts;
   const KEY &key = share.key_info[key_number];
@@ -508,7 +508,8 @@ bool IndexCodec::image_has_null(const uchar *image, key_part_map parts) const {
 }
 
 bool IndexCodec::has_null(const uchar *record) const {
-  return std::any_of(m_parts.begin(), m_parts.end(), [record](const KeyPartCodec &part) { return part.is_null(record); });
+  return std::any_of(m_parts.begin(), m_parts.end(),
+                     [record](const KeyPartCodec &part) { return part.is_null(record); });
 }
 
 bool IndexCodec::row_key_of_entry(Slice key, Slice value, Slice *row_key) {

@@ -1,7 +1,8 @@
-// Index entries: how column values become keys whose byte order is the server's order, and how they come back for covering reads.
+// Index entries: how column values become keys whose byte order is the server's order, and how they come back for
+// covering reads.
 //
-// Key = u32 index id | key parts | for most secondary indexes, the row key's parts. Each part is self-delimiting, so a prefix of the
-// parts is a byte prefix of the key, and no value of a part is a prefix of another value of it.
+// Key = u32 index id | key parts | for most secondary indexes, the row key's parts. Each part is self-delimiting, so a
+// prefix of the parts is a byte prefix of the key, and no value of a part is a prefix of another value of it.
 //
 //   nullable column   00 for NULL, else 01 and the value
 //   descending part   all its bytes inverted, the NULL byte too
@@ -14,13 +15,13 @@
 //
 // Which key and value an index has:
 //
-//   primary, hidden primary   key = parts                value = row (row_codec.h)
-//   secondary                 key = parts | row key      value = 1 | u16 offset of the row key in the key | restore data
-//   unique                    the same if a column is NULL in the row; otherwise
-//                             key = parts                value = 2 | u16 length | row key | restore data
+//   primary, hidden   key = parts             value = row (row_codec.h)
+//   secondary         key = parts | row key   value = 1 | u16 offset of the row key in the key | restore data
+//   unique            the same if a column is NULL in the row; otherwise
+//                     key = parts             value = 2 | u16 length | row key | restore data
 //
-// "Row key" is the primary key's parts without index id, or the hidden u64. Restore data holds, for each part of the index and then each
-// part of the row key whose value is not NULL, what its encoding lost; nothing for most types:
+// "Row key" is the primary key's parts without index id, or the hidden u64. Restore data holds, for each part of the
+// index and then each part of the row key whose value is not NULL, what its encoding lost; nothing for most types:
 //
 //   FLOAT, DOUBLE                       1 byte: 1 if the value was -0
 //   VARCHAR, PAD SPACE binary collation varint: trailing spaces
@@ -49,8 +50,6 @@ namespace smartengine {
 
 /// Longest encoded key, with its index id, that the engine takes.
 constexpr size_t kMaxKeySize = 16 * 1024;
-/// Longest value of one row's index key as the server counts (handler::max_supported_key_length and _part_length).
-constexpr uint32_t kMaxKeyImageSize = 3072;
 /// Bytes of an index id before every key.
 constexpr size_t kIndexIdSize = 4;
 /// Bytes of a hidden row id in a key.
@@ -69,8 +68,9 @@ class KeyPartCodec {
   /// Appends the restore data of a record's value.
   [[nodiscard]] bool encode_restore(const uchar *record, ByteBuffer *out) const;
 
-  /// Takes one value off `key`, and what it lost off `restore` if that is given, and stores it into the record. A null `record` passes over it; a
-  /// value that cannot be made whole is passed over too. False if the bytes are not what encode_record can have written.
+  /// Takes one value off `key`, and what it lost off `restore` if that is given, and stores it into the record. A null
+  /// `record` passes over it; a value that cannot be made whole is passed over too. False if the bytes are not what
+  /// encode_record can have written.
   [[nodiscard]] bool decode(ByteReader *key, ByteReader *restore, uchar *record) const;
 
   /// The order of two values of key tuples, as in the index; neither is NULL.
@@ -138,36 +138,37 @@ class IndexCodec {
   IndexKind kind() const { return m_kind; }
   bool is_row_index() const { return m_kind == IndexKind::kPrimary || m_kind == IndexKind::kHiddenPrimary; }
   const std::vector<KeyPartCodec> &parts() const { return m_parts; }
-  /// Whether an entry of a secondary index holds the whole of each of these columns, as part of the index or of the primary key. Virtual columns
-  /// do not count: the server computes them. The server calls an index covering where a query looks at no more of a column than a prefix part has,
-  /// too; an entry does not give that prefix back.
+  /// Whether an entry of a secondary index holds the whole of each of these columns, as part of the index or of the
+  /// primary key. Virtual columns do not count: the server computes them. The server calls an index covering where a
+  /// query looks at no more of a column than a prefix part has, too; an entry does not give that prefix back.
   bool covers(const MY_BITMAP &columns) const;
 
   /// The range that holds the whole index, [lower, upper); both buffers are replaced.
   int range(ByteBuffer *lower, ByteBuffer *upper) const;
 
-  /// Row indexes. Replaces `key` by the key of a record's row. `hidden_row_id` counts in tables without primary key alone.
-  /// 0, HA_ERR_OUT_OF_MEM or HA_ERR_TOO_BIG_ROW (the key is over kMaxKeySize).
+  /// Row indexes. Replaces `key` by the key of a record's row. `hidden_row_id` counts in tables without primary key
+  /// alone. 0, HA_ERR_OUT_OF_MEM or HA_ERR_TOO_BIG_ROW (the key is over kMaxKeySize).
   int encode_row_key(const uchar *record, uint64_t hidden_row_id, ByteBuffer *key) const;
 
-  /// Secondary indexes. Replaces `key` and `value` by the entry of a record. `row_key` is the row's key without index id.
-  /// `unique`: the entry must not exist yet for another row (the index is UNIQUE and no column of it is NULL), so it is to be written as
-  /// OpKind::Insert; otherwise OpKind::Put. Errors as encode_row_key.
+  /// Secondary indexes. Replaces `key` and `value` by the entry of a record. `row_key` is the row's key without index
+  /// id. `unique`: the entry must not exist yet for another row (the index is UNIQUE and no column of it is NULL), so
+  /// it is to be written as OpKind::Insert; otherwise OpKind::Put. Errors as encode_row_key.
   int encode_entry(const uchar *record, Slice row_key, ByteBuffer *key, ByteBuffer *value, bool *unique) const;
 
-  /// Replaces `key` by the search prefix of a key tuple as handler::index_read_map is given it: all entries whose first parts equal the
-  /// tuple's start with exactly these bytes. Parts past the index's own are the primary key's, as the server appends them (extended keys).
-  /// 0, HA_ERR_OUT_OF_MEM or HA_ERR_TOO_BIG_ROW.
+  /// Replaces `key` by the search prefix of a key tuple as handler::index_read_map is given it: all entries whose first
+  /// parts equal the tuple's start with exactly these bytes. Parts past the index's own are the primary key's, as the
+  /// server appends them (extended keys). 0, HA_ERR_OUT_OF_MEM or HA_ERR_TOO_BIG_ROW.
   int encode_search(const uchar *image, key_part_map parts, ByteBuffer *key) const;
 
-  /// Whether `parts` names every column of the index, so that a UNIQUE or primary one holds at most one entry (unless a NULL is in it).
+  /// Whether `parts` names every column of the index, so that a UNIQUE or primary one holds at most one entry (unless a
+  /// NULL is in it).
   bool is_full_key(key_part_map parts) const;
   /// Whether one of the index's own parts is NULL in the tuple.
   bool image_has_null(const uchar *image, key_part_map parts) const;
   bool has_null(const uchar *record) const;
 
-  /// Covering read: stores the index's columns and the primary key's into the record, as far as `read_set` (null: all) wants them and
-  /// the entry holds them whole. 0 or HA_ERR_CRASHED.
+  /// Covering read: stores the index's columns and the primary key's into the record, as far as `read_set` (null: all)
+  /// wants them and the entry holds them whole. 0 or HA_ERR_CRASHED.
   int decode_entry(Slice key, Slice value, const MY_BITMAP *read_set, uchar *record) const;
 
   /// The row key in a secondary entry; false if the value is damaged.
@@ -185,7 +186,8 @@ class IndexCodec {
 
   /// A part of the row key, as a secondary index sees it.
   struct RowPart {
-    /// The part of this index that is the same whole column, so that the server does not repeat it in a key tuple; or -1.
+    /// The part of this index that is the same whole column, so that the server does not repeat it in a key tuple; or
+    /// -1.
     int same_part;
     /// Whether its restore data stands here, not with a part of the index itself.
     bool has_restore;
@@ -202,7 +204,8 @@ class IndexCodec {
 /// All codecs of a table, built once per TABLE_SHARE (or once for an `altered_table`) and shared by its handlers.
 class TableCodec {
  public:
-  /// Null with the cause in `why` if `def` does not describe `share` or a column type is unknown. Keeps no pointer to either.
+  /// Null with the cause in `why` if `def` does not describe `share` or a column type is unknown. Keeps no pointer to
+  /// either.
   static std::unique_ptr<TableCodec> create(const TABLE_SHARE &share, const TableDef &def, std::string *why);
 
   /// The index of TABLE_SHARE::key_info[key_number].
@@ -214,8 +217,8 @@ class TableCodec {
   bool has_hidden_row_id() const { return row_index().kind() == IndexKind::kHiddenPrimary; }
   const RowCodec &row() const { return m_row; }
 
-  /// handler::ref: the primary key as the server's key tuple, or the hidden row id. A tuple is never longer than the server's own limit for keys,
-  /// which an encoded key may be.
+  /// handler::ref: the primary key as the server's key tuple, or the hidden row id. A tuple is never longer than the
+  /// server's own limit for keys, which an encoded key may be.
   uint ref_length() const { return m_ref_length; }
   /// Fills `ref` for the row in `record` (all primary key columns read).
   void make_ref(TABLE *table, const uchar *record, uint64_t hidden_row_id, uchar *ref) const;
@@ -236,8 +239,8 @@ class TableCodec {
   RowCodec m_row;
 };
 
-/// Turns a search prefix into the smallest key after every key that starts with it. False if there is none (all bytes are FF; it does not
-/// happen to a key with an index id the engine gave out).
+/// Turns a search prefix into the smallest key after every key that starts with it. False if there is none (all bytes
+/// are FF; it does not happen to a key with an index id the engine gave out).
 [[nodiscard]] bool prefix_successor(ByteBuffer *key);
 
 }  // namespace smartengine

@@ -5,11 +5,12 @@
 //   fixed part: the record's bytes of every fixed-size stored column, in column order, zeros where NULL
 //   variable part: each variable-size stored column that is not NULL, in column order: varint length | bytes
 //
-// Fixed: numbers, DECIMAL, temporal types, ENUM, SET, BIT, BINARY(n). Variable: CHAR (without its trailing spaces), VARCHAR, VARBINARY,
-// blobs, texts, JSON, geometry, VECTOR. Virtual generated columns are not stored.
+// Fixed: numbers, DECIMAL, temporal types, ENUM, SET, BIT, BINARY(n). Variable: CHAR (without its trailing spaces),
+// VARCHAR, VARBINARY, blobs, texts, JSON, geometry, VECTOR. Virtual generated columns are not stored.
 //
-// The fixed part's places are known beforehand and columns that stand side by side in the record are copied as one run, so a row costs
-// a few copies and one step for each variable column. Blobs are decoded without a copy: the record points into the row's bytes.
+// The fixed part's places are known beforehand and columns that stand side by side in the record are copied as one run,
+// so a row costs a few copies and one step for each variable column. Blobs are decoded without a copy: the record
+// points into the row's bytes.
 
 #ifndef SMARTENGINE_ROW_CODEC_H
 #define SMARTENGINE_ROW_CODEC_H
@@ -32,9 +33,10 @@ class RowCodec {
   /// Replaces `row` by the encoded record. Every stored column must be there. 0 or HA_ERR_OUT_OF_MEM.
   int encode(const uchar *record, ByteBuffer *row) const;
 
-  /// Stores a row into the record: at least the columns of `read_set` (null: all, which an UPDATE, DELETE or REPLACE needs), and the NULL
-  /// bits of all. Blobs point into `row`, so it must stay where it is until the handler's next read. 0, or HA_ERR_CRASHED if the bytes are
-  /// not a row of this table; the record is then undefined, but safe to read again.
+  /// Stores a row into the record: at least the columns of `read_set` (null: all, which an UPDATE, DELETE or REPLACE
+  /// needs), and the NULL bits of all. Blobs point into `row`, so it must stay where it is until the handler's next
+  /// read. 0, or HA_ERR_CRASHED if the bytes are not a row of this table; the record is then undefined, but safe to
+  /// read again.
   int decode(Slice row, const MY_BITMAP *read_set, uchar *record) const;
 
  private:
@@ -82,8 +84,8 @@ class RowCodec {
   std::vector<NullableFixed> m_nullable_fixed;
   std::vector<Variable> m_variables;
   std::vector<NullBit> m_null_bits;
-  uint m_null_size = 0;         ///< Bytes of NULL bits in the row.
-  bool m_null_is_run = false;   ///< The record's bits follow each other, from the first one's place on.
+  uint m_null_size = 0;          ///< Bytes of NULL bits in the row.
+  bool m_null_is_run = false;    ///< The record's bits follow each other, from the first one's place on.
   size_t m_max_inline_size = 0;  ///< Of a row, its blobs aside.
 };
 

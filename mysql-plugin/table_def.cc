@@ -338,8 +338,8 @@ bool TableDef::matches(const TABLE_SHARE &share, std::string *why) const {
       *why = "index '" + wanted.name + "' is not stored";
       return false;
     }
-    if (stored->kind != wanted.kind || !std::equal(stored->parts.begin(), stored->parts.end(), wanted.parts.begin(),
-                                                   wanted.parts.end(), equal)) {
+    if (stored->kind != wanted.kind ||
+        !std::equal(stored->parts.begin(), stored->parts.end(), wanted.parts.begin(), wanted.parts.end(), equal)) {
       *why = "index '" + wanted.name + "' was stored with another definition";
       return false;
     }
@@ -353,8 +353,7 @@ bool TableDef::matches(const TABLE_SHARE &share, std::string *why) const {
 
 const IndexDef *TableDef::find_index(const char *name) const {
   for (const IndexDef &index : indexes) {
-    if (index.kind != IndexKind::kHiddenPrimary &&
-        my_strcasecmp(system_charset_info, index.name.c_str(), name) == 0) {
+    if (index.kind != IndexKind::kHiddenPrimary && my_strcasecmp(system_charset_info, index.name.c_str(), name) == 0) {
       return &index;
     }
   }
@@ -383,19 +382,10 @@ Slice table_name_of_path(const char *path) {
   return Slice{reinterpret_cast<const uchar *>(start), static_cast<size_t>(end - start)};
 }
 
-bool append_table_key(const char *path, ByteBuffer *out) {
-  return append_tag(kTableTag, out) && out->append(table_name_of_path(path));
-}
-
 bool all_tables_range(ByteBuffer *lower, ByteBuffer *upper) {
   lower->clear();
   upper->clear();
   return append_tag(kTableTag, lower) && append_tag(kTableTag + 1, upper);
-}
-
-Slice table_name_of_key(Slice key) {
-  if (key.size < kTagEnd || load_be32(key.data) != kDictionaryIndex || key.data[kTagEnd - 1] != kTableTag) return {};
-  return Slice{key.data + kTagEnd, key.size - kTagEnd};
 }
 
 bool append_counter_key(uint64_t table_id, ByteBuffer *out) {

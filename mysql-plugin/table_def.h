@@ -1,10 +1,10 @@
 // What the engine's dictionary holds about a table, and the dictionary's keys.
 //
-// The dictionary is rows of the reserved index kDictionaryIndex; a table's entry is written in the DDL's own transaction, so it and the
-// server's data dictionary commit or roll back together.
+// The dictionary is rows of the reserved index kDictionaryIndex; a table's entry is written in the DDL's own
+// transaction, so it and the server's data dictionary commit or roll back together.
 //
-//   key of a table    u32 0 | 'T' | path tail "db/table" as the server encodes file names
-//   key of a counter  u32 0 | 'C' | u64 table id            (AUTO_INCREMENT; the value is the engine's counter)
+//   key of a table    u32 0 | 'T' | u64 table id
+//   key of a counter  u32 0 | 'C' | u64 table id   (AUTO_INCREMENT; the value is the engine's counter)
 //
 // A table's value, integers big endian, strings as u16 length + bytes:
 //
@@ -68,7 +68,8 @@ struct IndexDef {
 /// A table as the dictionary knows it. A value: copied, changed and written back by DDL.
 struct TableDef {
   uint64_t table_id = 0;
-  uint16_t schema_version = 1;  ///< Grows with each instant change of columns; every row names the one it was written in.
+  uint16_t schema_version =
+      1;  ///< Grows with each instant change of columns; every row names the one it was written in.
   uint16_t flags = 0;
   std::vector<ColumnDef> columns;
   std::vector<IndexDef> indexes;  ///< In the order of TABLE_SHARE::key_info; kHiddenPrimary, if any, last.
@@ -77,8 +78,8 @@ struct TableDef {
   /// How many index ids a table needs: its keys, and one more if it has no primary key.
   static uint32_t count_indexes(const TABLE_SHARE &share);
 
-  /// Describes a table to be created; its indexes take the ids from `first_index_id` on. `share` is `TABLE::s` of the `form` that
-  /// handler::create is given, or of `altered_table`.
+  /// Describes a table to be created; its indexes take the ids from `first_index_id` on. `share` is `TABLE::s` of the
+  /// `form` that handler::create is given, or of `altered_table`.
   static TableDef describe(const TABLE_SHARE &share, uint64_t table_id, uint32_t first_index_id);
 
   /// Appends the encoded value; false if memory is short or a name or count does not fit the format.
@@ -87,8 +88,9 @@ struct TableDef {
   /// Reads an encoded value of any length and content; false with the cause in `why`.
   [[nodiscard]] static bool decode(Slice value, TableDef *def, std::string *why);
 
-  /// Whether rows and indexes that were written by this definition are what `share` asks for; false with the difference in `why`.
-  /// Names of columns and visibility of indexes may differ; types, charsets, nullability and key parts may not.
+  /// Whether rows and indexes that were written by this definition are what `share` asks for; false with the difference
+  /// in `why`. Names of columns and visibility of indexes may differ; types, charsets, nullability and key parts may
+  /// not.
   [[nodiscard]] bool matches(const TABLE_SHARE &share, std::string *why) const;
 
   /// The index of this name (compared as the server compares key names), or null. The hidden one has no name.
@@ -102,14 +104,8 @@ struct TableDef {
 /// "db/table" of a path as handler::create, open, rename_table and delete_table are given it ("./db/table").
 Slice table_name_of_path(const char *path);
 
-/// Appends the dictionary key of a table.
-[[nodiscard]] bool append_table_key(const char *path, ByteBuffer *out);
-
 /// Appends [lower, upper) of all tables' dictionary keys; both buffers are cleared first.
 [[nodiscard]] bool all_tables_range(ByteBuffer *lower, ByteBuffer *upper);
-
-/// "db/table" out of a table's dictionary key; empty if it is no such key.
-Slice table_name_of_key(Slice key);
 
 /// Appends the key of a table's AUTO_INCREMENT counter.
 [[nodiscard]] bool append_counter_key(uint64_t table_id, ByteBuffer *out);
