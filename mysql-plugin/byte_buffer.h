@@ -21,9 +21,7 @@ struct Slice {
   size_t size = 0;
 };
 
-inline bool operator==(Slice a, Slice b) {
-  return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
+inline bool operator==(Slice a, Slice b) { return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0); }
 inline bool operator!=(Slice a, Slice b) { return !(a == b); }
 
 /// Orders bytes as the engine orders keys.

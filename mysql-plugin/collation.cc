@@ -242,8 +242,8 @@ bool CollationCodec::encode(Slice string, ByteBuffer *out) const {
     // The weights wait behind the room of their encoding.
     string = Slice{to + room, weigh(string, to + room, weights_room)};
   }
-  uchar *const after = m_end == End::kPadRun ? encode_pad_runs(string.data, string.size, m_pad, m_pad_size, to)
-                                             : escape_zeros(string.data, string.size, to);
+  uchar *const after =
+      m_end == End::kPadRun ? encode_pad_runs(string.data, string.size, m_pad, m_pad_size, to) : escape_zeros(string.data, string.size, to);
   out->advance(static_cast<size_t>(after - to));
   return true;
 }

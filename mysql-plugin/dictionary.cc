@@ -38,8 +38,7 @@ int read(uint64_t table_id, TableDef *def) {
   unsigned char key[kTableKeySize];
   table_key(table_id, key);
   ffi::Entry entry{};
-  const ffi::Status status =
-      ffi::reader_get(*reader, *txn, {key, sizeof(key)}, {ffi::LockMode::None, ffi::LockWait::Wait, 0}, entry);
+  const ffi::Status status = ffi::reader_get(*reader, *txn, {key, sizeof(key)}, {ffi::LockMode::None, ffi::LockWait::Wait, 0}, entry);
   if (status.code == ffi::Code::NotFound) return HA_ERR_NO_SUCH_TABLE;
   if (!ok(status)) return ha_error(status, nullptr);
   std::string why;
@@ -109,8 +108,8 @@ void drop_unnamed_indexes() {
   ByteBuffer lower, upper;
   if (!all_tables_range(&lower, &upper)) return;
   std::vector<uint32_t> named{kDictionaryIndex};
-  ffi::Status status = ffi::reader_open(*reader, *txn, bytes(lower.slice()), bytes(upper.slice()),
-                                        {ffi::LockMode::None, ffi::LockWait::Wait, 0});
+  ffi::Status status =
+      ffi::reader_open(*reader, *txn, bytes(lower.slice()), bytes(upper.slice()), {ffi::LockMode::None, ffi::LockWait::Wait, 0});
   ffi::Entry entry{};
   if (ok(status)) status = ffi::reader_seek(*reader, *txn, ffi::Seek::First, {}, entry);
   for (; ok(status); status = ffi::reader_next(*reader, *txn, entry)) {

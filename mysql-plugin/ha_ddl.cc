@@ -49,16 +49,13 @@ int refuse_unsupported(THD *thd, const HA_CREATE_INFO &create_info) {
   if (create_info.index_file_name != nullptr) return refuse_option("INDEX DIRECTORY");
   if (create_info.tablespace != nullptr) return refuse_option("TABLESPACE");
   const LEX_STRING &encryption = create_info.encrypt_type;
-  if (encryption.length != 0 && my_strcasecmp(system_charset_info, encryption.str, "n") != 0)
-    return refuse_option("ENCRYPTION");
+  if (encryption.length != 0 && my_strcasecmp(system_charset_info, encryption.str, "n") != 0) return refuse_option("ENCRYPTION");
   return 0;
 }
 
 bool is_temporary(const HA_CREATE_INFO &create_info) { return (create_info.options & HA_LEX_CREATE_TMP_TABLE) != 0; }
 
-int allocate_indexes(uint32_t count, uint32_t *first) {
-  return ha_error(ffi::engine_allocate_indexes(engine(), count, *first), nullptr);
-}
+int allocate_indexes(uint32_t count, uint32_t *first) { return ha_error(ffi::engine_allocate_indexes(engine(), count, *first), nullptr); }
 
 /// The same table in new, empty indexes.
 int renew(const TableDef &old_def, TableDef *def) {

@@ -17,9 +17,7 @@ int not_found(int error) { return error == HA_ERR_END_OF_FILE ? HA_ERR_KEY_NOT_F
 
 int no_successor() { return own_error(kErrorInternal, "a search key without end"); }
 
-bool starts_with(Slice key, Slice prefix) {
-  return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
-}
+bool starts_with(Slice key, Slice prefix) { return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0; }
 
 }  // namespace
 
@@ -32,8 +30,7 @@ ha_smartengine::Access ha_smartengine::access_of(const IndexCodec &index) const 
   return Access::kThrough;
 }
 
-int ha_smartengine::search_prefix(const IndexCodec &index, const uchar *key, key_part_map parts, ByteBuffer *prefix,
-                                  bool *clipped) const {
+int ha_smartengine::search_prefix(const IndexCodec &index, const uchar *key, key_part_map parts, ByteBuffer *prefix, bool *clipped) const {
   const key_part_map own = make_prev_keypart_map(index.parts().size());
   // The entries of a unique index do not go on with the primary key, so parts of it are compared with the row.
   *clipped = index.kind() == IndexKind::kUnique && (parts & ~own) != 0;
@@ -79,8 +76,7 @@ int ha_smartengine::open_index_scan(bool prefix_only, bool forward) {
 }
 
 int ha_smartengine::decode_row(Slice row_key, Slice row, uchar *record) {
-  if (codec().has_hidden_row_id() && !TableCodec::hidden_row_id_of_key(row_key, &m_row_id))
-    return damaged("row key", HA_ERR_TABLE_CORRUPT);
+  if (codec().has_hidden_row_id() && !TableCodec::hidden_row_id_of_key(row_key, &m_row_id)) return damaged("row key", HA_ERR_TABLE_CORRUPT);
   const MY_BITMAP *wanted = m_read_all_columns || m_lock == ffi::LockMode::Exclusive ? nullptr : table->read_set;
   const int error = codec().row().decode(row, wanted, record);
   if (error != 0) return damaged("row", error);
@@ -104,8 +100,7 @@ int ha_smartengine::take(ffi::Status status, bool forward, uchar *record) {
         const int error = m_index->decode_entry(slice(m_entry.key), slice(m_entry.value), table->read_set, record);
         if (error != 0) return damaged("index entry", error);
         // position() may follow.
-        if (codec().has_hidden_row_id() &&
-            !TableCodec::hidden_row_id_of_entry(slice(m_entry.key), slice(m_entry.value), &m_row_id)) {
+        if (codec().has_hidden_row_id() && !TableCodec::hidden_row_id_of_entry(slice(m_entry.key), slice(m_entry.value), &m_row_id)) {
           return damaged("row key", HA_ERR_TABLE_CORRUPT);
         }
         ++m_counts.read;
@@ -116,8 +111,7 @@ int ha_smartengine::take(ffi::Status status, bool forward, uchar *record) {
         if (error != 0) return damaged("index entry", error);
         if (pushed_idx_cond->val_int() != 0) {
           if (ha_thd()->is_error()) return kErrorRaised;
-          const ffi::Status fetched =
-              ffi::reader_fetch_row(**m_scan, txn(), spec(codec().row_index().index_id()), m_entry);
+          const ffi::Status fetched = ffi::reader_fetch_row(**m_scan, txn(), spec(codec().row_index().index_id()), m_entry);
           if (!ok(fetched)) return failed(fetched);
           return decode_row(slice(m_entry.row_key), slice(m_entry.row), record);
         }
@@ -155,8 +149,7 @@ int ha_smartengine::step(bool forward, uchar *record) {
   if (m_place == Place::kNone) return HA_ERR_END_OF_FILE;
   if (m_place == Place::kOpened) return seek(forward ? ffi::Seek::First : ffi::Seek::Last, {}, forward, record);
   if (m_place == Place::kPoint || m_scan_txn != m_trx->id()) return resume(forward, record);
-  const ffi::Status status =
-      forward ? ffi::reader_next(**m_scan, txn(), m_entry) : ffi::reader_prev(**m_scan, txn(), m_entry);
+  const ffi::Status status = forward ? ffi::reader_next(**m_scan, txn(), m_entry) : ffi::reader_prev(**m_scan, txn(), m_entry);
   return take(status, forward, record);
 }
 

@@ -74,9 +74,7 @@ int ha_smartengine::write_row(uchar *record) {
   });
 }
 
-bool ha_smartengine::touches(uint key_number) const {
-  return bitmap_is_overlapping(&m_index_columns[key_number], table->write_set);
-}
+bool ha_smartengine::touches(uint key_number) const { return bitmap_is_overlapping(&m_index_columns[key_number], table->write_set); }
 
 /// The operations that turn the old record's entries into the new one's; entries that stay as they are cost nothing.
 int ha_smartengine::add_changed_entries(const uchar *old_record, const uchar *new_record, bool key_changed) {
@@ -112,8 +110,7 @@ int ha_smartengine::update_row(const uchar *old_record, uchar *new_record) {
     const bool key_changed = m_old_key.slice() != m_new_key.slice();
     begin_ops();
     if (key_changed) add_op(ffi::OpKind::Delete, m_old_key.slice(), {}, table_share->primary_key);
-    add_op(key_changed ? ffi::OpKind::Insert : ffi::OpKind::Put, m_new_key.slice(), m_row.slice(),
-           table_share->primary_key);
+    add_op(key_changed ? ffi::OpKind::Insert : ffi::OpKind::Put, m_new_key.slice(), m_row.slice(), table_share->primary_key);
     error = add_changed_entries(old_record, new_record, key_changed);
     if (error != 0) return error;
     error = apply_ops();
@@ -166,8 +163,8 @@ int ha_smartengine::load_row_id() {
   ByteBuffer lower, upper;
   const int error = codec().row_index().range(&lower, &upper);
   if (error != 0) return error;
-  ffi::Status status = ffi::reader_open(*reader, *txn, bytes(lower.slice()), bytes(upper.slice()),
-                                        {ffi::LockMode::None, ffi::LockWait::Wait, 0});
+  ffi::Status status =
+      ffi::reader_open(*reader, *txn, bytes(lower.slice()), bytes(upper.slice()), {ffi::LockMode::None, ffi::LockWait::Wait, 0});
   ffi::Entry entry{};
   if (ok(status)) status = ffi::reader_seek(*reader, *txn, ffi::Seek::Last, {}, entry);
   uint64_t last = 0;
@@ -193,8 +190,8 @@ int ha_smartengine::largest_auto_increment(uint64_t *value) {
   ByteBuffer lower, upper;
   int error = index.range(&lower, &upper);
   if (error != 0) return error;
-  ffi::Status status = ffi::reader_open(*reader, *txn, bytes(lower.slice()), bytes(upper.slice()),
-                                        {ffi::LockMode::None, ffi::LockWait::Wait, 0});
+  ffi::Status status =
+      ffi::reader_open(*reader, *txn, bytes(lower.slice()), bytes(upper.slice()), {ffi::LockMode::None, ffi::LockWait::Wait, 0});
   const bool descending = (table_share->key_info[key_number].key_part[0].key_part_flag & HA_REVERSE_SORT) != 0;
   ffi::Entry entry{};
   if (ok(status)) status = ffi::reader_seek(*reader, *txn, descending ? ffi::Seek::First : ffi::Seek::Last, {}, entry);
@@ -258,8 +255,7 @@ int ha_smartengine::note_auto_increment(const uchar *record) {
   return persist_auto_increment(value);
 }
 
-void ha_smartengine::get_auto_increment(ulonglong offset, ulonglong increment, ulonglong wanted, ulonglong *first,
-                                        ulonglong *reserved) {
+void ha_smartengine::get_auto_increment(ulonglong offset, ulonglong increment, ulonglong wanted, ulonglong *first, ulonglong *reserved) {
   const int error = guarded([&] {
     if (table_share->next_number_keypart != 0) {
       handler::get_auto_increment(offset, increment, wanted, first, reserved);

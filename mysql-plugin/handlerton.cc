@@ -34,9 +34,7 @@ bool sdi_get(const dd::Tablespace &, const sdi_key_t *, void *, uint64 *length) 
   *length = UINT64_MAX;
   return true;
 }
-bool sdi_set(::handlerton *, const dd::Tablespace &, const dd::Table *, const sdi_key_t *, const void *, uint64) {
-  return false;
-}
+bool sdi_set(::handlerton *, const dd::Tablespace &, const dd::Table *, const sdi_key_t *, const void *, uint64) { return false; }
 bool sdi_delete(const dd::Tablespace &, const dd::Table *, const sdi_key_t *) { return false; }
 
 // The commit and rollback hooks finish what DDL leaves to do; the server wants the hook of every engine with atomic
@@ -52,8 +50,7 @@ void fill(::handlerton *handlerton) {
   handlerton->state = SHOW_OPTION_YES;
   handlerton->db_type = DB_TYPE_UNKNOWN;
   handlerton->create = create_handler;
-  handlerton->flags =
-      HTON_SUPPORTS_ATOMIC_DDL | HTON_SUPPORTS_EXTENDED_KEYS | HTON_NO_PARTITION | HTON_SUPPORTS_GENERATED_INVISIBLE_PK;
+  handlerton->flags = HTON_SUPPORTS_ATOMIC_DDL | HTON_SUPPORTS_EXTENDED_KEYS | HTON_NO_PARTITION | HTON_SUPPORTS_GENERATED_INVISIBLE_PK;
   handlerton->sdi_create = sdi_create;
   handlerton->sdi_drop = sdi_drop;
   handlerton->sdi_get_keys = sdi_get_keys;

@@ -111,8 +111,8 @@ bool KeyPartCodec::init_kind(const Field &field, const KEY_PART_INFO &part, std:
       init_string(field, part);
       return true;
     default:
-      *why = std::string("column '") + field.field_name + "' has type " +
-             std::to_string(static_cast<int>(field.real_type())) + ", which cannot be in a key";
+      *why = std::string("column '") + field.field_name + "' has type " + std::to_string(static_cast<int>(field.real_type())) +
+             ", which cannot be in a key";
       return false;
   }
 }
@@ -235,8 +235,7 @@ bool KeyPartCodec::encode_restore(const uchar *record, ByteBuffer *out) const {
     const bool zero = std::all_of(value.data, value.data + m_size - 1, [](uchar byte) { return byte == 0; });
     return out->append_byte(negative && zero ? 1 : 0);
   }
-  const size_t size =
-      m_restore == Restore::kBytes ? value.size : value.size - length_without_spaces(m_charset, value.data, value.size);
+  const size_t size = m_restore == Restore::kBytes ? value.size : value.size - length_without_spaces(m_charset, value.data, value.size);
   if (!out->reserve(kMaxVarintSize)) return false;
   uchar *const to = out->end();
   out->advance(static_cast<size_t>(store_varint(to, static_cast<uint32_t>(size)) - to));
@@ -310,8 +309,7 @@ bool KeyPartCodec::decode_string(ByteReader *key, ByteReader *restore, uchar *re
     store_size(size, record);
     return true;
   }
-  const bool whole =
-      m_covers && (m_restore == Restore::kNone || (m_restore == Restore::kPadCount && restore != nullptr));
+  const bool whole = m_covers && (m_restore == Restore::kNone || (m_restore == Restore::kPadCount && restore != nullptr));
   if (record != nullptr && whole) return decode_reversible(key, restore, record);
   if (m_restore == Restore::kPadCount && restore != nullptr) {
     uint32_t spaces;
@@ -438,8 +436,7 @@ int IndexCodec::encode_row_key(const uchar *record, uint64_t hidden_row_id, Byte
   return check_key_size(*key);
 }
 
-int IndexCodec::encode_entry(const uchar *record, Slice row_key, ByteBuffer *key, ByteBuffer *value,
-                             bool *unique) const {
+int IndexCodec::encode_entry(const uchar *record, Slice row_key, ByteBuffer *key, ByteBuffer *value, bool *unique) const {
   if (!begin_key(key)) return HA_ERR_OUT_OF_MEM;
   for (const KeyPartCodec &part : m_parts) {
     if (!part.encode_record(record, key)) return HA_ERR_OUT_OF_MEM;
@@ -450,8 +447,7 @@ int IndexCodec::encode_entry(const uchar *record, Slice row_key, ByteBuffer *key
   const size_t place = *unique ? row_key.size : key->size();
   if (place > kMaxKeySize) return HA_ERR_TOO_BIG_ROW;
   store_be16(header + 1, static_cast<uint16_t>(place));
-  if (!value->assign(Slice{header, sizeof(header)}) || !(*unique ? value : key)->append(row_key) ||
-      !append_restore(record, value)) {
+  if (!value->assign(Slice{header, sizeof(header)}) || !(*unique ? value : key)->append(row_key) || !append_restore(record, value)) {
     return HA_ERR_OUT_OF_MEM;
   }
   return check_key_size(*key);
@@ -508,8 +504,7 @@ bool IndexCodec::image_has_null(const uchar *image, key_part_map parts) const {
 }
 
 bool IndexCodec::has_null(const uchar *record) const {
-  return std::any_of(m_parts.begin(), m_parts.end(),
-                     [record](const KeyPartCodec &part) { return part.is_null(record); });
+  return std::any_of(m_parts.begin(), m_parts.end(), [record](const KeyPartCodec &part) { return part.is_null(record); });
 }
 
 bool IndexCodec::row_key_of_entry(Slice key, Slice value, Slice *row_key) {
@@ -545,8 +540,8 @@ bool IndexCodec::decode_row_key(Slice row_key, ByteReader *restore, const MY_BIT
   for (size_t i = 0; i < m_row_key_parts.size(); ++i) {
     const KeyPartCodec &part = m_row_key_parts[i];
     // A column that the index has whole is there already.
-    const bool wanted = (read_set == nullptr || bitmap_is_set(read_set, part.field_index())) &&
-                        (m_row_parts[i].has_restore || !part.has_restore());
+    const bool wanted =
+        (read_set == nullptr || bitmap_is_set(read_set, part.field_index())) && (m_row_parts[i].has_restore || !part.has_restore());
     if (!part.decode(&from, m_row_parts[i].has_restore ? restore : nullptr, wanted ? record : nullptr)) return false;
   }
   return true;

@@ -9,9 +9,7 @@ namespace {
 constexpr uchar kFormatVersion = 1;
 constexpr size_t kHeaderSize = 3;
 
-bool is_null_at(const uchar *record, uint null_offset, uchar null_mask) {
-  return null_mask != 0 && (record[null_offset] & null_mask) != 0;
-}
+bool is_null_at(const uchar *record, uint null_offset, uchar null_mask) { return null_mask != 0 && (record[null_offset] & null_mask) != 0; }
 
 enum class Storage { kFixed, kVariable, kUnknown };
 
@@ -71,8 +69,8 @@ bool RowCodec::init(const TABLE_SHARE &share, uint16_t schema_version, std::stri
         if (!add_variable(field, offset, null_offset, why)) return false;
         break;
       case Storage::kUnknown:
-        *why = std::string("column '") + field.field_name + "' has type " +
-               std::to_string(static_cast<int>(field.real_type())) + ", which cannot be stored";
+        *why = std::string("column '") + field.field_name + "' has type " + std::to_string(static_cast<int>(field.real_type())) +
+               ", which cannot be stored";
         return false;
     }
   }

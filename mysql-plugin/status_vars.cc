@@ -27,9 +27,7 @@ struct Shown {
 
 thread_local Shown shown;
 
-SHOW_VAR entry(const char *name, uint64_t *value) {
-  return {name, reinterpret_cast<char *>(value), SHOW_LONGLONG, SHOW_SCOPE_GLOBAL};
-}
+SHOW_VAR entry(const char *name, uint64_t *value) { return {name, reinterpret_cast<char *>(value), SHOW_LONGLONG, SHOW_SCOPE_GLOBAL}; }
 
 int show(THD *, SHOW_VAR *var, char *) {
   shown.rows = {totals.read.load(std::memory_order_relaxed), totals.inserted.load(std::memory_order_relaxed),

@@ -66,59 +66,52 @@ int trigger(THD *, SYS_VAR *, void *save, st_mysql_value *value) {
 void forget(THD *, SYS_VAR *, void *target, const void *) { *static_cast<bool *>(target) = false; }
 
 MYSQL_SYSVAR_STR(data_dir, data_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
-                 "Directory of the engine's local files; empty: .smartengine in the server's data directory.", nullptr,
-                 nullptr, "");
+                 "Directory of the engine's local files; empty: .smartengine in the server's data directory.", nullptr, nullptr, "");
 MYSQL_SYSVAR_STR(wal_dir, wal_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Directory of the local write-ahead log; empty: wal in smartengine_data_dir.", nullptr, nullptr, "");
 MYSQL_SYSVAR_STR(store_url, store_url, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
-                 "Where the data lives, file:///directory; empty: store in smartengine_data_dir.", nullptr, nullptr,
-                 "");
+                 "Where the data lives, file:///directory; empty: store in smartengine_data_dir.", nullptr, nullptr, "");
 MYSQL_SYSVAR_STR(compression_per_level, compression_per_level, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Compression of each level from level 0 on, separated by colons, of none, lz4, zstd; the last one "
                  "holds for all further "
                  "levels.",
                  nullptr, nullptr, "lz4:lz4:zstd");
 MYSQL_SYSVAR_ULONGLONG(block_size, block_size_bytes, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
-                       "Size of a data block before compression, in bytes.", nullptr, nullptr, 16 * kKib, kKib, kMib,
-                       kKib);
-MYSQL_SYSVAR_ULONGLONG(block_cache_size, block_cache_size, PLUGIN_VAR_RQCMDARG,
-                       "Memory for uncompressed blocks, in bytes.", nullptr, update<unsigned long long>, 128 * kMib,
-                       kMib, 16 * kTib, 0);
-MYSQL_SYSVAR_ULONGLONG(memtable_size, memtable_size, PLUGIN_VAR_RQCMDARG,
-                       "Size at which a memtable is closed and written out, in bytes.", nullptr,
-                       update<unsigned long long>, 128 * kMib, kMib, 64 * kGib, 0);
+                       "Size of a data block before compression, in bytes.", nullptr, nullptr, 16 * kKib, kKib, kMib, kKib);
+MYSQL_SYSVAR_ULONGLONG(block_cache_size, block_cache_size, PLUGIN_VAR_RQCMDARG, "Memory for uncompressed blocks, in bytes.", nullptr,
+                       update<unsigned long long>, 128 * kMib, kMib, 16 * kTib, 0);
+MYSQL_SYSVAR_ULONGLONG(memtable_size, memtable_size, PLUGIN_VAR_RQCMDARG, "Size at which a memtable is closed and written out, in bytes.",
+                       nullptr, update<unsigned long long>, 128 * kMib, kMib, 64 * kGib, 0);
 MYSQL_SYSVAR_ULONGLONG(total_memtable_size, total_memtable_size, PLUGIN_VAR_RQCMDARG,
-                       "Memory for all memtables, those being written out included, in bytes.", nullptr,
-                       update<unsigned long long>, 512 * kMib, kMib, kTib, 0);
+                       "Memory for all memtables, those being written out included, in bytes.", nullptr, update<unsigned long long>,
+                       512 * kMib, kMib, kTib, 0);
 MYSQL_SYSVAR_ULONGLONG(total_wal_size, total_wal_size, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
-                       "Size of the local write-ahead log at which memtables are written out, in bytes.", nullptr,
-                       nullptr, kGib, kMib, kTib, 0);
+                       "Size of the local write-ahead log at which memtables are written out, in bytes.", nullptr, nullptr, kGib, kMib,
+                       kTib, 0);
 MYSQL_SYSVAR_ULONGLONG(rate_limiter_bytes_per_sec, rate_limiter_bytes_per_sec, PLUGIN_VAR_RQCMDARG,
-                       "Bytes a second that flushes and compactions may write; 0: no limit.", nullptr,
-                       update<unsigned long long>, 0, 0, kTib, 0);
-MYSQL_SYSVAR_ULONGLONG(max_row_locks, max_row_locks, PLUGIN_VAR_RQCMDARG, "Row locks that one transaction may hold.",
-                       nullptr, update<unsigned long long>, kGib, 1, 16 * kGib, 0);
-MYSQL_SYSVAR_UINT(flush_threads, flush_threads, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
-                  "Threads that write memtables out.", nullptr, nullptr, 1, 1, 64, 0);
-MYSQL_SYSVAR_UINT(compaction_threads, compaction_threads, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
-                  "Threads that compact.", nullptr, nullptr, 1, 1, 64, 0);
+                       "Bytes a second that flushes and compactions may write; 0: no limit.", nullptr, update<unsigned long long>, 0, 0,
+                       kTib, 0);
+MYSQL_SYSVAR_ULONGLONG(max_row_locks, max_row_locks, PLUGIN_VAR_RQCMDARG, "Row locks that one transaction may hold.", nullptr,
+                       update<unsigned long long>, kGib, 1, 16 * kGib, 0);
+MYSQL_SYSVAR_UINT(flush_threads, flush_threads, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY, "Threads that write memtables out.", nullptr,
+                  nullptr, 1, 1, 64, 0);
+MYSQL_SYSVAR_UINT(compaction_threads, compaction_threads, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY, "Threads that compact.", nullptr,
+                  nullptr, 1, 1, 64, 0);
 MYSQL_SYSVAR_UINT(level0_file_num_compaction_trigger, level0_file_num_compaction_trigger, PLUGIN_VAR_RQCMDARG,
-                  "Files in level 0 at which they are compacted into level 1.", nullptr, update<unsigned int>, 4, 1,
-                  1024, 0);
+                  "Files in level 0 at which they are compacted into level 1.", nullptr, update<unsigned int>, 4, 1, 1024, 0);
 MYSQL_SYSVAR_ULONG(flush_log_at_trx_commit, flush_log_at_trx_commit, PLUGIN_VAR_RQCMDARG,
                    "0: the log is written and synced once a second; 1: at each commit; 2: written at each commit, "
                    "synced once a second.",
                    nullptr, update<unsigned long>, 1, 0, 2, 0);
-MYSQL_SYSVAR_BOOL(disable_auto_compactions, disable_auto_compactions, PLUGIN_VAR_OPCMDARG,
-                  "Compact only when asked to.", nullptr, update<bool>, false);
-MYSQL_SYSVAR_BOOL(pause_background_work, pause_background_work, PLUGIN_VAR_OPCMDARG,
-                  "Hold back flushes and compactions.", nullptr, update<bool>, false);
+MYSQL_SYSVAR_BOOL(disable_auto_compactions, disable_auto_compactions, PLUGIN_VAR_OPCMDARG, "Compact only when asked to.", nullptr,
+                  update<bool>, false);
+MYSQL_SYSVAR_BOOL(pause_background_work, pause_background_work, PLUGIN_VAR_OPCMDARG, "Hold back flushes and compactions.", nullptr,
+                  update<bool>, false);
 MYSQL_SYSVAR_BOOL(flush_memtable, flush_memtable, PLUGIN_VAR_OPCMDARG, "Set to 1 to write all memtables to the store.",
                   trigger<ffi::engine_flush>, forget, false);
 MYSQL_SYSVAR_BOOL(compact, compact, PLUGIN_VAR_OPCMDARG, "Set to 1 to compact everything to the bottom level.",
                   trigger<ffi::engine_compact>, forget, false);
-MYSQL_THDVAR_ULONG(lock_wait_timeout, PLUGIN_VAR_RQCMDARG, "Seconds to wait for a row lock.", nullptr, nullptr, 50, 1,
-                   1073741824, 0);
+MYSQL_THDVAR_ULONG(lock_wait_timeout, PLUGIN_VAR_RQCMDARG, "Seconds to wait for a row lock.", nullptr, nullptr, 50, 1, 1073741824, 0);
 
 std::string text(const char *value) { return value == nullptr ? std::string() : std::string(value); }
 

@@ -145,14 +145,11 @@ IndexDef describe_index(const TABLE_SHARE &share, uint key_number) {
   return index;
 }
 
-bool equal(const KeyPartDef &a, const KeyPartDef &b) {
-  return a.column == b.column && a.length == b.length && a.flags == b.flags;
-}
+bool equal(const KeyPartDef &a, const KeyPartDef &b) { return a.column == b.column && a.length == b.length && a.flags == b.flags; }
 
 std::string describe_difference(const ColumnDef &stored, const ColumnDef &wanted) {
   const auto differ = [&](const char *what, unsigned a, unsigned b) {
-    return "column '" + wanted.name + "' was stored with " + what + ' ' + std::to_string(a) + ", the table has " +
-           std::to_string(b);
+    return "column '" + wanted.name + "' was stored with " + what + ' ' + std::to_string(a) + ", the table has " + std::to_string(b);
   };
   if (stored.real_type != wanted.real_type) return differ("type", stored.real_type, wanted.real_type);
   if (stored.length != wanted.length) return differ("length", stored.length, wanted.length);
@@ -241,9 +238,7 @@ uint32_t crc32c(Slice bytes) {
   return ~crc;
 }
 
-uint32_t TableDef::count_indexes(const TABLE_SHARE &share) {
-  return share.keys + (share.primary_key == MAX_KEY ? 1 : 0);
-}
+uint32_t TableDef::count_indexes(const TABLE_SHARE &share) { return share.keys + (share.primary_key == MAX_KEY ? 1 : 0); }
 
 TableDef TableDef::describe(const TABLE_SHARE &share, uint64_t table_id, uint32_t first_index_id) {
   TableDef def;
@@ -327,8 +322,7 @@ bool TableDef::matches(const TABLE_SHARE &share, std::string *why) const {
     if (!why->empty()) return false;
   }
   if (indexes.size() != count_indexes(share)) {
-    *why = "stored with " + std::to_string(indexes.size()) + " indexes, the table needs " +
-           std::to_string(count_indexes(share));
+    *why = "stored with " + std::to_string(indexes.size()) + " indexes, the table needs " + std::to_string(count_indexes(share));
     return false;
   }
   for (uint i = 0; i < share.keys; ++i) {
@@ -360,9 +354,7 @@ const IndexDef *TableDef::find_index(const char *name) const {
   return nullptr;
 }
 
-IndexDef *TableDef::find_index(const char *name) {
-  return const_cast<IndexDef *>(static_cast<const TableDef *>(this)->find_index(name));
-}
+IndexDef *TableDef::find_index(const char *name) { return const_cast<IndexDef *>(static_cast<const TableDef *>(this)->find_index(name)); }
 
 const IndexDef &TableDef::row_index() const {
   const auto is_row_index = [](const IndexDef &index) {

@@ -68,8 +68,7 @@ struct IndexDef {
 /// A table as the dictionary knows it. A value: copied, changed and written back by DDL.
 struct TableDef {
   uint64_t table_id = 0;
-  uint16_t schema_version =
-      1;  ///< Grows with each instant change of columns; every row names the one it was written in.
+  uint16_t schema_version = 1;  ///< Grows with each instant change of columns; every row names the one it was written in.
   uint16_t flags = 0;
   std::vector<ColumnDef> columns;
   std::vector<IndexDef> indexes;  ///< In the order of TABLE_SHARE::key_info; kHiddenPrimary, if any, last.

@@ -38,9 +38,7 @@ class Counter {
   /// Takes one number.
   uint64_t take() { return m_next.fetch_add(1, std::memory_order_relaxed); }
   /// Replaces `expected`, the number last seen, by `next`; on failure stores what is there.
-  bool exchange(uint64_t *expected, uint64_t next) {
-    return m_next.compare_exchange_weak(*expected, next, std::memory_order_acq_rel);
-  }
+  bool exchange(uint64_t *expected, uint64_t next) { return m_next.compare_exchange_weak(*expected, next, std::memory_order_acq_rel); }
 
  private:
   std::atomic<uint64_t> m_next{0};
@@ -67,8 +65,7 @@ class TableState {
 
 class TableShare : public Handler_share {
  public:
-  TableShare(std::shared_ptr<TableState> state, std::unique_ptr<TableCodec> codec)
-      : m_state(std::move(state)), m_codec(std::move(codec)) {}
+  TableShare(std::shared_ptr<TableState> state, std::unique_ptr<TableCodec> codec) : m_state(std::move(state)), m_codec(std::move(codec)) {}
 
   TableState &state() { return *m_state; }
   const TableCodec &codec() const { return *m_codec; }
