@@ -14,7 +14,7 @@ use crate::txn::batch::Batch;
 use crate::txn::locks::{Granted, LockMode, LockWait, TxnLocks};
 use crate::txn::record::OpWriter;
 use crate::txn::snapshots::SnapshotGuard;
-use crate::types::{KeyRef, MAX_KEY_LEN, ValueKind, user_key_of};
+use crate::types::{MAX_KEY_LEN, ValueKind};
 use crate::{Error, ErrorKind, Result, ResultExt};
 
 /// Which committed writes a transaction's plain reads see.
@@ -184,14 +184,9 @@ impl Transaction {
 
     /// What the transaction itself wrote to a key: a value, or that it is gone.
     fn own(&self, key: &[u8]) -> Result<Option<Option<Value>>> {
-        if self.batch.is_empty() {
+        let Some(position) = self.batch.find(key) else {
             return Ok(None);
-        }
-        let mut position = self.batch.iter();
-        position.seek(KeyRef::before(key))?;
-        if !position.valid() || user_key_of(position.key()) != key {
-            return Ok(None);
-        }
+        };
         let (_, kind) = crate::flush::decode(position.key())?;
         Ok(Some((kind == ValueKind::Put).then(|| Value::at(position))))
     }
@@ -355,7 +350,7 @@ impl Transaction {
         self.core.throttle()?;
         let mut ops = std::mem::take(&mut self.ops);
         ops.clear();
-        self.batch.encode(&mut ops)?;
+        self.batch.encode(&mut ops);
         let request = Request {
             ops,
             raises: std::mem::take(&mut self.raises),
@@ -366,7 +361,8 @@ impl Transaction {
             request,
             |seq, slot| {
                 *buffer = std::mem::take(&mut slot.ops);
-                core.apply(seq, slot, batch)
+                core.apply(seq, slot, batch);
+                Ok(())
             },
             |slot| {
                 if sync {

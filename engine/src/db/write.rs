@@ -124,7 +124,7 @@ impl Core {
     }
 
     /// Writes a commit into its memtable.
-    pub fn apply(&self, seq: SeqNo, slot: &Slot, batch: &Batch) -> Result<()> {
+    pub fn apply(&self, seq: SeqNo, slot: &Slot, batch: &Batch) {
         let mut hint = InsertHint::default();
         let (mut entries, mut bytes) = (0, 0);
         let mut insert = |key: &[u8], kind: ValueKind, value: &[u8]| {
@@ -132,11 +132,10 @@ impl Core {
             entries += 1;
             bytes += (key.len() + value.len()) as u64;
         };
-        let done = batch.for_each_newest(&mut insert);
+        batch.for_each_newest(&mut insert);
         for (key, value) in &slot.counters {
             insert(key, ValueKind::Put, &value.to_be_bytes());
         }
         slot.mem.finish_write(entries, bytes);
-        done
     }
 }

@@ -169,6 +169,16 @@ impl MemIter {
         }
     }
 
+    /// One that stands on the newest live entry of `user_key` in such a list, if there is one.
+    pub fn find_in(list: &Arc<SkipList>, user_key: &[u8]) -> Option<Self> {
+        let position = list.at_or_after(KeyRef::before(user_key));
+        let (key, _) = position.entry(list);
+        (position.valid() && user_key_of(key) == user_key).then(|| Self {
+            owner: Owner::List(list.clone()),
+            position,
+        })
+    }
+
     /// Whether it stands on an entry that was killed since it came there.
     pub fn is_dead(&self) -> bool {
         self.position.is_dead()

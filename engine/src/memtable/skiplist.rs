@@ -335,6 +335,16 @@ impl SkipList {
         None
     }
 
+    /// All live entries, in order: encoded key and value.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let first = self.first();
+        std::iter::successors(first.valid().then_some(first), |&at| {
+            let next = self.after(at);
+            next.valid().then_some(next)
+        })
+        .map(|at| at.entry(self))
+    }
+
     /// Hides an entry from readers, for good.
     pub fn kill(&self, node: NodeRef) {
         // SAFETY: the node belongs to this list.

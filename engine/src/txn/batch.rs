@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use super::record::OpWriter;
-use crate::iter::InternalIterator;
 use crate::memtable::{InsertHint, MemIter, NodeRef, SkipList};
 use crate::types::{KeyRef, OWN_WRITE_SEQ, ValueKind, encode_trailer, user_key_of};
 
@@ -98,38 +97,33 @@ impl Batch {
         MemIter::over(self.list.clone())
     }
 
-    /// Calls `each` with the newest live entry of every key, in key order.
-    pub fn for_each_newest(
-        &self,
-        mut each: impl FnMut(&[u8], ValueKind, &[u8]),
-    ) -> crate::Result<()> {
-        let mut iter = self.iter();
-        iter.seek_to_first()?;
-        let mut last: Option<Vec<u8>> = None;
-        // Only a batch that wrote some key twice needs to look for older entries of the same key.
-        while iter.valid() {
-            let key = KeyRef::decode(iter.key());
-            let repeated = last.as_deref() == Some(key.user);
-            if !repeated {
-                if let Some(kind) = key.kind() {
-                    each(key.user, kind, iter.value());
-                }
-                match &mut last {
-                    Some(buffer) => {
-                        buffer.clear();
-                        buffer.extend_from_slice(key.user);
-                    }
-                    None => last = Some(key.user.to_vec()),
-                }
-            }
-            iter.next()?;
+    /// An iterator that stands on what the transaction last wrote to a key, if it wrote anything.
+    pub fn find(&self, key: &[u8]) -> Option<MemIter> {
+        if self.written.is_empty() {
+            return None;
         }
-        Ok(())
+        MemIter::find_in(&self.list, key)
+    }
+
+    /// Calls `each` with the newest live entry of every key, in key order.
+    pub fn for_each_newest(&self, mut each: impl FnMut(&[u8], ValueKind, &[u8])) {
+        let mut last = None;
+        for (encoded, value) in self.list.entries() {
+            let key = KeyRef::decode(encoded);
+            // Of several entries of one key the newest comes first.
+            if last.replace(key.user) == Some(key.user) {
+                continue;
+            }
+            // Every entry was written by `write`, so its kind is known.
+            if let Some(kind) = key.kind() {
+                each(key.user, kind, value);
+            }
+        }
     }
 
     /// Appends its operations to `ops`.
-    pub fn encode(&self, ops: &mut OpWriter) -> crate::Result<()> {
-        self.for_each_newest(|key, kind, value| ops.push(kind, key, value))
+    pub fn encode(&self, ops: &mut OpWriter) {
+        self.for_each_newest(|key, kind, value| ops.push(kind, key, value));
     }
 
     /// Forgets everything, keeping what memory can be kept.
@@ -149,9 +143,7 @@ mod tests {
 
     fn contents(batch: &Batch) -> Vec<(Vec<u8>, ValueKind, Vec<u8>)> {
         let mut all = Vec::new();
-        batch
-            .for_each_newest(|key, kind, value| all.push((key.to_vec(), kind, value.to_vec())))
-            .unwrap();
+        batch.for_each_newest(|key, kind, value| all.push((key.to_vec(), kind, value.to_vec())));
         all
     }
 

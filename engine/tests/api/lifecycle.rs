@@ -75,7 +75,8 @@ fn a_second_writer_of_a_store_takes_it_over() {
 #[test]
 fn options_out_of_range_are_named() {
     let dir = tempfile::tempdir().unwrap();
-    let broken: [(&str, fn(&mut Options)); 7] = [
+    type Change = fn(&mut Options);
+    let broken: [(&str, Change); 7] = [
         ("block_size", |o| o.block_size = 100),
         ("memtable_size", |o| o.memtable_size = 1),
         ("total_memtable_size", |o| o.total_memtable_size = 65 << 10),

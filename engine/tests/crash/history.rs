@@ -74,6 +74,9 @@ fn changes(writer: u64, number: u64) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     all
 }
 
+/// Rows by key.
+pub type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// One writer's progress.
 pub struct Writer {
     id: u64,
@@ -116,7 +119,7 @@ impl Writer {
     }
 
     /// What the engine holds of this writer: the number of transactions, and the rows, read both ways and one by one.
-    pub fn read(&self, engine: &Engine) -> Result<(u64, BTreeMap<Vec<u8>, Vec<u8>>)> {
+    pub fn read(&self, engine: &Engine) -> Result<(u64, Rows)> {
         let mut txn = engine.begin(Isolation::RepeatableRead);
         let count = txn.get(&count_key(self.id), View::Snapshot)?;
         let count = count.map_or(0, |value| u64::from_be_bytes((*value).try_into().unwrap()));
@@ -144,7 +147,7 @@ impl Writer {
     }
 
     /// The rows after the first `count` transactions.
-    pub fn rows_after(&self, count: u64) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    pub fn rows_after(&self, count: u64) -> Rows {
         let mut rows = BTreeMap::new();
         for number in 0..count {
             for (key, value) in changes(self.id, number) {

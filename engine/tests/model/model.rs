@@ -8,12 +8,14 @@ use crate::op::{INDEXES, RowKey};
 /// All rows, by encoded key.
 pub type Rows = BTreeMap<Vec<u8>, Arc<[u8]>>;
 
+pub type OwnWrite = (Vec<u8>, Option<Arc<[u8]>>);
+
 #[derive(Clone, Default)]
 pub struct ModelTxn {
     pub repeatable: bool,
     pub snapshot: Option<Rows>,
     /// In order; no value stands for a deletion.
-    pub writes: Vec<(Vec<u8>, Option<Arc<[u8]>>)>,
+    pub writes: Vec<OwnWrite>,
     pub savepoints: Vec<(usize, usize)>,
     pub raises: BTreeMap<u8, u64>,
     /// Key and whether exclusively.
