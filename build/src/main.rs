@@ -2,6 +2,7 @@
 
 mod apt;
 mod bench;
+mod checks;
 mod client;
 mod demo;
 mod engines;

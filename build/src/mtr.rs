@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::checks;
 use crate::exec;
 use crate::mysql::{Mysql, MysqlArgs};
 use crate::paths;
@@ -75,6 +76,9 @@ pub fn run(args: MtrArgs, mysql: &MysqlArgs) -> Result<()> {
 /// Runs the tests; `plugin` is what they run on, or InnoDB.
 pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Result<Tally> {
     let tools = Tools::locate()?;
+    if let Some(plugin) = plugin {
+        checks::build(mysql, plugin)?;
+    }
     let work = paths::target().join("mtr");
     let suite = overlay(mysql, &work.join("overlay"))?;
     let mut command = Command::new("perl");

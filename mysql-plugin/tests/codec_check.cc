@@ -1,0 +1,428 @@
+// Checks of the codecs that need the server's charsets and fields but no table: a loadable function for the test suite.
+//
+//   CREATE FUNCTION codec_check RETURNS STRING SONAME 'codec_check.so'; SELECT codec_check('collations');
+//
+// answers `ok`, or the first thing that is wrong. What is checked: `collations` holds every collation of the server against
+// its own comparison; `definitions`, `rows` and `entries` hold golden bytes, round trips, and that no cut or flipped bit is
+// taken for something else where a checksum stands, or makes a decoder write outside the record where none does.
+
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "../key_codec.h"
+#include "my_sys.h"
+#include "mysql/udf_registration_types.h"
+#include "sql/field.h"
+
+namespace smartengine {
+
+namespace {
+
+std::string hex(Slice bytes) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (size_t i = 0; i < bytes.size; ++i) {
+    text += kDigits[bytes.data[i] >> 4];
+    text += kDigits[bytes.data[i] & 15];
+  }
+  return text;
+}
+
+Slice slice(const std::string &bytes) { return {reinterpret_cast<const uchar *>(bytes.data()), bytes.size()}; }
+
+std::string expect(const char *what, Slice bytes, const char *golden) {
+  const std::string text = hex(bytes);
+  return text == golden ? std::string() : std::string(what) + " is " + text;
+}
+
+/// The bytes in memory of their own, so that a checker of memory sees a step past the end.
+std::vector<uchar> copy_of(Slice bytes, size_t size) { return {bytes.data, bytes.data + std::min(size, bytes.size)}; }
+
+Slice slice(const std::vector<uchar> &bytes) { return {bytes.data(), bytes.size()}; }
+
+int sign(int order) { return order < 0 ? -1 : (order > 0 ? 1 : 0); }
+
+// Collations
+
+/// Characters that collations treat in ways of their own: spaces, ignorable ones, contractions, expansions, Thai vowels, Kana.
+constexpr my_wc_t kCharacters[] = {' ',    ' ',    ' ',    '\t',  1,     'a',    'A',     'b',    'c',    'h',    'H',    'C',
+                                   's',    'z',    'l',    'j',   0xE4,  0xDF,   0x301,   0x308,  0x10D,  0x17E,  0xE01,  0xE40,
+                                   0xE41,  0xE48,  0xE2D,  0xA0,  0xAD,  '-',    '.',     '\n',   0x4E00, 0x4E8C, 0x3042, 0x30A2,
+                                   0x30FC, 0x3041, 0xFDFA, 0x149, 0x1C6, 0xFB01, 0x1F600, 0x200B, 0x3000, 0xFF21, '0',    '1'};
+
+class CollationCheck {
+ public:
+  explicit CollationCheck(const CHARSET_INFO *charset) : m_charset(charset), m_codec(charset), m_random(charset->number) {}
+
+  std::string run() {
+    for (int i = 0; i < 150; ++i) add(random_string());
+    for (size_t i = 0; i < m_strings.size(); ++i) {
+      std::string wrong = check_end(i);
+      if (!wrong.empty()) return wrong;
+      for (size_t j = 0; j < m_strings.size(); ++j) {
+        const Slice a = slice(m_strings[i]);
+        const Slice b = slice(m_strings[j]);
+        const int wanted = sign(m_charset->coll->strnncollsp(m_charset, a.data, a.size, b.data, b.size));
+        if (sign(compare(slice(m_keys[i]), slice(m_keys[j]))) != wanted) {
+          return name() + ": " + hex(a) + " and " + hex(b) + " compare as " + std::to_string(wanted) + ", not so their keys";
+        }
+      }
+    }
+    return {};
+  }
+
+ private:
+  std::string name() const { return m_charset->m_coll_name; }
+  uint pick(uint count) { return static_cast<uint>(m_random() % count); }
+
+  void append(my_wc_t character, std::string *to) const {
+    uchar bytes[8];
+    const int size = m_charset->cset->wc_mb(m_charset, character, bytes, bytes + sizeof(bytes));
+    if (size > 0) to->append(reinterpret_cast<const char *>(bytes), static_cast<size_t>(size));
+  }
+
+  my_wc_t random_character() {
+    switch (pick(8)) {
+      case 0:
+        return pick(0x100);
+      case 1:
+        return pick(0xD800);
+      case 2:
+        return 0x10000 + pick(0x10000);
+      default:
+        return kCharacters[pick(std::size(kCharacters))];
+    }
+  }
+
+  std::string random_string() {
+    std::string string;
+    for (uint length = pick(8); length != 0; --length) {
+      append(random_character(), &string);
+      for (uint spaces = pick(40) == 0 ? pick(300) : 0; spaces != 0; --spaces) append(' ', &string);
+    }
+    return string;
+  }
+
+  /// A string, and it again with spaces after it.
+  void add(std::string string) {
+    for (int i = 0; i < 2; ++i) {
+      ByteBuffer key;
+      if (!m_codec.encode(slice(string), &key)) return;
+      m_strings.push_back(string);
+      m_keys.emplace_back(reinterpret_cast<const char *>(key.data()), key.size());
+      append(' ', &string);
+    }
+  }
+
+  /// A key says itself where it ends, upright and inverted, and gives its string back where it can.
+  std::string check_end(size_t at) {
+    const Slice string = slice(m_strings[at]);
+    for (const uchar mask : {uchar{0}, uchar{0xFF}}) {
+      std::vector<uchar> key = copy_of(slice(m_keys[at] + "+"), SIZE_MAX);
+      for (uchar &byte : key) byte ^= mask;
+      ByteReader skipped(slice(key));
+      if (!m_codec.skip(&skipped, mask) || skipped.left() != 1) return name() + ": no end of " + hex(slice(key));
+      if (!m_codec.is_reversible()) continue;
+      ByteReader read(slice(key));
+      std::vector<uchar> back(string.size + 1);
+      size_t size = 0;
+      const size_t wanted = m_codec.is_pad_space() ? length_without_spaces(string.data, string.size) : string.size;
+      if (!m_codec.decode(&read, mask, back.data(), string.size, &size) || read.left() != 1 ||
+          Slice{back.data(), size} != Slice{string.data, wanted}) {
+        return name() + ": " + hex(string) + " comes back as " + hex({back.data(), size});
+      }
+    }
+    return {};
+  }
+
+  const CHARSET_INFO *m_charset;
+  CollationCodec m_codec;
+  std::mt19937 m_random;
+  std::vector<std::string> m_strings;
+  std::vector<std::string> m_keys;
+};
+
+std::string check_collations() {
+  constexpr uint kCollations = 2048;
+  for (uint id = 1; id < kCollations; ++id) {
+    const CHARSET_INFO *charset = get_charset(id, MYF(0));
+    if (charset == nullptr) continue;
+    std::string wrong = CollationCheck(charset).run();
+    if (!wrong.empty()) return wrong;
+  }
+  return {};
+}
+
+// Table definitions
+
+std::string check_definitions() {
+  TableDef def;
+  def.table_id = 0x1122;
+  def.columns = {{"id", MYSQL_TYPE_LONG, ColumnDef::kUnsigned, 63, 10, 0}, {"name", MYSQL_TYPE_VARCHAR, ColumnDef::kNullable, 255, 80, 31}};
+  def.indexes = {{"PRIMARY", 7, IndexKind::kPrimary, IndexDef::kVisible, {{0, 4, 0}}},
+                 {"n", 8, IndexKind::kUnique, 0, {{1, 40, KeyPartDef::kDescending}}}};
+  def.comment = "d/t";
+  ByteBuffer bytes;
+  if (!def.encode(&bytes)) return "not encoded";
+  std::string wrong = expect("the definition", bytes.slice(),
+                             "534554440001"
+                             "0000000000001122"
+                             "000100000002"
+                             "00026964"
+                             "0302003f0000000a00"
+                             "00046e616d65"
+                             "0f0100ff00000050"
+                             "1f"
+                             "0002"
+                             "00075052494d415259"
+                             "000000070101"
+                             "0001"
+                             "0000000400"
+                             "00016e"
+                             "000000080200"
+                             "0001"
+                             "0001002801"
+                             "0003642f74"
+                             "5ae371e7");
+  TableDef back;
+  std::string why;
+  ByteBuffer again;
+  if (!TableDef::decode(bytes.slice(), &back, &why)) return "not decoded: " + why;
+  if (!back.encode(&again) || again.slice() != bytes.slice()) return "another definition came back";
+  for (size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
+    bytes.data()[bit / 8] ^= static_cast<uchar>(1 << (bit % 8));
+    if (TableDef::decode(bytes.slice(), &back, &why)) return "bit " + std::to_string(bit) + " may be flipped";
+    bytes.data()[bit / 8] ^= static_cast<uchar>(1 << (bit % 8));
+  }
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    if (TableDef::decode(slice(copy_of(bytes.slice(), size)), &back, &why)) return std::to_string(size) + " bytes will do";
+  }
+  return wrong;
+}
+
+// Rows and index entries
+
+/// A table of fields in a record: i INT, f DOUBLE NULL, v VARCHAR(20) NULL, c CHAR(4) utf8mb4, b BLOB NULL; PRIMARY KEY (c),
+/// UNIQUE KEY (v, f DESC), KEY (i).
+class SampleTable {
+ public:
+  static constexpr size_t kRecordSize = 64;
+  static constexpr size_t kGuard = 4096;
+
+  SampleTable() {
+    const CHARSET_INFO *utf8 = &my_charset_utf8mb4_0900_ai_ci;
+    uchar *at = m_record;
+    m_fields = {new (&m_memory) Field_long(at + 1, 11, nullptr, 0, Field::NONE, "i", false, false),
+                new (&m_memory) Field_double(at + 5, 22, at, 1, Field::NONE, "f", 31, false, false),
+                new (&m_memory) Field_varstring(at + 13, 20, 1, at, 2, Field::NONE, "v", &m_share, &my_charset_latin1),
+                new (&m_memory) Field_string(at + 34, 16, nullptr, 0, Field::NONE, "c", utf8),
+                new (&m_memory) Field_blob(at + 50, at, 4, Field::NONE, "b", &m_share, 2, &my_charset_bin),
+                nullptr};
+    for (uint16 i = 0; i < 5; ++i) m_fields[i]->set_field_index(i);
+    m_share.field = m_fields.data();
+    m_share.fields = 5;
+    m_share.default_values = m_record;
+    m_share.key_info = m_keys;
+    m_share.keys = 3;
+    m_share.primary_key = 0;
+    describe(0, "PRIMARY", HA_NOSAME, {part(4, 16, 16, 0)});
+    describe(1, "u", HA_NOSAME, {part(3, 20, 23, 0), part(2, 8, 9, HA_REVERSE_SORT)});
+    describe(2, "s", 0, {part(1, 4, 4, 0)});
+  }
+
+  std::unique_ptr<TableCodec> codec(std::string *why) const { return TableCodec::create(m_share, TableDef::describe(m_share, 1, 10), why); }
+
+  uchar *record() { return m_record; }
+
+  /// Whether the bytes after the record are as they were.
+  bool intact() const {
+    return std::all_of(m_record + kRecordSize, m_record + kRecordSize + kGuard, [](uchar byte) { return byte == 0xA5; });
+  }
+
+  void fill(uint32_t i, double f, const std::string &v, const std::string &c, const std::string &b, uchar nulls) {
+    memset(m_record, 0, kRecordSize);
+    memset(m_record + kRecordSize, 0xA5, kGuard);
+    m_record[0] = nulls;
+    store_length(m_record + 1, i, 4);
+    memcpy(m_record + 5, &f, sizeof(f));
+    m_record[13] = static_cast<uchar>(v.size());
+    memcpy(m_record + 14, v.data(), v.size());
+    memset(m_record + 34, ' ', 16);
+    memcpy(m_record + 34, c.data(), c.size());
+    m_blob = b;
+    store_length(m_record + 50, m_blob.size(), 2);
+    const char *data = m_blob.data();
+    memcpy(m_record + 52, &data, sizeof(data));
+  }
+
+ private:
+  static KEY_PART_INFO part(uint16 fieldnr, uint16 length, uint16 store_length, uint16 flags) {
+    KEY_PART_INFO info;
+    info.fieldnr = fieldnr;
+    info.length = length;
+    info.store_length = store_length;
+    info.key_part_flag = flags;
+    return info;
+  }
+
+  void describe(size_t number, const char *name, ulong flags, std::vector<KEY_PART_INFO> parts) {
+    m_parts[number] = std::move(parts);
+    m_keys[number].name = name;
+    m_keys[number].flags = flags;
+    m_keys[number].key_part = m_parts[number].data();
+    m_keys[number].user_defined_key_parts = static_cast<uint>(m_parts[number].size());
+  }
+
+  MEM_ROOT m_memory{PSI_NOT_INSTRUMENTED, 1024};
+  TABLE_SHARE m_share;
+  KEY m_keys[3];
+  std::vector<KEY_PART_INFO> m_parts[3];
+  std::vector<Field *> m_fields;
+  std::string m_blob;
+  uchar m_record[kRecordSize + kGuard] = {};
+};
+
+/// Gives `decode` every cut and every single flipped bit of the bytes; `why` says what must not come of it.
+std::string damage(Slice bytes, SampleTable *table, const std::function<int(Slice)> &decode, bool cuts_show) {
+  for (size_t size = 0; size < bytes.size; ++size) {
+    if (decode(slice(copy_of(bytes, size))) == 0 && cuts_show) return std::to_string(size) + " bytes will do";
+  }
+  for (size_t bit = 0; bit < 8 * bytes.size; ++bit) {
+    std::vector<uchar> copy = copy_of(bytes, bytes.size);
+    copy[bit / 8] ^= static_cast<uchar>(1 << (bit % 8));
+    decode(slice(copy));
+    if (!table->intact()) return "bit " + std::to_string(bit) + " flipped writes past the record";
+  }
+  return {};
+}
+
+std::string check_rows() {
+  SampleTable table;
+  std::string why;
+  const std::unique_ptr<TableCodec> codec = table.codec(&why);
+  if (codec == nullptr) return "no codec: " + why;
+  ByteBuffer row;
+  table.fill(5, 1.5, "caf\xE9 ", "\xC3\xA4", "blob", 0);
+  if (codec->row().encode(table.record(), &row) != 0) return "not encoded";
+  std::string wrong = expect("the row", row.slice(),
+                             "010001"
+                             "00"
+                             "05000000000000000000f83f"
+                             "05636166e920"
+                             "02c3a4"
+                             "04626c6f62");
+  if (!wrong.empty()) return wrong;
+  wrong = damage(
+      row.slice(), &table, [&](Slice bytes) { return codec->row().decode(bytes, nullptr, table.record()); }, true);
+  if (!wrong.empty()) return wrong;
+  ByteBuffer again;
+  table.fill(0, 0, "", "", "", 7);
+  if (codec->row().decode(row.slice(), nullptr, table.record()) != 0) return "not decoded";
+  if (codec->row().encode(table.record(), &again) != 0 || again.slice() != row.slice()) return "another row came back";
+  table.fill(7, 2.5, "x", "y", "z", 7);
+  if (codec->row().encode(table.record(), &row) != 0) return "NULLs are not encoded";
+  return expect("the row of NULLs", row.slice(),
+                "010001"
+                "07"
+                "070000000000000000000000"
+                "0179");
+}
+
+std::string check_entries() {
+  SampleTable table;
+  std::string why;
+  const std::unique_ptr<TableCodec> codec = table.codec(&why);
+  if (codec == nullptr) return "no codec: " + why;
+  table.fill(0xFFFFFFFE, -0.0, "b \t ", "a", "", 0);
+  ByteBuffer row_key;
+  ByteBuffer key;
+  ByteBuffer value;
+  bool unique = false;
+  if (codec->row_index().encode_row_key(table.record(), 0, &row_key) != 0) return "row key is not encoded";
+  std::string wrong = expect("the row key", row_key.slice(),
+                             "0000000a"
+                             "1c470000");
+  if (!wrong.empty()) return wrong;
+  const Slice row = row_key.slice_from(kIndexIdSize);
+
+  const IndexCodec &by_name = codec->index(1);
+  if (by_name.encode_entry(table.record(), row, &key, &value, &unique) != 0 || !unique) return "no unique entry";
+  wrong = expect("the unique key", key.slice(),
+                 "0000000b"
+                 "0142200109208"
+                 "0"
+                 "fe7fffffffffffffff");
+  if (wrong.empty())
+    wrong = expect("the unique value", value.slice(),
+                   "020004"
+                   "1c470000"
+                   "0462200920"
+                   "01"
+                   "0161");
+  if (!wrong.empty()) return wrong;
+  const auto read_key = [&](Slice bytes) { return by_name.decode_entry(bytes, value.slice(), nullptr, table.record()); };
+  const auto read_value = [&](Slice bytes) { return by_name.decode_entry(key.slice(), bytes, nullptr, table.record()); };
+  wrong = damage(key.slice(), &table, read_key, true);
+  if (wrong.empty()) wrong = damage(value.slice(), &table, read_value, true);
+  if (!wrong.empty()) return wrong;
+  table.fill(0, 1, "", "", "", 7);
+  double f = 1;
+  if (read_key(key.slice()) != 0) return "the unique entry is not decoded";
+  memcpy(&f, table.record() + 5, sizeof(f));
+  if (f != 0 || !std::signbit(f) || memcmp(table.record() + 13, "\4b \t ", 5) != 0 ||
+      memcmp(table.record() + 34, "a               ", 16) != 0 || (table.record()[0] & 3) != 0) {
+    return "another unique entry came back";
+  }
+
+  table.fill(0xFFFFFFFE, 1, "", "a", "", 2);
+  if (by_name.encode_entry(table.record(), row, &key, &value, &unique) != 0 || unique) return "a NULL is unique";
+  wrong = expect("the key with NULL", key.slice(),
+                 "0000000b"
+                 "00"
+                 "fe400fffffffffffff"
+                 "1c470000");
+  if (!wrong.empty()) return wrong;
+  if (codec->index(2).encode_entry(table.record(), row, &key, &value, &unique) != 0 || unique) return "no entry";
+  wrong = expect("the key", key.slice(),
+                 "0000000c"
+                 "7ffffffe"
+                 "1c470000");
+  return wrong.empty() ? expect("the value", value.slice(),
+                                "010008"
+                                "0161")
+                       : wrong;
+}
+
+std::string check(const std::string &what) {
+  if (what == "collations") return check_collations();
+  if (what == "definitions") return check_definitions();
+  if (what == "rows") return check_rows();
+  if (what == "entries") return check_entries();
+  return "there is no such check";
+}
+
+}  // namespace
+
+}  // namespace smartengine
+
+extern "C" {
+
+bool codec_check_init(UDF_INIT *, UDF_ARGS *arguments, char *message) {
+  if (arguments->arg_count == 1 && arguments->arg_type[0] == STRING_RESULT) return false;
+  strcpy(message, "codec_check wants the name of a check");
+  return true;
+}
+
+char *codec_check(UDF_INIT *, UDF_ARGS *arguments, char *result, unsigned long *length, unsigned char *, unsigned char *) {
+  std::string text = smartengine::check(std::string(arguments->args[0], arguments->lengths[0]));
+  if (text.empty()) text = "ok";
+  // The server gives room for 255 bytes.
+  *length = static_cast<unsigned long>(std::min<size_t>(text.size(), 255));
+  memcpy(result, text.data(), *length);
+  return result;
+}
+}
