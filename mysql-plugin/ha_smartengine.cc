@@ -26,12 +26,11 @@ constexpr size_t kKeptRowBytes = 1 << 20;
 ha_smartengine::ha_smartengine(::handlerton *handlerton, TABLE_SHARE *share) : handler(handlerton, share) {}
 
 handler::Table_flags ha_smartengine::table_flags() const {
-  const Table_flags flags = HA_NULL_IN_KEY | HA_CAN_INDEX_BLOBS | HA_CAN_SQL_HANDLER |
-                            HA_PRIMARY_KEY_REQUIRED_FOR_POSITION | HA_PRIMARY_KEY_IN_READ_INDEX |
-                            HA_REQUIRES_KEY_COLUMNS_FOR_DELETE | HA_BINLOG_ROW_CAPABLE | HA_CAN_GEOMETRY |
+  const Table_flags flags = HA_NULL_IN_KEY | HA_CAN_INDEX_BLOBS | HA_CAN_SQL_HANDLER | HA_PRIMARY_KEY_REQUIRED_FOR_POSITION |
+                            HA_PRIMARY_KEY_IN_READ_INDEX | HA_REQUIRES_KEY_COLUMNS_FOR_DELETE | HA_BINLOG_ROW_CAPABLE | HA_CAN_GEOMETRY |
                             HA_SUPPORTS_GEOGRAPHIC_GEOMETRY_COLUMN | HA_PARTIAL_COLUMN_READ | HA_TABLE_SCAN_ON_INDEX |
-                            HA_NO_READ_LOCAL_LOCK | HA_GENERATED_COLUMNS | HA_CAN_INDEX_VIRTUAL_GENERATED_COLUMN |
-                            HA_DESCENDING_INDEX | HA_SUPPORTS_DEFAULT_EXPRESSION | HA_ATTACHABLE_TRX_COMPATIBLE;
+                            HA_NO_READ_LOCAL_LOCK | HA_GENERATED_COLUMNS | HA_CAN_INDEX_VIRTUAL_GENERATED_COLUMN | HA_DESCENDING_INDEX |
+                            HA_SUPPORTS_DEFAULT_EXPRESSION | HA_ATTACHABLE_TRX_COMPATIBLE;
   // As InnoDB: below REPEATABLE READ a statement run again elsewhere may see other rows.
   const THD *thd = ha_thd();
   return thd != nullptr && thd_get_trx_isolation(thd) <= ISO_READ_COMMITTED ? flags : flags | HA_BINLOG_STMT_CAPABLE;
@@ -46,8 +45,7 @@ int ha_smartengine::failed(const ffi::Status &status) { return ha_error(status, 
 /// Bytes of the store that decode to nothing: the error log says where.
 int ha_smartengine::damaged(const char *what, int error) {
   if (error == HA_ERR_OUT_OF_MEM) return error;
-  log::error(std::string(what) + " cannot be decoded: table " +
-             std::string(table_share->db.str, table_share->db.length) + "." +
+  log::error(std::string(what) + " cannot be decoded: table " + std::string(table_share->db.str, table_share->db.length) + "." +
              std::string(table_share->table_name.str, table_share->table_name.length));
   return HA_ERR_TABLE_CORRUPT;
 }
@@ -101,8 +99,7 @@ int ha_smartengine::open_table(const char *, const dd::Table *table_def) {
   int error = 0;
   // A clone is opened without a definition, but its share is there.
   if (m_share == nullptr) {
-    error = table_def == nullptr ? HA_ERR_NO_SUCH_TABLE
-                                 : attach_share(table_def->se_private_id(), table_def->is_temporary());
+    error = table_def == nullptr ? HA_ERR_NO_SUCH_TABLE : attach_share(table_def->se_private_id(), table_def->is_temporary());
   }
   unlock_shared_ha_data();
   if (error != 0) return error;
@@ -178,8 +175,7 @@ ffi::LockMode ha_smartengine::lock_mode(THD *thd, thr_lock_type type) const {
       break;
   }
   const bool longer = thd_test_options(thd, OPTION_NOT_AUTOCOMMIT | OPTION_BEGIN);
-  return isolation == ISO_SERIALIZABLE && longer && thd_sql_command(thd) == SQLCOM_SELECT ? ffi::LockMode::Shared
-                                                                                          : ffi::LockMode::None;
+  return isolation == ISO_SERIALIZABLE && longer && thd_sql_command(thd) == SQLCOM_SELECT ? ffi::LockMode::Shared : ffi::LockMode::None;
 }
 
 THR_LOCK_DATA **ha_smartengine::store_lock(THD *thd, THR_LOCK_DATA **to, thr_lock_type type) {
@@ -277,9 +273,8 @@ int ha_smartengine::extra(ha_extra_function operation) {
 
 double ha_smartengine::scan_time() {
   // In blocks, as InnoDB counts pages, so that the two are weighed alike.
-  return m_share == nullptr
-             ? handler::scan_time()
-             : std::max(1.0, static_cast<double>(stats.data_file_length) / static_cast<double>(sysvars::block_size()));
+  return m_share == nullptr ? handler::scan_time()
+                            : std::max(1.0, static_cast<double>(stats.data_file_length) / static_cast<double>(sysvars::block_size()));
 }
 
 double ha_smartengine::read_time(uint index, uint ranges, ha_rows rows) {
@@ -314,8 +309,10 @@ ha_rows ha_smartengine::records_in_range(uint key_number, key_range *min_key, ke
   const int error = guarded([&] {
     const int result = range_bounds(codec().index(key_number), min_key, max_key);
     if (result != 0) return result;
-    if (compare(m_lower.slice(), m_upper.slice()) < 0)
-      rows = std::max<ha_rows>(range_stats(m_lower, m_upper).entries, 1);
+    if (compare(m_lower.slice(), m_upper.slice()) < 0) rows = std::max<ha_rows>(range_stats(m_lower, m_upper).entries, 1);
+    // A range with more rows than the table, whose size is a moment old, makes the optimizer's products of fractions
+    // absurd.
+    stats.records = std::max(stats.records, rows);
     return 0;
   });
   return error == 0 ? rows : HA_POS_ERROR;

@@ -4,6 +4,7 @@
 #include "error_map.h"
 #include "ha_smartengine.h"
 #include "my_bitmap.h"
+#include "sql/sql_update.h"
 
 // A row and its index entries go to the engine as one list of operations, which it takes whole or not at all. An entry
 // that must be new to its index (a primary key, a unique key without NULL) is an Insert, which locks and checks; the
@@ -99,6 +100,9 @@ int ha_smartengine::add_changed_entries(const uchar *old_record, const uchar *ne
 int ha_smartengine::update_row(const uchar *old_record, uchar *new_record) {
   return guarded([&] {
     ha_statistic_increment(&System_status_var::ha_update_count);
+    // REPLACE of a row by the same one counts as no change.
+    const bool comparable = old_record == table->record[1] && new_record == table->record[0] && records_are_comparable(table);
+    if (comparable && !compare_records(table)) return static_cast<int>(HA_ERR_RECORD_IS_THE_SAME);
     int error = enter();
     if (error != 0) return error;
     error = encode_row_key(old_record, m_row_id, &m_old_key);

@@ -8,8 +8,10 @@
 #include "compat.h"
 #include "handlerton.h"
 #include "log.h"
+#include "sql/current_thd.h"
 #include "status_vars.h"
 #include "sysvars.h"
+#include "trx.h"
 
 namespace {
 
@@ -23,6 +25,9 @@ int init(void *plugin) {
   smartengine::log::deinit();
   return 1;
 }
+
+/// A session lets go of the engine when it ends, and the server never tells it to once UNINSTALL PLUGIN has begun.
+int refuse_uninstall(void *) { return smartengine::Trx::count_others(current_thd) != 0; }
 
 int deinit(void *) {
   const int error = smartengine::close_engine();
@@ -42,7 +47,7 @@ mysql_declare_plugin(smartengine){
     "Log-structured merge tree with the object store as its home",
     PLUGIN_LICENSE_GPL,
     init,
-    nullptr,
+    refuse_uninstall,
     deinit,
     0x0001,
     smartengine::status_vars::all,

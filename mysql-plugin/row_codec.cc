@@ -1,5 +1,8 @@
 #include "row_codec.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "collation.h"
 
 namespace smartengine {
@@ -85,7 +88,10 @@ bool RowCodec::init(const TABLE_SHARE &share, uint16_t schema_version, std::stri
 
 void RowCodec::add_fixed(const Field &field, uint offset, uint null_offset) {
   const uint size = field.pack_length_in_rec();
-  if (field.is_nullable()) m_nullable_fixed.push_back(NullableFixed{m_fixed_size, size, null_offset, field.null_bit});
+  if (field.is_nullable()) {
+    m_nullable_fixed.push_back(NullableFixed{m_fixed_size, offset, size, null_offset, field.null_bit});
+    m_null_bytes.insert(m_null_bytes.end(), field.field_ptr(), field.field_ptr() + size);
+  }
   if (!m_runs.empty() && m_runs.back().record_offset + m_runs.back().size == offset) {
     m_runs.back().size += size;
   } else {
@@ -118,7 +124,12 @@ bool RowCodec::add_variable(const Field &field, uint offset, uint null_offset, s
     column.length_bytes = static_cast<uint8_t>(length_bytes);
     column.max_size = (uint64_t{1} << (8 * length_bytes)) - 1;
   }
-  m_variables.push_back(column);
+  if (field.is_nullable()) {
+    size_t size = field.pack_length();
+    if (column.kind == VariableKind::kVarchar) size = column.length_bytes + load_length(field.field_ptr(), column.length_bytes);
+    column.null_bytes.assign(field.field_ptr(), field.field_ptr() + size);
+  }
+  m_variables.push_back(std::move(column));
   return true;
 }
 
@@ -159,6 +170,14 @@ void RowCodec::decode_null_bits(const uchar *from, uchar *record) const {
     const bool null = ((from[i / 8] >> (i % 8)) & 1) != 0;
     record[bit.offset] = static_cast<uchar>(null ? record[bit.offset] | bit.mask : record[bit.offset] & ~bit.mask);
     ++i;
+  }
+}
+
+void RowCodec::decode_null_columns(uchar *record) const {
+  const uchar *bytes = m_null_bytes.data();
+  for (const NullableFixed &column : m_nullable_fixed) {
+    if (is_null_at(record, column.null_offset, column.null_mask)) memcpy(record + column.record_offset, bytes, column.size);
+    bytes += column.size;
   }
 }
 
@@ -238,15 +257,17 @@ int RowCodec::decode(Slice row, const MY_BITMAP *read_set, uchar *record) const 
   if (header == nullptr || header[0] != kFormatVersion || load_be16(header + 1) != m_schema_version) {
     return HA_ERR_CRASHED;
   }
-  decode_null_bits(header + kHeaderSize, record);
-  const uchar *fixed = header + kHeaderSize + m_null_size;
+  const uchar *null_bits = header + kHeaderSize;
+  decode_null_bits(null_bits, record);
+  const uchar *fixed = null_bits + m_null_size;
   for (const Run &run : m_runs) {
     memcpy(record + run.record_offset, fixed, run.size);
     fixed += run.size;
   }
+  if (std::any_of(null_bits, null_bits + m_null_size, [](uchar bits) { return bits != 0; })) decode_null_columns(record);
   for (const Variable &column : m_variables) {
     if (is_null_at(record, column.null_offset, column.null_mask)) {
-      if (column.kind != VariableKind::kChar) store_length(record + column.offset, 0, column.length_bytes);
+      memcpy(record + column.offset, column.null_bytes.data(), column.null_bytes.size());
       continue;
     }
     uint32_t size;

@@ -34,9 +34,9 @@ class RowCodec {
   int encode(const uchar *record, ByteBuffer *row) const;
 
   /// Stores a row into the record: at least the columns of `read_set` (null: all, which an UPDATE, DELETE or REPLACE
-  /// needs), and the NULL bits of all. Blobs point into `row`, so it must stay where it is until the handler's next
-  /// read. 0, or HA_ERR_CRASHED if the bytes are not a row of this table; the record is then undefined, but safe to
-  /// read again.
+  /// needs), and the NULL bits of all. A NULL column's own bytes become those of the table's defaults, as in InnoDB:
+  /// CHECKSUM TABLE counts them. Blobs point into `row`, so it must stay where it is until the handler's next read. 0,
+  /// or HA_ERR_CRASHED if the bytes are not a row of this table; the record is then undefined, but safe to read again.
   int decode(Slice row, const MY_BITMAP *read_set, uchar *record) const;
 
  private:
@@ -48,6 +48,7 @@ class RowCodec {
   /// A fixed column that is NULL in some rows: its bytes are zeroed there, so that equal rows are equal bytes.
   struct NullableFixed {
     uint row_offset;  ///< From the start of the fixed part.
+    uint record_offset;
     uint size;
     uint null_offset;
     uchar null_mask;
@@ -59,7 +60,8 @@ class RowCodec {
     uchar null_mask;       ///< 0: not nullable.
     uint null_offset;
     uint offset;
-    uint64_t max_size;  ///< Bytes at most; of a CHAR: exactly.
+    uint64_t max_size;              ///< Bytes at most; of a CHAR: exactly.
+    std::vector<uchar> null_bytes;  ///< What the record holds where it is NULL.
     uint field_index;
     const CHARSET_INFO *charset;
   };
@@ -75,6 +77,7 @@ class RowCodec {
   void encode_null_bits(const uchar *record, uchar *to) const;
   void decode_null_bits(const uchar *from, uchar *record) const;
   size_t max_size(const uchar *record) const;
+  void decode_null_columns(uchar *record) const;
   static Slice value_of(const Variable &column, const uchar *record);
   static bool store(const Variable &column, Slice value, uchar *record);
 
@@ -82,6 +85,7 @@ class RowCodec {
   uint m_fixed_size = 0;
   std::vector<Run> m_runs;
   std::vector<NullableFixed> m_nullable_fixed;
+  std::vector<uchar> m_null_bytes;  ///< What the record holds in each of them where it is NULL.
   std::vector<Variable> m_variables;
   std::vector<NullBit> m_null_bits;
   uint m_null_size = 0;          ///< Bytes of NULL bits in the row.

@@ -13,6 +13,7 @@ namespace smartengine {
 namespace {
 
 constexpr uint64_t kSizesAgeUs = 1000 * 1000;
+constexpr uint64_t kSizesAgeUsPerRow = 100;
 constexpr uint64_t kOpenSeeks = 64;
 constexpr uint64_t kAnalyzeSeeks = 10000;
 
@@ -25,9 +26,7 @@ struct Distinct {
 class Sampler {
  public:
   explicit Sampler(const IndexCodec &index)
-      : m_index(index),
-        m_txn(ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted)),
-        m_reader(ffi::reader_create(engine())) {}
+      : m_index(index), m_txn(ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted)), m_reader(ffi::reader_create(engine())) {}
   ~Sampler() { ffi::txn_rollback(*m_txn); }
 
   int count(size_t parts, uint64_t seeks, uint64_t index_entries, Distinct *distinct) {
@@ -49,8 +48,7 @@ class Sampler {
     ffi::reader_close(*m_reader);
     if (!ok(status) && !ended) return ha_error(status, nullptr);
     distinct->entries = static_cast<double>(index_entries);
-    if (!ended)
-      distinct->entries = std::min<double>(distinct->entries, static_cast<double>(range_stats(lower, at).entries));
+    if (!ended) distinct->entries = std::min<double>(distinct->entries, static_cast<double>(range_stats(lower, at).entries));
     return 0;
   }
 
@@ -84,7 +82,9 @@ ffi::RangeStats range_stats(const ByteBuffer &lower, const ByteBuffer &upper) {
 
 void TableStats::refresh(const TableCodec &codec) {
   const uint64_t now = my_micro_time();
-  if (m_read_at_us != 0 && now - m_read_at_us < kSizesAgeUs) return;
+  // A small table may be many times its size a moment later, and is quickly measured.
+  const uint64_t age_limit = std::min(kSizesAgeUs, m_sizes.rows * kSizesAgeUsPerRow);
+  if (m_read_at_us != 0 && now - m_read_at_us < age_limit) return;
   const ffi::RangeStats rows = index_stats(codec.row_index());
   m_sizes = {rows.entries, rows.bytes, 0};
   for (uint i = 0; i < codec.index_count(); ++i) {

@@ -1,9 +1,9 @@
 // How big a table's indexes are and how many rows share a key, for the optimizer.
 //
 // Sizes come from the engine's own file indexes and memtables and are asked for again when they are older than a
-// second. Rows per key are sampled when a table is first used, after it has doubled, and, with more effort, by ANALYZE
-// TABLE: seeks jump from one distinct key prefix to the next, until the index or the budget ends; the part of the index
-// that was seen then stands for all of it.
+// second, sooner for small tables. Rows per key are sampled when a table is first used, after it has doubled, and, with
+// more effort, by ANALYZE TABLE: seeks jump from one distinct key prefix to the next, until the index or the budget
+// ends; the part of the index that was seen then stands for all of it.
 
 #ifndef SMARTENGINE_TABLE_STATS_H
 #define SMARTENGINE_TABLE_STATS_H

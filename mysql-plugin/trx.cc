@@ -21,6 +21,8 @@ namespace smartengine {
 
 namespace {
 
+std::atomic<uint64_t> sessions{0};
+
 ffi::Isolation isolation_of(const THD *thd) {
   switch (thd_get_trx_isolation(thd)) {
     case ISO_READ_UNCOMMITTED:
@@ -62,8 +64,17 @@ Trx &Trx::of(THD *thd) {
   return *trx;
 }
 
+Trx::Trx() { sessions.fetch_add(1, std::memory_order_relaxed); }
+
 Trx::~Trx() {
   if (m_active) rollback();
+  sessions.fetch_sub(1, std::memory_order_relaxed);
+}
+
+uint64_t Trx::count_others(THD *thd) {
+  const std::unique_ptr<Trx> idle(find(thd));
+  if (idle != nullptr) thd_set_ha_data(thd, hton, nullptr);
+  return sessions.load(std::memory_order_relaxed) - (idle != nullptr ? 1 : 0);
 }
 
 void Trx::begin(THD *thd) {
@@ -210,10 +221,9 @@ int start_consistent_snapshot(handlerton *, THD *thd) {
   const int error = trx.start_statement(thd);
   if (error != 0) return error;
   if (thd_get_trx_isolation(thd) < ISO_REPEATABLE_READ) {
-    push_warning_printf(
-        thd, Sql_condition::SL_WARNING, HA_ERR_UNSUPPORTED,
-        "SMARTENGINE: WITH CONSISTENT SNAPSHOT was ignored because this phrase can only be used with REPEATABLE READ "
-        "isolation level and above.");
+    push_warning_printf(thd, Sql_condition::SL_WARNING, HA_ERR_UNSUPPORTED,
+                        "SMARTENGINE: WITH CONSISTENT SNAPSHOT was ignored because this phrase can only be used with REPEATABLE READ "
+                        "isolation level and above.");
     return 0;
   }
   return raised(ha_error(ffi::txn_take_snapshot(trx.txn()), thd), thd);

@@ -28,8 +28,10 @@ class Trx {
   /// The session's, made if it has none.
   static Trx &of(THD *thd);
   static Trx *find(const THD *thd);
+  /// How many sessions have one, that of `thd` not counted, which loses it if it is idle.
+  static uint64_t count_others(THD *thd);
 
-  Trx() = default;
+  Trx();
   ~Trx();
   Trx(const Trx &) = delete;
   Trx &operator=(const Trx &) = delete;
