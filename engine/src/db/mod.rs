@@ -123,7 +123,7 @@ impl Engine {
         self.core.wal.sync(self.core.wal.end())
     }
 
-    /// Makes a transaction that waits for a lock fail with [`crate::ErrorKind::Interrupted`].
+    /// Makes a transaction that waits for a lock, or that is about to, fail with [`crate::ErrorKind::Interrupted`].
     pub fn interrupt(&self, txn: TxnId) {
         self.core.locks.interrupt(txn);
     }

@@ -124,8 +124,9 @@ impl Transaction {
         self.lock_wait = timeout;
     }
 
-    /// Begins a statement: below [`Isolation::RepeatableRead`] the next read sees what is committed then.
+    /// Begins a statement: below [`Isolation::RepeatableRead`] the next read sees what is committed then. An interrupt that came before is forgotten.
     pub fn start_statement(&mut self) {
+        self.core.locks.forget_interrupt(self.locks.id());
         if self.isolation < Isolation::RepeatableRead {
             self.snapshot = None;
         }

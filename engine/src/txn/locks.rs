@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -163,6 +163,8 @@ impl Waiter {
 #[derive(Default)]
 struct WaitGraph {
     edges: HashMap<TxnId, (Vec<TxnId>, Arc<Waiter>)>,
+    /// Transactions that were interrupted before they began to wait.
+    interrupted: HashSet<TxnId>,
 }
 
 impl WaitGraph {
@@ -203,6 +205,8 @@ type Shard = Mutex<HashMap<Arc<[u8]>, Lock>>;
 pub struct LockManager {
     shards: Box<[Shard]>,
     graph: Mutex<WaitGraph>,
+    /// How many transactions the graph has as interrupted, to pass by its lock while there are none.
+    interrupted: AtomicUsize,
     max_per_txn: AtomicU64,
     held: AtomicU64,
     waits: AtomicU64,
@@ -216,6 +220,7 @@ impl LockManager {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             graph: Mutex::default(),
+            interrupted: AtomicUsize::new(0),
             max_per_txn: AtomicU64::new(max_per_txn),
             held: AtomicU64::new(0),
             waits: AtomicU64::new(0),
@@ -300,19 +305,23 @@ impl LockManager {
             self.waits.fetch_add(1, Ordering::Relaxed);
             // The graph is locked inside the shard, so that no grant slips between the two.
             let mut graph = self.graph.lock();
-            let deadlock = graph.reaches(&waits_for, txn.id);
-            if !deadlock {
-                graph.edges.insert(txn.id, (waits_for, waiter.clone()));
-            }
-            drop(graph);
-            if deadlock {
-                lock.queue.retain(|queued| !Arc::ptr_eq(queued, &waiter));
-                lock.grant_waiting(&self.graph);
+            let refusal = if graph.interrupted.remove(&txn.id) {
+                self.interrupted.fetch_sub(1, Ordering::Relaxed);
+                Some(interrupted())
+            } else if graph.reaches(&waits_for, txn.id) {
                 self.deadlocks.fetch_add(1, Ordering::Relaxed);
-                return Err(Error::new(
+                Some(Error::new(
                     ErrorKind::Deadlock,
                     "waiting for the row lock would close a cycle of waiting transactions",
-                ));
+                ))
+            } else {
+                graph.edges.insert(txn.id, (waits_for, waiter.clone()));
+                None
+            };
+            drop(graph);
+            if let Some(error) = refusal {
+                lock.queue.retain(|queued| !Arc::ptr_eq(queued, &waiter));
+                return Err(error);
             }
             drop(shard);
             self.wait(&waiter, key, timeout)?;
@@ -362,10 +371,7 @@ impl LockManager {
         let now = *waiter.outcome.lock();
         drop(shard);
         if now == Outcome::Interrupted {
-            return Err(Error::new(
-                ErrorKind::Interrupted,
-                "the wait for a row lock was interrupted",
-            ));
+            return Err(interrupted());
         }
         self.timeouts.fetch_add(1, Ordering::Relaxed);
         Err(Error::new(
@@ -392,6 +398,7 @@ impl LockManager {
             self.release_key(id, &key);
         }
         txn.held.shrink_to(KEEP);
+        self.forget_interrupt(id);
     }
 
     fn release_key(&self, id: TxnId, key: &[u8]) {
@@ -407,12 +414,31 @@ impl LockManager {
         }
     }
 
-    /// Makes the wait of transaction `id`, if it waits, fail with [`ErrorKind::Interrupted`].
+    /// Makes the wait of transaction `id` fail with [`ErrorKind::Interrupted`]: the present one, or else the next one, which it may be about to
+    /// begin, unless [`LockManager::forget_interrupt`] comes before.
     pub fn interrupt(&self, id: TxnId) {
-        if let Some((_, waiter)) = self.graph.lock().edges.get(&id) {
+        let mut graph = self.graph.lock();
+        if let Some((_, waiter)) = graph.edges.get(&id) {
             waiter.finish(Outcome::Interrupted);
+        } else if graph.interrupted.insert(id) {
+            self.interrupted.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    /// Takes an interrupt back that found nothing to interrupt.
+    pub fn forget_interrupt(&self, id: TxnId) {
+        if self.interrupted.load(Ordering::Relaxed) > 0 && self.graph.lock().interrupted.remove(&id)
+        {
+            self.interrupted.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn interrupted() -> Error {
+    Error::new(
+        ErrorKind::Interrupted,
+        "the wait for a row lock was interrupted",
+    )
 }
 
 #[cfg(test)]

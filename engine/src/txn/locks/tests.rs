@@ -330,13 +330,28 @@ fn an_interrupt_that_meets_the_grant_leaves_the_lock_held_or_not_never_between()
 }
 
 #[test]
-fn interrupting_one_that_does_not_wait_does_nothing() {
+fn an_interrupt_that_comes_too_soon_meets_the_next_wait_until_it_is_forgotten() {
     let locks = manager();
-    let [mut a] = txns();
-    locks.interrupt(1);
+    let [mut a, mut b] = txns();
     locks.at_once(&mut a, "k", Exclusive).unwrap();
-    locks.interrupt(1);
-    locks.at_once(&mut a, "l", Exclusive).unwrap();
+    locks.interrupt(2);
+    locks.interrupt(2);
+    // What needs no waiting is not interrupted.
+    locks.at_once(&mut b, "l", Exclusive).unwrap();
+    let refused = locks.acquire(&mut b, b"k", Exclusive, LONG);
+    assert_eq!(kind(refused), ErrorKind::Interrupted);
+    let short = LockWait::Timeout(Duration::from_millis(1));
+    let refused = locks.acquire(&mut b, b"k", Exclusive, short);
+    assert_eq!(kind(refused), ErrorKind::LockTimeout);
+    locks.interrupt(2);
+    locks.forget_interrupt(2);
+    let refused = locks.acquire(&mut b, b"k", Exclusive, short);
+    assert_eq!(kind(refused), ErrorKind::LockTimeout);
+    locks.interrupt(2);
+    locks.release_all(&mut b);
+    assert_eq!(locks.interrupted.load(Ordering::Relaxed), 0);
+    locks.release_all(&mut a);
+    assert!(locks.is_idle());
 }
 
 #[test]
