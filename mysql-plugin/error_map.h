@@ -3,12 +3,12 @@
 #ifndef SMARTENGINE_ERROR_MAP_H
 #define SMARTENGINE_ERROR_MAP_H
 
+#include <exception>
+#include <new>
 #include <string>
 
+#include "compat.h"
 #include "smartengine-ffi/src/bridge.rs.h"
-
-class String;
-class THD;
 
 namespace smartengine {
 
@@ -42,6 +42,18 @@ bool error_text(int error, String *text);
 
 /// Raises the error in the session at once, for hooks whose callers would print a bare number.
 void raise(int error);
+
+/// Runs a method's body; what it throws, short memory foremost, becomes an error number.
+template <typename Body>
+int guarded(Body &&body) noexcept {
+  try {
+    return body();
+  } catch (const std::bad_alloc &) {
+    return HA_ERR_OUT_OF_MEM;
+  } catch (const std::exception &exception) {
+    return own_error(kErrorInternal, exception.what());
+  }
+}
 
 }  // namespace smartengine
 

@@ -143,6 +143,8 @@ int ha_smartengine::reset() {
 }
 
 void ha_smartengine::flush_counts() {
+  const int64_t added = static_cast<int64_t>(m_counts.inserted) - static_cast<int64_t>(m_counts.deleted);
+  if (added != 0) state().stats.note_rows(added);
   status_vars::add(m_counts);
   m_counts = {};
 }
@@ -217,7 +219,8 @@ void ha_smartengine::unlock_row() {
 }
 
 void ha_smartengine::fill_sizes(bool exact_zero) {
-  const TableStats::Sizes sizes = state().stats.sizes(codec());
+  uint64_t version = 0;
+  const TableStats::Sizes sizes = state().stats.sizes(codec(), &version);
   // The optimizer takes zero rows for a fact, and this is an estimate.
   stats.records = sizes.rows == 0 && !exact_zero ? 1 : sizes.rows;
   stats.data_file_length = sizes.row_bytes;
@@ -226,6 +229,9 @@ void ha_smartengine::fill_sizes(bool exact_zero) {
   stats.deleted = 0;
   stats.mean_rec_length = sizes.rows == 0 ? 0 : static_cast<ulong>(sizes.row_bytes / sizes.rows);
   stats.mrr_length_per_rec = ref_length + sizeof(void *);
+  // The server asks for rows per key when it opens a table, and keeps tables open while they fill.
+  if (version != m_stats_version) fill_rows_per_key();
+  m_stats_version = version;
 }
 
 void ha_smartengine::fill_rows_per_key() {

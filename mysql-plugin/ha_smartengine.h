@@ -11,9 +11,7 @@
 #ifndef SMARTENGINE_HA_SMARTENGINE_H
 #define SMARTENGINE_HA_SMARTENGINE_H
 
-#include <exception>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,18 +25,6 @@
 #include "trx.h"
 
 namespace smartengine {
-
-/// Runs a method's body; what it throws, short memory foremost, becomes an error number.
-template <typename Body>
-int guarded(Body &&body) noexcept {
-  try {
-    return body();
-  } catch (const std::bad_alloc &) {
-    return HA_ERR_OUT_OF_MEM;
-  } catch (const std::exception &exception) {
-    return own_error(kErrorInternal, exception.what());
-  }
-}
 
 class ha_smartengine : public handler {
  public:
@@ -196,6 +182,7 @@ class ha_smartengine : public handler {
 
   ffi::LockMode m_lock = ffi::LockMode::None;
   ffi::LockWait m_lock_wait = ffi::LockWait::Wait;
+  uint64_t m_stats_version = 0;
   bool m_keyread = false;
   bool m_read_all_columns = false;
 

@@ -14,6 +14,7 @@ namespace {
 
 constexpr uint64_t kSizesAgeUs = 1000 * 1000;
 constexpr uint64_t kSizesAgeUsPerRow = 100;
+constexpr uint64_t kCountedRows = 1000;
 constexpr uint64_t kOpenSeeks = 64;
 constexpr uint64_t kAnalyzeSeeks = 10000;
 
@@ -22,6 +23,22 @@ struct Distinct {
   uint64_t found = 0;
   double entries = 0;  ///< That these prefixes cover.
 };
+
+/// Rows that are committed in an index; more than `limit` are not looked for.
+int count_rows(const IndexCodec &index, uint64_t limit, uint64_t *rows) {
+  *rows = 0;
+  rust::Box<ffi::TxnHandle> txn = ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted);
+  rust::Box<ffi::ReaderHandle> reader = ffi::reader_create(engine());
+  ByteBuffer lower, upper;
+  const int error = index.range(&lower, &upper);
+  if (error != 0) return error;
+  ffi::Status status =
+      ffi::reader_open(*reader, *txn, bytes(lower.slice()), bytes(upper.slice()), {ffi::LockMode::None, ffi::LockWait::Wait, 0});
+  ffi::Entry entry{};
+  if (ok(status)) status = ffi::reader_seek(*reader, *txn, ffi::Seek::First, {}, entry);
+  for (; ok(status) && *rows < limit; status = ffi::reader_next(*reader, *txn, entry)) ++*rows;
+  return ok(status) || status.code == ffi::Code::NotFound ? 0 : ha_error(status, nullptr);
+}
 
 class Sampler {
  public:
@@ -90,13 +107,27 @@ void TableStats::refresh(const TableCodec &codec) {
   for (uint i = 0; i < codec.index_count(); ++i) {
     if (!codec.index(i).is_row_index()) m_sizes.index_bytes += index_stats(codec.index(i)).bytes;
   }
+  m_added_since.store(0, std::memory_order_relaxed);
+  uint64_t counted = 0;
+  if (rows.entries <= kCountedRows && count_rows(codec.row_index(), kCountedRows, &counted) == 0) m_sizes.rows = counted;
   m_read_at_us = now;
 }
 
-TableStats::Sizes TableStats::sizes(const TableCodec &codec) {
-  const std::lock_guard<std::mutex> guard(m_mutex);
+/// Samples if it was never done, or the table has grown much since.
+bool TableStats::resample(const TableCodec &codec) {
   refresh(codec);
-  return m_sizes;
+  const bool stale = m_version == 0 || m_sizes.rows > 2 * m_sampled_rows + 100;
+  return !stale || sample(codec, kOpenSeeks) == 0;
+}
+
+TableStats::Sizes TableStats::sizes(const TableCodec &codec, uint64_t *version) {
+  const std::lock_guard<std::mutex> guard(m_mutex);
+  resample(codec);
+  *version = m_version;
+  Sizes sizes = m_sizes;
+  const int64_t added = m_added_since.load(std::memory_order_relaxed);
+  sizes.rows = added < 0 && sizes.rows < static_cast<uint64_t>(-added) ? 0 : sizes.rows + static_cast<uint64_t>(added);
+  return sizes;
 }
 
 int TableStats::sample(const TableCodec &codec, uint64_t seeks) {
@@ -119,16 +150,14 @@ int TableStats::sample(const TableCodec &codec, uint64_t seeks) {
     }
   }
   m_rows_per_key = std::move(sampled);
-  m_sampled = true;
+  ++m_version;
   m_sampled_rows = m_sizes.rows;
   return 0;
 }
 
 double TableStats::rows_per_key(const TableCodec &codec, uint key_number, uint part) {
   const std::lock_guard<std::mutex> guard(m_mutex);
-  refresh(codec);
-  const bool stale = !m_sampled || m_sizes.rows > 2 * m_sampled_rows + 100;
-  if (stale && sample(codec, kOpenSeeks) != 0) return 0;
+  if (!resample(codec)) return 0;
   if (key_number >= m_rows_per_key.size() || part >= m_rows_per_key[key_number].size()) return 0;
   return m_rows_per_key[key_number][part];
 }

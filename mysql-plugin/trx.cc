@@ -217,8 +217,7 @@ int savepoint_rollback(handlerton *, THD *thd, void *place) {
 int savepoint_release(handlerton *, THD *, void *) { return 0; }
 
 int start_consistent_snapshot(handlerton *, THD *thd) {
-  Trx &trx = Trx::of(thd);
-  const int error = trx.start_statement(thd);
+  const int error = guarded([&] { return Trx::of(thd).start_statement(thd); });
   if (error != 0) return error;
   if (thd_get_trx_isolation(thd) < ISO_REPEATABLE_READ) {
     push_warning_printf(thd, Sql_condition::SL_WARNING, HA_ERR_UNSUPPORTED,
@@ -226,7 +225,7 @@ int start_consistent_snapshot(handlerton *, THD *thd) {
                         "isolation level and above.");
     return 0;
   }
-  return raised(ha_error(ffi::txn_take_snapshot(trx.txn()), thd), thd);
+  return raised(ha_error(ffi::txn_take_snapshot(Trx::of(thd).txn()), thd), thd);
 }
 
 /// Held while a session's object goes away, and while another thread looks at it.
