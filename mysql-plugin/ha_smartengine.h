@@ -85,8 +85,7 @@ class ha_smartengine : public handler {
   int write_row(uchar *record) override;
   int update_row(const uchar *old_record, uchar *new_record) override;
   int delete_row(const uchar *record) override;
-  void get_auto_increment(ulonglong offset, ulonglong increment, ulonglong wanted, ulonglong *first,
-                          ulonglong *reserved) override;
+  void get_auto_increment(ulonglong offset, ulonglong increment, ulonglong wanted, ulonglong *first, ulonglong *reserved) override;
   void update_create_info(HA_CREATE_INFO *create_info) override;
 
   int create(const char *name, TABLE *form, HA_CREATE_INFO *create_info, dd::Table *table_def) override;
@@ -137,8 +136,7 @@ class ha_smartengine : public handler {
   // ha_read.cc
   ffi::ReadSpec spec(uint32_t row_index) const { return {m_lock, m_lock_wait, row_index}; }
   Access access_of(const IndexCodec &index) const;
-  int search_prefix(const IndexCodec &index, const uchar *key, key_part_map parts, ByteBuffer *prefix,
-                    bool *clipped) const;
+  int search_prefix(const IndexCodec &index, const uchar *key, key_part_map parts, ByteBuffer *prefix, bool *clipped) const;
   int open_index_scan(bool prefix_only, bool forward);
   int open_scan(Slice lower, Slice upper);
   int seek(ffi::Seek where, Slice key, bool forward, uchar *record);
