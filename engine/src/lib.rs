@@ -14,7 +14,7 @@ pub mod format;
 pub mod gc;
 pub mod iter;
 pub mod manifest;
-pub mod memtable;
+mod memtable;
 pub mod object_store;
 pub mod options;
 pub mod sst;

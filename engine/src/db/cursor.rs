@@ -158,6 +158,31 @@ enum Place {
 /// It starts nowhere; a seek places it. `key` and `value` are good until the next call that moves it. It keeps its snapshot, and the files and
 /// memtables it reads, until it is dropped. Of the transaction's writes it shows those made before the last seek and not rolled back; ones
 /// made later may show as well where it has not passed yet.
+///
+/// ```
+/// # fn main() -> smartengine::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// use smartengine::{Engine, Isolation, Options, View};
+/// let engine = Engine::open(Options::new(dir.path()))?;
+/// let index = engine.allocate_indexes(1)?;
+/// let key = |hour: u8| [&index.to_be_bytes()[..], &[hour]].concat();
+/// let mut txn = engine.begin(Isolation::RepeatableRead);
+/// for hour in [6, 12, 18, 22] {
+///     txn.insert(&key(hour), format!("{hour} o'clock").as_bytes())?;
+/// }
+/// // The daytime, backwards.
+/// let mut cursor = txn.cursor(&key(7), &key(20), View::Snapshot)?;
+/// let mut seen = Vec::new();
+/// cursor.seek_to_last()?;
+/// while cursor.valid() {
+///     seen.push(String::from_utf8_lossy(cursor.value()).into_owned());
+///     cursor.prev()?;
+/// }
+/// assert_eq!(seen, ["18 o'clock", "12 o'clock"]);
+/// # drop((cursor, txn));
+/// # engine.close()
+/// # }
+/// ```
 pub struct Cursor {
     merged: MergingIterator<Source>,
     snapshot: SeqNo,

@@ -68,6 +68,7 @@ pub struct Arena {
 struct Chunks {
     /// From `Box::into_raw`: a box that is moved may not be pointed into, and `current` points to one of these.
     all: Vec<NonNull<Chunk>>,
+    first_size: usize,
     next_size: usize,
     max_size: usize,
 }
@@ -89,6 +90,7 @@ impl Arena {
             current: AtomicPtr::new(std::ptr::null_mut()),
             chunks: Mutex::new(Chunks {
                 all: Vec::new(),
+                first_size: first_chunk,
                 next_size: first_chunk.max(256),
                 max_size: max_chunk,
             }),
@@ -135,6 +137,24 @@ impl Arena {
             self.current.store(chunk, Ordering::Release);
         }
         start
+    }
+
+    /// Takes all memory back from those it was given to, and keeps a small arena's chunk for what comes next.
+    pub fn reset(&mut self) {
+        let chunks = self.chunks.get_mut();
+        let current = *self.current.get_mut();
+        let reusable = match chunks.all.as_slice() {
+            // SAFETY: made by `Box::into_raw` and not freed, and nobody else has it.
+            [only] if only.as_ptr() == current => Some(unsafe { &mut *current }),
+            _ => None,
+        };
+        match reusable {
+            Some(chunk) => *chunk.used.get_mut() = 0,
+            None => {
+                let (first, max) = (chunks.first_size, chunks.max_size);
+                *self = Self::with_max_chunk(first, max);
+            }
+        }
     }
 
     /// Bytes taken from the system.

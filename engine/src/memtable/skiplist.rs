@@ -120,6 +120,15 @@ impl SkipList {
         }
     }
 
+    /// Removes all entries. Nobody else has the list, so no position or hint of another's is left in it; the caller forgets its own.
+    pub fn clear(&mut self) {
+        for link in &mut self.head {
+            *link.get_mut() = null_mut();
+        }
+        *self.height.get_mut() = 1;
+        self.arena.reset();
+    }
+
     /// Bytes taken from the system.
     pub fn allocated(&self) -> usize {
         self.arena.allocated()

@@ -128,11 +128,17 @@ impl Batch {
 
     /// Forgets everything, keeping what memory can be kept.
     pub fn clear(&mut self) {
-        if !self.list.is_empty() {
-            self.list = Arc::new(SkipList::new(FIRST_CHUNK));
-            self.hint = InsertHint::default();
-        }
+        const KEEP: usize = 1024;
+        self.hint = InsertHint::default();
         self.written.clear();
+        self.written.shrink_to(KEEP);
+        if !self.list.is_empty() {
+            match Arc::get_mut(&mut self.list) {
+                Some(list) => list.clear(),
+                // A cursor or a value that was read still looks at it.
+                None => self.list = Arc::new(SkipList::new(FIRST_CHUNK)),
+            }
+        }
         self.next = OWN_WRITE_SEQ;
     }
 }
@@ -140,6 +146,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::iter::InternalIterator;
 
     fn contents(batch: &Batch) -> Vec<(Vec<u8>, ValueKind, Vec<u8>)> {
         let mut all = Vec::new();
@@ -158,6 +165,19 @@ mod tests {
         assert_eq!(batch.get(b"c"), Some((ValueKind::Delete, &b""[..])));
         assert_eq!(batch.get(b"d"), None);
         assert_eq!(contents(&batch).len(), 3);
+    }
+
+    #[test]
+    fn a_cleared_batch_is_as_new_and_leaves_its_readers_what_they_read() {
+        let mut batch = Batch::default();
+        for size in [1, 100, 5000, 1, 1] {
+            batch.put(b"a", &vec![1; size]);
+            let kept = (size == 100).then(|| batch.find(b"a").unwrap());
+            batch.clear();
+            assert!(batch.is_empty() && contents(&batch).is_empty());
+            assert_eq!(batch.get(b"a"), None);
+            assert!(kept.is_none_or(|kept| kept.value() == [1; 100]));
+        }
     }
 
     #[test]
