@@ -80,6 +80,8 @@ int ha_smartengine::decode_row(Slice row_key, Slice row, uchar *record) {
   const MY_BITMAP *wanted = m_read_all_columns || m_lock == ffi::LockMode::Exclusive ? nullptr : table->read_set;
   const int error = codec().row().decode(row, wanted, record);
   if (error != 0) return damaged("row", error);
+  // From an index that it calls covering the server expects the virtual columns too.
+  if (m_keyread && table->vfield != nullptr && update_generated_read_fields(record, table, MAX_KEY)) return HA_ERR_GENERIC;
   ++m_counts.read;
   return 0;
 }

@@ -392,11 +392,12 @@ void IndexCodec::extend(const TABLE_SHARE &share, uint key_number, const IndexCo
     }
     m_row_parts.push_back(part);
   }
-  m_covered.resize(share.fields);
-  for (uint i = 0; i < share.fields; ++i) m_covered[i] = share.field[i]->is_virtual_gcol();
-  for (const auto *parts : {&m_parts, &m_row_key_parts}) {
-    for (const KeyPartCodec &part : *parts) {
-      if (part.covers_column()) m_covered[part.field_index()] = true;
+  m_covered.assign(share.fields, true);
+  for (const bool whole : {false, true}) {
+    for (const auto *parts : {&m_parts, &m_row_key_parts}) {
+      for (const KeyPartCodec &part : *parts) {
+        if (part.covers_column() == whole) m_covered[part.field_index()] = whole;
+      }
     }
   }
 }

@@ -138,9 +138,9 @@ class IndexCodec {
   IndexKind kind() const { return m_kind; }
   bool is_row_index() const { return m_kind == IndexKind::kPrimary || m_kind == IndexKind::kHiddenPrimary; }
   const std::vector<KeyPartCodec> &parts() const { return m_parts; }
-  /// Whether an entry of a secondary index holds the whole of each of these columns, as part of the index or of the
-  /// primary key. Virtual columns do not count: the server computes them. The server calls an index covering where a
-  /// query looks at no more of a column than a prefix part has, too; an entry does not give that prefix back.
+  /// Whether an entry of a secondary index gives a query all that it wants of these columns, given that the server calls
+  /// the index covering. It does so too where a query looks at no more of a column than a prefix part has, which an
+  /// entry does not give back. Columns that are in neither key are those that a virtual column of the index is made of.
   bool covers(const MY_BITMAP &columns) const;
 
   /// The range that holds the whole index, [lower, upper); both buffers are replaced.
@@ -198,7 +198,7 @@ class IndexCodec {
   std::vector<KeyPartCodec> m_parts;
   std::vector<KeyPartCodec> m_row_key_parts;  ///< Secondary: the primary key's parts.
   std::vector<RowPart> m_row_parts;           ///< For each of m_row_key_parts.
-  std::vector<bool> m_covered;                ///< By column: held whole, or virtual.
+  std::vector<bool> m_covered;                ///< By column: held whole, or in neither key.
 };
 
 /// All codecs of a table, built once per TABLE_SHARE (or once for an `altered_table`) and shared by its handlers.
