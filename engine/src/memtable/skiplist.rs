@@ -56,7 +56,8 @@ impl Node {
     unsafe fn value<'a>(node: *const Node) -> &'a [u8] {
         // SAFETY: the value follows the key.
         unsafe {
-            let start = Self::key(node).as_ptr_range().end;
+            let links_end = Self::link(node, (*node).height as usize).cast::<u8>();
+            let start = links_end.add((*node).key_len as usize);
             std::slice::from_raw_parts(start, (*node).value_len)
         }
     }
@@ -277,7 +278,7 @@ impl SkipList {
 
     /// The first node whose key is at or after `key`.
     fn find_at_or_after(&self, key: KeyRef<'_>) -> *const Node {
-        let mut links = &raw const self.head[0];
+        let mut links = self.head.as_ptr();
         let mut level = self.height.load(Ordering::Relaxed) - 1;
         // A node already found to be too far on a higher level need not be compared again.
         let mut known_after: *const Node = std::ptr::null();
@@ -302,7 +303,7 @@ impl SkipList {
 
     /// The last node whose key is before `key` (or at it, with `or_at`); null if none.
     fn find_before(&self, key: Option<KeyRef<'_>>, or_at: bool) -> *const Node {
-        let mut links = &raw const self.head[0];
+        let mut links = self.head.as_ptr();
         let mut node: *const Node = std::ptr::null();
         let mut level = self.height.load(Ordering::Relaxed) - 1;
         loop {
@@ -377,7 +378,7 @@ impl SkipList {
     }
 
     fn count_at_level(&self, level: usize, lower: KeyRef<'_>, upper: KeyRef<'_>) -> u64 {
-        let mut links = &raw const self.head[0];
+        let mut links = self.head.as_ptr();
         for search in (level..self.height.load(Ordering::Relaxed)).rev() {
             loop {
                 // SAFETY: as in `find_at_or_after`.
