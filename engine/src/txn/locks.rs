@@ -7,14 +7,16 @@
 //! the queue. Locks are given back all together when the transaction ends, or one by one by [`LockManager::release`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::TxnId;
+use crate::env::unique_u128;
 use crate::{Error, ErrorKind, Result};
 
 const SHARDS: usize = 64;
@@ -49,10 +51,40 @@ pub enum Granted {
     Held,
 }
 
+/// Hashes keys by XXH3 with a seed of the process, so that nobody can choose keys that collide.
+#[derive(Clone, Copy, Default)]
+struct KeyHash;
+
+struct KeyHasher(u64);
+
+static SEED: LazyLock<u64> = LazyLock::new(|| unique_u128() as u64);
+
+impl BuildHasher for KeyHash {
+    type Hasher = KeyHasher;
+
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher(*SEED)
+    }
+}
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+
+    fn write_usize(&mut self, _: usize) {
+        // The length of a key is part of its hash already.
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// The locks that one transaction holds.
 pub struct TxnLocks {
     id: TxnId,
-    held: HashMap<Arc<[u8]>, LockMode>,
+    held: HashMap<Arc<[u8]>, LockMode, KeyHash>,
 }
 
 impl TxnLocks {
@@ -60,7 +92,7 @@ impl TxnLocks {
     pub fn new(id: TxnId) -> Self {
         Self {
             id,
-            held: HashMap::new(),
+            held: HashMap::default(),
         }
     }
 
@@ -199,7 +231,7 @@ pub struct LockStats {
     pub deadlocks: u64,
 }
 
-type Shard = Mutex<HashMap<Arc<[u8]>, Lock>>;
+type Shard = Mutex<HashMap<Arc<[u8]>, Lock, KeyHash>>;
 
 /// All row locks of an engine.
 pub struct LockManager {
@@ -245,7 +277,8 @@ impl LockManager {
     }
 
     fn shard(&self, key: &[u8]) -> &Shard {
-        &self.shards[xxh3_64(key) as usize % SHARDS]
+        // The tables of the shards go by the hash's other bits.
+        &self.shards[(KeyHash.hash_one(key) >> 24) as usize % SHARDS]
     }
 
     /// Locks `key`.
