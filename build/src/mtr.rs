@@ -110,7 +110,8 @@ pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Resu
             command
                 .arg(path_option("--mysqld=--plugin-dir=", &plugin.folder))
                 .arg("--mysqld=--plugin-load-add=SMARTENGINE=ha_smartengine.so")
-                .arg("--mysqld=--default-storage-engine=SMARTENGINE");
+                .arg("--mysqld=--default-storage-engine=SMARTENGINE")
+                .arg("--mysqld=--default-tmp-storage-engine=SMARTENGINE");
             let skipped = paths::workspace().join(SKIPPED);
             if skipped.is_file() {
                 command.arg(path_option("--skip-test-list=", &skipped));
