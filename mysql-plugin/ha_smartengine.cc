@@ -291,6 +291,8 @@ double ha_smartengine::read_time(uint index, uint ranges, ha_rows rows) {
   return total < rows ? all : ranges + static_cast<double>(rows) / static_cast<double>(total) * all;
 }
 
+longlong ha_smartengine::get_memory_buffer_size() const { return static_cast<longlong>(sysvars::block_cache_size()); }
+
 ha_rows ha_smartengine::estimate_rows_upper_bound() { return std::max<ha_rows>(stats.records, 10) * 2; }
 
 /// m_lower and m_upper become the bounds of a range that the optimizer asks about.

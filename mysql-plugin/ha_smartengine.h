@@ -58,6 +58,7 @@ class ha_smartengine : public handler {
   double scan_time() override;
   double read_time(uint index, uint ranges, ha_rows rows) override;
   ha_rows estimate_rows_upper_bound() override;
+  longlong get_memory_buffer_size() const override;
   ha_rows records_in_range(uint key_number, key_range *min_key, key_range *max_key) override;
   int analyze(THD *thd, HA_CHECK_OPT *options) override;
   int check(THD *thd, HA_CHECK_OPT *options) override;

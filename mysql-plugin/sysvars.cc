@@ -23,7 +23,7 @@ char *wal_dir;
 char *store_url;
 char *compression_per_level;
 unsigned long long block_size_bytes;
-unsigned long long block_cache_size;
+unsigned long long block_cache_size_bytes;
 unsigned long long memtable_size;
 unsigned long long total_memtable_size;
 unsigned long long total_wal_size;
@@ -78,7 +78,7 @@ MYSQL_SYSVAR_STR(compression_per_level, compression_per_level, PLUGIN_VAR_RQCMDA
                  nullptr, nullptr, "lz4:lz4:zstd");
 MYSQL_SYSVAR_ULONGLONG(block_size, block_size_bytes, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                        "Size of a data block before compression, in bytes.", nullptr, nullptr, 16 * kKib, kKib, kMib, kKib);
-MYSQL_SYSVAR_ULONGLONG(block_cache_size, block_cache_size, PLUGIN_VAR_RQCMDARG, "Memory for uncompressed blocks, in bytes.", nullptr,
+MYSQL_SYSVAR_ULONGLONG(block_cache_size, block_cache_size_bytes, PLUGIN_VAR_RQCMDARG, "Memory for uncompressed blocks, in bytes.", nullptr,
                        update<unsigned long long>, 128 * kMib, kMib, 16 * kTib, 0);
 MYSQL_SYSVAR_ULONGLONG(memtable_size, memtable_size, PLUGIN_VAR_RQCMDARG, "Size at which a memtable is closed and written out, in bytes.",
                        nullptr, update<unsigned long long>, 128 * kMib, kMib, 64 * kGib, 0);
@@ -150,6 +150,8 @@ uint64_t lock_wait_timeout_ms(THD *thd) { return static_cast<uint64_t>(THDVAR(th
 
 uint64_t block_size() { return block_size_bytes; }
 
+uint64_t block_cache_size() { return block_cache_size_bytes; }
+
 ffi::EngineOptions engine_options() {
   const std::string data = absolute(text(data_dir).empty() ? ".smartengine" : text(data_dir));
   const std::string wal = text(wal_dir).empty() ? data + "/wal" : absolute(text(wal_dir));
@@ -159,7 +161,7 @@ ffi::EngineOptions engine_options() {
   options.wal_dir = wal;
   options.store_url = url;
   options.block_size = block_size_bytes;
-  options.block_cache_size = block_cache_size;
+  options.block_cache_size = block_cache_size_bytes;
   options.memtable_size = memtable_size;
   options.total_memtable_size = total_memtable_size;
   options.total_wal_size = total_wal_size;
@@ -177,7 +179,7 @@ ffi::EngineOptions engine_options() {
 
 ffi::DynamicOptions dynamic_options() {
   ffi::DynamicOptions options;
-  options.block_cache_size = block_cache_size;
+  options.block_cache_size = block_cache_size_bytes;
   options.memtable_size = memtable_size;
   options.total_memtable_size = total_memtable_size;
   options.level0_file_num_compaction_trigger = level0_file_num_compaction_trigger;

@@ -17,6 +17,7 @@ extern SYS_VAR *all[];
 
 uint64_t lock_wait_timeout_ms(THD *thd);
 uint64_t block_size();
+uint64_t block_cache_size();
 
 /// The options to open the engine with; paths that were left empty are under the server's data directory.
 ffi::EngineOptions engine_options();
