@@ -5,6 +5,8 @@ namespace smartengine {
 namespace {
 
 constexpr uchar kEscape = 0xFF;
+constexpr uchar kLevelEnd = 0;
+constexpr size_t kCodedWeightSize = 2;
 constexpr uchar kRunEnd = 0x80;
 constexpr size_t kMaxRun = 0x7D;
 constexpr uchar kLongRunBeforeLess = 0x7E;
@@ -25,62 +27,66 @@ uchar *escape_zeros(const uchar *from, size_t size, uchar *to) {
   return to + 2;
 }
 
-template <size_t N>
-bool is_pad(const uchar *unit, const uchar *pad) {
-  if constexpr (N == 1) return *unit == *pad;
-  return memcmp(unit, pad, N) == 0;
+/// Writes a run of `count` spaces, whose encoding is one space's and a marker; `more`: something greater than a space follows.
+uchar *put_run(const uchar *space, size_t space_size, size_t count, bool more, uchar *to) {
+  const auto put = [&](uchar marker) {
+    memcpy(to, space, space_size);
+    to[space_size] = marker;
+    to += space_size + 1;
+  };
+  for (; count > kMaxRun; count -= kMaxRun) put(more ? kLongRunBeforeMore : kLongRunBeforeLess);
+  put(static_cast<uchar>(more ? 0xFF - count : count));
+  return to;
 }
 
-/// The first space unit of [from, end), or end.
-template <size_t N>
-const uchar *find_pad(const uchar *from, const uchar *end, const uchar *pad) {
-  if constexpr (N == 1) {
-    const void *at = memchr(from, *pad, static_cast<size_t>(end - from));
-    return at == nullptr ? end : static_cast<const uchar *>(at);
-  }
-  while (from != end && !is_pad<N>(from, pad)) from += N;
-  return from;
+uchar *put_end(const uchar *space, size_t space_size, uchar *to) {
+  memcpy(to, space, space_size);
+  to[space_size] = kRunEnd;
+  return to + space_size + 1;
 }
 
-/// Writes the pad-run form; `to` has room for size + size / N + N + 1 bytes. Returns the place after.
-template <size_t N>
-uchar *encode_pad_runs(const uchar *from, size_t size, const uchar *pad, uchar *to) {
-  const uchar *end = from + size / N * N;
-  while (end != from && is_pad<N>(end - N, pad)) end -= N;
+/// Writes the pad-run form of bytes; `to` has room for 2 * size + 2 bytes. Returns the place after.
+uchar *encode_byte_runs(const uchar *from, size_t size, uchar space, uchar *to) {
+  const uchar *end = from + size;
+  while (end != from && end[-1] == space) --end;
   while (from != end) {
-    const uchar *run = find_pad<N>(from, end, pad);
+    const void *found = memchr(from, space, static_cast<size_t>(end - from));
+    const uchar *run = found == nullptr ? end : static_cast<const uchar *>(found);
     memcpy(to, from, static_cast<size_t>(run - from));
     to += run - from;
     if (run == end) break;
     from = run;
-    while (is_pad<N>(from, pad)) from += N;
-    const bool more = memcmp(from, pad, N) > 0;
-    size_t left = static_cast<size_t>(from - run) / N;
-    for (; left > kMaxRun; left -= kMaxRun) {
-      memcpy(to, pad, N);
-      to[N] = more ? kLongRunBeforeMore : kLongRunBeforeLess;
-      to += N + 1;
-    }
-    memcpy(to, pad, N);
-    to[N] = static_cast<uchar>(more ? 0xFF - left : left);
-    to += N + 1;
+    while (*from == space) ++from;
+    to = put_run(&space, 1, static_cast<size_t>(from - run), *from > space, to);
   }
-  memcpy(to, pad, N);
-  to[N] = kRunEnd;
-  return to + N + 1;
+  return put_end(&space, 1, to);
 }
 
-uchar *encode_pad_runs(const uchar *from, size_t size, const uchar *pad, size_t pad_size, uchar *to) {
-  switch (pad_size) {
-    case 1:
-      return encode_pad_runs<1>(from, size, pad, to);
-    case 2:
-      return encode_pad_runs<2>(from, size, pad, to);
-    case 3:
-      return encode_pad_runs<3>(from, size, pad, to);
-    default:
-      return encode_pad_runs<4>(from, size, pad, to);
+/// The same for weights of `N` bytes, with or without a code; `to` has room for 2 * size + 6 bytes.
+template <size_t N>
+uchar *encode_weight_runs(const uchar *from, size_t size, const uchar *space, const WeightCode *code, uchar *to) {
+  uchar shown[WeightCode::kMaxSize + 1];
+  memcpy(shown, space, N);
+  if (code != nullptr) code->put(space, shown);
+  const size_t shown_size = code != nullptr ? 1 : N;
+  const auto is_space = [space](const uchar *weight) { return memcmp(weight, space, N) == 0; };
+  const uchar *end = from + size / N * N;
+  while (end != from && is_space(end - N)) end -= N;
+  while (from != end) {
+    if (is_space(from)) {
+      const uchar *run = from;
+      while (is_space(from)) from += N;
+      to = put_run(shown, shown_size, static_cast<size_t>(from - run) / N, memcmp(from, space, N) > 0, to);
+    } else if (code != nullptr) {
+      to = code->put(from, to);
+      from += N;
+    } else {
+      memcpy(to, from, N);
+      to += N;
+      from += N;
+    }
   }
+  return put_end(shown, shown_size, to);
 }
 
 /// How many spaces a marker stands for; 0: it ends the string.
@@ -135,6 +141,7 @@ void CollationCodec::find_end() {
   if (m_charset->pad_attribute != PAD_SPACE) {
     m_end = End::kLevelEnded;
     m_levels = m_charset->levels_for_compare;
+    m_code = WeightCode::of(m_charset);
     return;
   }
   // Where two spaces do not weigh twice as much as one, the collation cuts them off.
@@ -149,6 +156,8 @@ void CollationCodec::find_end() {
     m_end = End::kPadRun;
     m_pad_size = static_cast<uint8_t>(size);
     memcpy(m_pad, one, size);
+    if (size == kCodedWeightSize) m_code = WeightCode::of(m_charset);
+    if (m_code != nullptr && !m_code->is_frequent(m_pad)) m_code.reset();
   } else {
     m_end = End::kZeroEscaped;
     m_strip = true;
@@ -213,19 +222,30 @@ size_t CollationCodec::weigh_thai(Slice string, uchar *to) const {
 }
 
 bool CollationCodec::encode_level_ended(Slice string, ByteBuffer *out) const {
-  const size_t room = weights_bound(string.size);
-  if (!out->reserve(room + 2 * m_levels)) return false;
-  uchar *const to = out->end();
-  size_t size = weigh(string, to, room) & ~size_t{1};
-  size_t missing = 1;
-  if (m_levels > 3) {
-    // The fourth level, with its separator, is there only for strings with Kana.
-    size_t levels = 0;
-    for (size_t i = 0; i < size; i += 2) levels += to[i] == 0 && to[i + 1] == 0 ? 1 : 0;
-    missing = levels < m_levels ? m_levels - levels : 0;
+  if (!out->reserve(string.size + 1)) return false;
+  if (uchar *after = m_code->put_ascii(string, out->end()); after != nullptr) {
+    *after++ = kLevelEnd;
+    out->advance(static_cast<size_t>(after - out->end()));
+    return true;
   }
-  memset(to + size, 0, 2 * missing);
-  out->advance(size + 2 * missing);
+  const size_t weights_room = weights_bound(string.size);
+  const size_t room = weights_room / kCodedWeightSize * WeightCode::kMaxSize + m_levels;
+  if (!out->reserve(room + weights_room)) return false;
+  uchar *to = out->end();
+  const uchar *weight = to + room;
+  const uchar *const end = weight + (weigh(string, to + room, weights_room) & ~size_t{1});
+  size_t levels = 0;
+  for (; weight != end; weight += kCodedWeightSize) {
+    if (weight[0] != 0 || weight[1] != 0) {
+      to = m_code->put(weight, to);
+    } else {
+      *to++ = kLevelEnd;
+      ++levels;
+    }
+  }
+  // The last level has no end yet. In Japanese it may not be there at all: the fourth is only for strings with Kana.
+  for (; levels < m_levels; ++levels) *to++ = kLevelEnd;
+  out->advance(static_cast<size_t>(to - out->end()));
   return true;
 }
 
@@ -242,23 +262,29 @@ bool CollationCodec::encode(Slice string, ByteBuffer *out) const {
     // The weights wait behind the room of their encoding.
     string = Slice{to + room, weigh(string, to + room, weights_room)};
   }
-  uchar *const after =
-      m_end == End::kPadRun ? encode_pad_runs(string.data, string.size, m_pad, m_pad_size, to) : escape_zeros(string.data, string.size, to);
+  uchar *const after = encode_end(string, to);
   out->advance(static_cast<size_t>(after - to));
   return true;
 }
 
+uchar *CollationCodec::encode_end(Slice string, uchar *to) const {
+  if (m_end != End::kPadRun) return escape_zeros(string.data, string.size, to);
+  switch (m_pad_size) {
+    case 1:
+      return encode_byte_runs(string.data, string.size, m_pad[0], to);
+    case 2:
+      return encode_weight_runs<2>(string.data, string.size, m_pad, m_code.get(), to);
+    case 3:
+      return encode_weight_runs<3>(string.data, string.size, m_pad, nullptr, to);
+    default:
+      return encode_weight_runs<4>(string.data, string.size, m_pad, nullptr, to);
+  }
+}
+
 bool CollationCodec::skip(ByteReader *key, uchar mask) const {
   switch (m_end) {
-    case End::kLevelEnded: {
-      uint8_t levels = 0;
-      while (levels < m_levels) {
-        const uchar *unit = key->take(2);
-        if (unit == nullptr) return false;
-        if (unit[0] == mask && unit[1] == mask) ++levels;
-      }
-      return true;
-    }
+    case End::kLevelEnded:
+      return skip_levels(key, mask);
     case End::kZeroEscaped:
       for (;;) {
         const uchar *byte = key->take(1);
@@ -270,18 +296,51 @@ bool CollationCodec::skip(ByteReader *key, uchar mask) const {
         if ((*after ^ mask) != kEscape) return false;
       }
     case End::kPadRun:
-      for (;;) {
-        const uchar *unit = key->take(m_pad_size);
-        if (unit == nullptr) return false;
-        bool pad = true;
-        for (size_t i = 0; i < m_pad_size; ++i) pad = pad && (unit[i] ^ mask) == m_pad[i];
-        if (!pad) continue;
-        const uchar *marker = key->take(1);
-        if (marker == nullptr || !is_marker(*marker ^ mask)) return false;
-        if ((*marker ^ mask) == kRunEnd) return true;
-      }
+      return m_code != nullptr ? skip_coded_runs(key, mask) : skip_runs(key, mask);
   }
   return false;
+}
+
+bool CollationCodec::skip_levels(ByteReader *key, uchar mask) const {
+  for (uint8_t levels = 0; levels < m_levels;) {
+    const uchar *code = key->take(1);
+    if (code == nullptr) return false;
+    if (*code == mask) {
+      ++levels;
+    } else if (WeightCode::is_gap(*code ^ mask) && key->take(kCodedWeightSize) == nullptr) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool CollationCodec::skip_coded_runs(ByteReader *key, uchar mask) const {
+  uchar space[WeightCode::kMaxSize];
+  m_code->put(m_pad, space);
+  for (;;) {
+    const uchar *code = key->take(1);
+    if (code == nullptr) return false;
+    if ((*code ^ mask) == space[0]) {
+      const uchar *marker = key->take(1);
+      if (marker == nullptr || !is_marker(*marker ^ mask)) return false;
+      if ((*marker ^ mask) == kRunEnd) return true;
+    } else if (WeightCode::is_gap(*code ^ mask) && key->take(kCodedWeightSize) == nullptr) {
+      return false;
+    }
+  }
+}
+
+bool CollationCodec::skip_runs(ByteReader *key, uchar mask) const {
+  for (;;) {
+    const uchar *unit = key->take(m_pad_size);
+    if (unit == nullptr) return false;
+    bool pad = true;
+    for (size_t i = 0; i < m_pad_size; ++i) pad = pad && (unit[i] ^ mask) == m_pad[i];
+    if (!pad) continue;
+    const uchar *marker = key->take(1);
+    if (marker == nullptr || !is_marker(*marker ^ mask)) return false;
+    if ((*marker ^ mask) == kRunEnd) return true;
+  }
 }
 
 bool CollationCodec::decode(ByteReader *key, uchar mask, uchar *to, size_t room, size_t *size) const {

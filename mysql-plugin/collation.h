@@ -10,12 +10,11 @@
 //   zero-escaped   NO PAD. Each 00 is followed by FF; 00 00 ends the string, so it sorts before all that continue it.
 //                  Also the two Czech collations of 8-bit charsets: they are called PAD SPACE, but cut trailing
 //                  spaces off and have weights that end by themselves.
-//   level-ended    NO PAD, UCA 9.0 weights: 16-bit units, of which 0000 only separates levels; one more 0000 ends
-//                  the last level.
+//   level-ended    NO PAD, UCA 9.0 weights, each in its code (weight_code.h); 00 ends each level.
 //   pad-run        PAD SPACE: strings compare as if spaces followed for ever. A run of spaces in front of something
 //                  else is one space unit and one marker byte, which says how long the run is and whether what
 //                  follows sorts before or after a space. The end is a run without end: a space unit and the marker
-//                  80. No other byte is escaped. The marker of a run of k
+//                  80. No other byte is escaped; weights of 16 bits stand in their code. The marker of a run of k
 //                    in front of less than a space   k        1..=7D; 7E: 7D spaces, and the run goes on
 //                    in front of more than a space   FF - k   82..=FE; 81: 7D spaces, and the run goes on
 //                  So "a\t" < "a" = "a  " < "a a" < "ab", as the server has it.
@@ -25,9 +24,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "byte_buffer.h"
 #include "compat.h"
+#include "weight_code.h"
 
 namespace smartengine {
 
@@ -72,14 +73,19 @@ class CollationCodec {
   size_t weigh_big5(Slice string, uchar *to) const;
   size_t weigh_thai(Slice string, uchar *to) const;
   bool encode_level_ended(Slice string, ByteBuffer *out) const;
+  uchar *encode_end(Slice string, uchar *to) const;
+  bool skip_levels(ByteReader *key, uchar mask) const;
+  bool skip_coded_runs(ByteReader *key, uchar mask) const;
+  bool skip_runs(ByteReader *key, uchar mask) const;
 
   const CHARSET_INFO *m_charset = nullptr;
   Source m_source = Source::kBytes;
   End m_end = End::kZeroEscaped;
-  bool m_strip = false;    ///< Zero-escaped: trailing spaces are cut off first.
-  uint8_t m_levels = 1;    ///< Level-ended: how many 0000 an encoded string has.
-  uint8_t m_pad_size = 1;  ///< Pad-run: bytes of a space's weight ...
-  uchar m_pad[4] = {' '};  ///< ... and they themselves.
+  bool m_strip = false;                      ///< Zero-escaped: trailing spaces are cut off first.
+  uint8_t m_levels = 1;                      ///< Level-ended: how many levels end.
+  uint8_t m_pad_size = 1;                    ///< Pad-run: bytes of a space's weight ...
+  uchar m_pad[4] = {' '};                    ///< ... and they themselves.
+  std::shared_ptr<const WeightCode> m_code;  ///< Of weights of 16 bits.
 };
 
 }  // namespace smartengine

@@ -17,11 +17,12 @@ use crate::paths;
 use crate::plugin::Plugin;
 
 /// What the checks are about.
-const CODECS: [&str; 4] = [
+const CODECS: [&str; 5] = [
     "collation.cc",
     "key_codec.cc",
     "row_codec.cc",
     "table_def.cc",
+    "weight_code.cc",
 ];
 
 /// Builds what is not newer than its sources.
