@@ -101,17 +101,13 @@ pub struct Targets {
     pub bytes: [u64; LEVELS],
 }
 
-fn level_bytes(version: &Version, level: usize) -> u64 {
-    version.level(level).iter().map(|file| file.size).sum()
-}
-
 /// Computes the targets.
 pub fn targets(version: &Version, config: &PickConfig) -> Targets {
     let mut bytes = [0; LEVELS];
     let mut level = BOTTOM;
     // The bottom target follows the largest level, so that data left in an upper level by smaller times still counts.
     let largest = (1..LEVELS)
-        .map(|level| level_bytes(version, level))
+        .map(|level| version.level_bytes(level))
         .max()
         .unwrap_or(0);
     bytes[level] = largest.max(config.base_size);
@@ -129,7 +125,11 @@ pub fn targets(version: &Version, config: &PickConfig) -> Targets {
 pub fn pending_bytes(version: &Version, config: &PickConfig) -> u64 {
     let targets = targets(version, config);
     (1..BOTTOM)
-        .map(|level| level_bytes(version, level).saturating_sub(targets.bytes[level]))
+        .map(|level| {
+            version
+                .level_bytes(level)
+                .saturating_sub(targets.bytes[level])
+        })
         .sum()
 }
 
@@ -200,7 +200,7 @@ impl Picker<'_> {
             ));
         }
         for level in 1..BOTTOM {
-            let size = level_bytes(self.version, level);
+            let size = self.version.level_bytes(level);
             let target = self.targets.bytes[level].max(1);
             if size > target {
                 scores.push((size as f64 / target as f64, level));

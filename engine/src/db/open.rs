@@ -20,7 +20,7 @@ use super::{Engine, background};
 use crate::cache::BlockCache;
 use crate::env::failpoint;
 use crate::flush::RateLimiter;
-use crate::manifest::{Manifest, VersionEdit};
+use crate::manifest::{Manifest, VersionEdit, first_file_of_epoch};
 use crate::memtable::{InsertHint, MemTable};
 use crate::object_store::{LocalStore, ObjectStore};
 use crate::options::Options;
@@ -36,9 +36,6 @@ use crate::{Result, ResultExt};
 const SEGMENTS: u64 = 8;
 const MIN_SEGMENT: u64 = 64 << 10;
 const MAX_SEGMENT: u64 = 64 << 20;
-
-/// File ids of an epoch begin here.
-const EPOCH_SHIFT: u32 = 40;
 
 /// What replaying the log gave.
 struct Replayed {
@@ -107,7 +104,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
     let epoch = version.epoch + 1;
     let edit = VersionEdit {
         epoch: Some((epoch, options.writer.clone())),
-        next_file: Some((epoch << EPOCH_SHIFT).max(version.next_file)),
+        next_file: Some(first_file_of_epoch(epoch).max(version.next_file)),
         ..VersionEdit::default()
     };
     let version = manifest.commit(&edit).context(|| "write manifest")?;
