@@ -23,8 +23,8 @@ pub mod types;
 pub mod wal;
 
 pub use db::{
-    Cursor, DEFAULT_LOCK_WAIT, Engine, EngineStats, Isolation, LevelStats, RangeStats, Transaction,
-    Value, View, Write,
+    Cursor, DEFAULT_LOCK_WAIT, Engine, EngineStats, Isolation, LevelStats, PreparedTransaction,
+    RangeStats, Transaction, Value, View, Write,
 };
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use options::{Options, WalSync};

@@ -141,14 +141,9 @@ impl Core {
         failpoint::hit("flush.written")?;
         let bytes: u64 = files.iter().map(|file| file.size).sum();
         let largest_seq = files.iter().map(|file| file.largest_seq).max();
+        let floor = self.wal_floor_without(newest);
         let mut manifest = self.manifest.lock();
-        // Rotation adds memtables at the front, so the one after the newest flushed is known to be there.
         let now = self.state.load_full();
-        let floor = now
-            .memtables()
-            .rev()
-            .find(|table| table.id() > newest.id())
-            .map_or(newest.wal_end(), |table| table.wal_start());
         let mut edit = VersionEdit {
             wal_floor: Some(floor),
             last_seq: largest_seq.map(|seq| seq.max(now.files.version.last_seq)),
@@ -163,6 +158,20 @@ impl Core {
         self.stats.flush_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.wal.release(floor)?;
         Ok(true)
+    }
+
+    /// From where on the log is needed once the memtables up to `flushed` are in files: by younger ones, and by prepared transactions
+    /// without a decision.
+    fn wal_floor_without(&self, flushed: &MemTable) -> u64 {
+        // A decision moves a prepare from the one to the other.
+        let _guard = self.write_lock.lock();
+        let state = self.state.load();
+        let undecided = self.undecided.lock().values().copied().min();
+        let younger = state
+            .memtables()
+            .filter(|table| table.id() > flushed.id())
+            .map(|table| table.wal_start());
+        younger.chain(undecided).min().unwrap_or(flushed.wal_end())
     }
 
     fn drop_rules(&self, version: &Version) -> DropRules {

@@ -3,7 +3,7 @@
 //! Locks, in the order in which they may be taken: `write_lock` (one group at a time), `manifest` (one edit at a time),
 //! `state_lock` (one change of [`State`] at a time). Readers take none of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -58,6 +58,7 @@ pub struct Ids {
     pub index_ceiling: AtomicU32,
     pub next_memtable: AtomicU64,
     pub next_txn: AtomicU64,
+    pub next_prepared: AtomicU64,
 }
 
 /// The shared parts.
@@ -78,6 +79,8 @@ pub struct Core {
     pub snapshots: Arc<Snapshots>,
     pub locks: LockManager,
     pub counters: Mutex<HashMap<Box<[u8]>, u64>>,
+    /// Prepared transactions that are not decided, by id, with the log position of their prepare. Changed under `write_lock`.
+    pub undecided: Mutex<BTreeMap<u64, u64>>,
     pub ids: Ids,
     pub signal: Signal,
     pub stats: Stats,

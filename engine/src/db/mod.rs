@@ -7,6 +7,7 @@ mod get;
 mod maintenance;
 mod open;
 mod pinned;
+mod prepared;
 mod signal;
 mod stall;
 mod state;
@@ -26,10 +27,12 @@ use parking_lot::Mutex;
 pub use cursor::Cursor;
 pub use maintenance::RangeStats;
 pub use pinned::Value;
+pub use prepared::PreparedTransaction;
 pub use stats::{EngineStats, LevelStats};
 pub use transaction::{DEFAULT_LOCK_WAIT, Isolation, Transaction, View, Write};
 
 use self::core::Core;
+use self::prepared::Detached;
 use crate::Result;
 use crate::options::{Options, WalSync};
 use crate::txn::TxnId;
@@ -66,6 +69,7 @@ use crate::types::IndexId;
 pub struct Engine {
     core: Arc<Core>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    detached: Mutex<Detached>,
     _lock: Box<dyn std::any::Any + Send + Sync>,
 }
 
@@ -118,7 +122,24 @@ impl Engine {
         self.core.compact()
     }
 
-    /// Makes every commit so far durable.
+    /// The prepared transactions that no [`Transaction`] stands for: those that [`Engine::detach`] was given, and after an open those that a
+    /// crash or a close left without a decision.
+    pub fn prepared(&self) -> Vec<PreparedTransaction> {
+        self.detached.lock().list()
+    }
+
+    /// Keeps a prepared transaction, with its locks, for [`Engine::take_prepared`].
+    /// Fails with [`crate::ErrorKind::Invalid`] if it is not prepared or its name is taken.
+    pub fn detach(&self, transaction: Transaction) -> Result<()> {
+        self.detached.lock().add(transaction)
+    }
+
+    /// The prepared transaction of this name, to be committed or rolled back; `None` if there is none, or another holds it.
+    pub fn take_prepared(&self, name: &[u8]) -> Option<Transaction> {
+        self.detached.lock().take(name)
+    }
+
+    /// Makes every commit and every prepare so far durable.
     pub fn sync_wal(&self) -> Result<()> {
         self.core.wal.sync(self.core.wal.end())
     }

@@ -1,11 +1,12 @@
 //! Opening an engine: what is there becomes what is running.
 //!
 //! In order: lock the data directory; read the manifest; replay the WAL from the version's floor into memtables (a torn tail is cut, anything
-//! else wrong refuses the open and changes nothing); write a manifest edit with the next epoch, which also gives this writer file ids of its own;
+//! else wrong refuses the open and changes nothing), where prepared transactions without a decision are found; write a manifest edit with the next epoch, which also gives this writer file ids of its own;
 //! start the threads; remove objects that the version does not name. A crash between any two of these steps leaves what the next open
 //! does again: the epoch may have risen without a writer, which costs a range of file ids.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -13,6 +14,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::core::{Core, Ids, Tunables};
+use super::prepared::{Detached, Undecided};
 use super::signal::{Failing, Signal};
 use super::state::{FileContext, LiveVersion, State};
 use super::stats::Stats;
@@ -26,11 +28,11 @@ use crate::object_store::{LocalStore, ObjectStore};
 use crate::options::Options;
 use crate::txn::commit::Pipeline;
 use crate::txn::locks::LockManager;
-use crate::txn::record::decode_payload;
+use crate::txn::record::{Entry, decode_ops, decode_payload};
 use crate::txn::snapshots::Snapshots;
 use crate::types::SeqNo;
 use crate::wal::{Wal, WalOptions};
-use crate::{Result, ResultExt};
+use crate::{Error, Result, ResultExt};
 
 /// The log may take this many segments, of a size between the two.
 const SEGMENTS: u64 = 8;
@@ -41,8 +43,13 @@ const MAX_SEGMENT: u64 = 64 << 20;
 struct Replayed {
     /// Oldest first; the last one takes new writes.
     memtables: Vec<Arc<MemTable>>,
+    /// Commits up to this one are in files.
+    flushed_seq: SeqNo,
     last_seq: SeqNo,
     max_size: u64,
+    /// Prepared and, as far as the log was read, not decided.
+    undecided: BTreeMap<u64, Undecided>,
+    last_prepared: u64,
 }
 
 impl Replayed {
@@ -56,18 +63,66 @@ impl Replayed {
                 table
             }
         };
-        let mut hint = InsertHint::default();
-        let (mut entries, mut bytes) = (0, 0);
         table.begin_write(position);
-        let decoded = decode_payload(payload, &mut |seq, kind, key, value| {
-            table.insert(key, seq, kind, value, &mut hint);
+        let (mut entries, mut bytes) = (0, 0);
+        let decoded = decode_payload(payload, &mut |entry| {
+            let (seq, ops) = match entry {
+                Entry::Commit { seq, ops } => (seq, Cow::Borrowed(ops)),
+                Entry::CommitPrepared { seq, id } => {
+                    let Some(undecided) = self.committed(seq, id)? else {
+                        return Ok(());
+                    };
+                    table.keep_log_from(undecided.position);
+                    (seq, Cow::Owned(undecided.ops))
+                }
+                Entry::Prepare { id, name, ops } => {
+                    self.last_prepared = self.last_prepared.max(id);
+                    let undecided = Undecided {
+                        name: name.into(),
+                        position,
+                        ops: ops.to_vec(),
+                        in_coordinator: false,
+                    };
+                    self.undecided.insert(id, undecided);
+                    return Ok(());
+                }
+                Entry::RollbackPrepared { id } => {
+                    self.last_prepared = self.last_prepared.max(id);
+                    // The log may begin after the prepare, which nothing needed any more.
+                    self.undecided.remove(&id);
+                    return Ok(());
+                }
+                Entry::InCoordinator { id } => {
+                    self.last_prepared = self.last_prepared.max(id);
+                    if let Some(undecided) = self.undecided.get_mut(&id) {
+                        undecided.in_coordinator = true;
+                    }
+                    return Ok(());
+                }
+            };
             self.last_seq = self.last_seq.max(seq);
-            entries += 1;
-            bytes += (key.len() + value.len()) as u64;
-            Ok(())
+            let mut hint = InsertHint::default();
+            decode_ops(&ops, &mut |kind, key, value| {
+                table.insert(key, seq, kind, value, &mut hint);
+                entries += 1;
+                bytes += (key.len() + value.len()) as u64;
+                Ok(())
+            })
         });
         table.finish_write(entries, bytes);
         decoded.context(|| format!("replay the log at {position}"))
+    }
+
+    /// The writes of a prepared transaction that commits; `None` if they are in files, and the log begins after the prepare.
+    fn committed(&mut self, seq: SeqNo, id: u64) -> Result<Option<Undecided>> {
+        self.last_prepared = self.last_prepared.max(id);
+        let undecided = self.undecided.remove(&id);
+        if undecided.is_none() && seq > self.flushed_seq {
+            return Err(Error::corruption(format!(
+                "transaction {id} is committed, but the log does not have it prepared"
+            )));
+        }
+        Ok(undecided)
     }
 }
 
@@ -86,8 +141,11 @@ pub(super) fn open(options: Options) -> Result<Engine> {
     let (mut manifest, version) = Manifest::load(store.clone()).context(|| "read manifest")?;
     let mut replayed = Replayed {
         memtables: Vec::new(),
+        flushed_seq: version.last_seq,
         last_seq: version.last_seq,
         max_size: options.memtable_size,
+        undecided: BTreeMap::new(),
+        last_prepared: 0,
     };
     let wal = Wal::open(
         options.fs.clone(),
@@ -154,12 +212,14 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         snapshots,
         locks: LockManager::new(options.max_row_locks),
         counters: Mutex::default(),
+        undecided: Mutex::default(),
         ids: Ids {
             next_file: AtomicU64::new(version.next_file),
             next_index: AtomicU32::new(version.index_ceiling.max(1)),
             index_ceiling: AtomicU32::new(version.index_ceiling.max(1)),
             next_memtable: AtomicU64::new(last_id + 1),
             next_txn: AtomicU64::new(1),
+            next_prepared: AtomicU64::new(replayed.last_prepared + 1),
         },
         signal: Signal::default(),
         stats: Stats::default(),
@@ -171,11 +231,13 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         compaction_failing: Failing::default(),
         options,
     });
+    let detached = Detached::recover(&core, replayed.undecided)?;
     core.remove_orphans()?;
     let threads = background::start(&core, obsolete)?;
     Ok(Engine {
         core,
         threads: Mutex::new(threads),
+        detached: Mutex::new(detached),
         _lock: lock,
     })
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::core::Core;
 use super::cursor::Cursor;
 use super::pinned::Value;
-use super::write::Request;
+use super::prepared::Prepared;
+use super::write::{Action, Request, Slot};
 use crate::iter::InternalIterator;
 use crate::txn::TxnId;
 use crate::txn::batch::Batch;
@@ -56,7 +57,7 @@ pub enum Write<'a> {
 
 /// A transaction, used by one thread at a time.
 ///
-/// Dropping one that was not committed rolls it back.
+/// Dropping one that was not committed rolls it back, unless it is prepared: that one is found again by the next open.
 ///
 /// ```
 /// # fn main() -> smartengine::Result<()> {
@@ -76,15 +77,24 @@ pub enum Write<'a> {
 /// # }
 /// ```
 pub struct Transaction {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     isolation: Isolation,
-    locks: TxnLocks,
+    pub(super) locks: TxnLocks,
     lock_wait: Duration,
-    snapshot: Option<Arc<SnapshotGuard>>,
-    batch: Batch,
-    raises: Vec<(Box<[u8]>, u64)>,
-    ops: OpWriter,
-    ended: bool,
+    pub(super) snapshot: Option<Arc<SnapshotGuard>>,
+    pub(super) batch: Batch,
+    pub(super) raises: Vec<(Box<[u8]>, u64)>,
+    pub(super) ops: OpWriter,
+    pub(super) stage: Stage,
+}
+
+/// How far a transaction has got.
+#[derive(Debug)]
+pub(super) enum Stage {
+    Active,
+    /// Its writes are in the log.
+    Prepared(Prepared),
+    Ended,
 }
 
 /// The default of [`Transaction::set_lock_wait_timeout`].
@@ -105,7 +115,7 @@ impl Transaction {
             batch: Batch::default(),
             raises: Vec::new(),
             ops: OpWriter::default(),
-            ended: false,
+            stage: Stage::Active,
         }
     }
 
@@ -142,11 +152,14 @@ impl Transaction {
             .get_or_insert_with(|| Arc::new(self.core.snapshots.take()))
     }
 
-    fn check_running(&self) -> Result<()> {
-        if self.ended {
-            return Err(Error::invalid("the transaction has ended"));
+    pub(super) fn check_running(&self) -> Result<()> {
+        match self.stage {
+            Stage::Active => Ok(()),
+            Stage::Prepared(_) => Err(Error::invalid(
+                "the transaction is prepared: it can only be committed or rolled back",
+            )),
+            Stage::Ended => Err(Error::invalid("the transaction has ended")),
         }
-        Ok(())
     }
 
     /// The value of a key.
@@ -321,8 +334,13 @@ impl Transaction {
 
     /// Commits. Without `sync` it may return before the commit is durable.
     pub fn commit_with(&mut self, sync: bool) -> Result<()> {
-        self.check_running()?;
-        let result = self.write_out(sync);
+        let result = match &self.stage {
+            Stage::Active => self.write_out(sync),
+            Stage::Prepared(prepared) => {
+                self.log_decision(Action::CommitPrepared { id: prepared.id }, sync)
+            }
+            Stage::Ended => return self.check_running(),
+        };
         let outcome = match &result {
             Ok(()) => &self.core.stats.commits,
             Err(_) => &self.core.stats.rollbacks,
@@ -332,28 +350,34 @@ impl Transaction {
         result
     }
 
+    pub(super) fn encode(&mut self) -> OpWriter {
+        let mut ops = std::mem::take(&mut self.ops);
+        ops.clear();
+        self.batch.encode(&mut ops);
+        ops
+    }
+
+    /// One commit holds one version of a key.
+    pub(super) fn check_counters(&self) -> Result<()> {
+        let both = |(key, _): &&(Box<[u8]>, u64)| self.batch.get(key).is_some();
+        let Some((key, _)) = self.raises.iter().find(both) else {
+            return Ok(());
+        };
+        Err(Error::invalid(format!(
+            "key {} was written as a row and raised as a counter in one transaction",
+            key.escape_ascii()
+        )))
+    }
+
     fn write_out(&mut self, sync: bool) -> Result<()> {
         if self.batch.is_empty() && self.raises.is_empty() {
             return Ok(());
         }
         self.core.check_open()?;
-        // One commit holds one version of a key.
-        if let Some((key, _)) = self
-            .raises
-            .iter()
-            .find(|(key, _)| self.batch.get(key).is_some())
-        {
-            return Err(Error::invalid(format!(
-                "key {} was written as a row and raised as a counter in one transaction",
-                key.escape_ascii()
-            )));
-        }
+        self.check_counters()?;
         self.core.throttle()?;
-        let mut ops = std::mem::take(&mut self.ops);
-        ops.clear();
-        self.batch.encode(&mut ops);
         let request = Request {
-            ops,
+            action: Action::Commit(self.encode()),
             raises: std::mem::take(&mut self.raises),
         };
         let (core, batch, buffer) = (&self.core, &self.batch, &mut self.ops);
@@ -362,40 +386,39 @@ impl Transaction {
             request,
             |seq, slot| {
                 *buffer = std::mem::take(&mut slot.ops);
-                core.apply(seq, slot, batch);
+                core.apply(seq, slot, Some(batch));
                 Ok(())
             },
-            |slot| {
-                if sync {
-                    core.wal.sync(slot.wal_end)
-                } else {
-                    Ok(())
-                }
-            },
+            |slot| core.sync_slot(slot, sync),
         )?;
         Ok(())
     }
 
-    /// Undoes everything and gives all locks back.
+    /// Undoes everything and gives all locks back. Of a prepared transaction the decision is durable when this returns.
     pub fn rollback(&mut self) -> Result<()> {
-        if self.ended {
-            return Ok(());
-        }
-        self.batch.clear();
-        let result = self
-            .write_out(false)
-            .context(|| "keep counters of a rolled back transaction");
+        let result = match &self.stage {
+            Stage::Ended => return Ok(()),
+            Stage::Active => {
+                self.batch.clear();
+                self.write_out(false)
+                    .context(|| "keep counters of a rolled back transaction")
+            }
+            Stage::Prepared(prepared) => {
+                let sync = self.core.tunables.sync_each_commit.load(Ordering::Relaxed);
+                self.log_decision(Action::RollbackPrepared { id: prepared.id }, sync)
+            }
+        };
         self.core.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
         self.end();
         result
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.core.locks.release_all(&mut self.locks);
         self.snapshot = None;
         self.batch.clear();
         self.raises.clear();
-        self.ended = true;
+        self.stage = Stage::Ended;
         self.core
             .stats
             .active_transactions
@@ -412,13 +435,27 @@ impl Transaction {
             .fetch_add(1, Ordering::Relaxed);
         self.locks.renew(id);
         self.isolation = isolation;
-        self.ended = false;
+        self.stage = Stage::Active;
         Ok(())
+    }
+}
+
+impl Core {
+    pub(super) fn sync_slot(&self, slot: &Slot, sync: bool) -> Result<()> {
+        if sync {
+            self.wal.sync(slot.wal_end)
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
+        // Nobody has decided about a prepared transaction: the log keeps it for the next open.
+        if self.is_prepared() {
+            self.end();
+        }
         // A counter that cannot be kept now is the only thing that can fail; the engine has reported why.
         let _ = self.rollback();
     }

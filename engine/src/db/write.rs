@@ -4,23 +4,40 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
-use crate::Result;
 use crate::env::failpoint;
 use crate::memtable::{InsertHint, MemTable};
 use crate::txn::batch::Batch;
 use crate::txn::commit::GroupWriter;
-use crate::txn::record::{OpWriter, PAYLOAD_VERSION, transaction_header};
+use crate::txn::record::{self, OpWriter, PAYLOAD_VERSION};
 use crate::types::{SeqNo, ValueKind};
+use crate::{Error, ErrorKind, Result};
 
-/// A commit on its way to the log.
+/// What a transaction wants written.
+pub enum Action {
+    /// Its writes, encoded, which take effect.
+    Commit(OpWriter),
+    /// Its writes, encoded, which take effect if `CommitPrepared` with the same id follows.
+    Prepare {
+        id: u64,
+        name: Arc<[u8]>,
+        ops: OpWriter,
+    },
+    /// That a prepared transaction takes effect.
+    CommitPrepared { id: u64 },
+    /// That a prepared transaction does not.
+    RollbackPrepared { id: u64 },
+    /// That the coordinator knows of a prepared transaction.
+    InCoordinator { id: u64 },
+}
+
+/// A transaction's entry on its way to the log.
 pub struct Request {
-    /// The batch, encoded.
-    pub ops: OpWriter,
-    /// Counters and the values they must have at least.
+    pub action: Action,
+    /// Counters and the values they must have at least; they take effect whatever the action.
     pub raises: Vec<(Box<[u8]>, u64)>,
 }
 
-/// What a commit gets back from the leader of its group.
+/// What a transaction gets back from the leader of its group.
 pub struct Slot {
     /// Where it goes.
     pub mem: Arc<MemTable>,
@@ -30,6 +47,60 @@ pub struct Slot {
     pub counters: Vec<(Box<[u8]>, u64)>,
     /// The request's buffer, for reuse.
     pub ops: OpWriter,
+}
+
+/// A group as one record: headers and small entries stand in `frames`, and `cuts` says where each transaction's ops and counters go
+/// between them.
+#[derive(Default)]
+struct Record {
+    frames: Vec<u8>,
+    cuts: Vec<usize>,
+}
+
+impl Record {
+    fn push(&mut self, seq: SeqNo, action: &Action, counters: &OpWriter) {
+        let counters_len = counters.as_bytes().len() as u64;
+        let frames = &mut self.frames;
+        match action {
+            Action::Commit(ops) => {
+                let len = ops.as_bytes().len() as u64 + counters_len;
+                record::put_commit(frames, seq, len);
+                // The counters are the last of the commit's operations.
+                self.cuts.push(frames.len());
+                self.cuts.push(frames.len());
+                return;
+            }
+            Action::Prepare { id, name, ops } => {
+                record::put_prepare(frames, *id, name, ops.as_bytes().len() as u64);
+            }
+            Action::CommitPrepared { id } => record::put_commit_prepared(frames, seq, *id),
+            Action::RollbackPrepared { id } => record::put_rollback_prepared(frames, *id),
+            Action::InCoordinator { id } => record::put_in_coordinator(frames, *id),
+        }
+        self.cuts.push(frames.len());
+        if counters_len > 0 {
+            record::put_commit(frames, seq, counters_len);
+        }
+        self.cuts.push(frames.len());
+    }
+
+    fn pieces<'a>(&'a self, group: &'a [Request], counters: &'a [OpWriter]) -> Vec<&'a [u8]> {
+        let mut pieces: Vec<&[u8]> = Vec::with_capacity(1 + 4 * group.len());
+        let mut at = 0;
+        let bodies = group.iter().zip(counters).flat_map(|(request, counters)| {
+            let ops = match &request.action {
+                Action::Commit(ops) | Action::Prepare { ops, .. } => ops.as_bytes(),
+                _ => &[],
+            };
+            [ops, counters.as_bytes()]
+        });
+        for (&cut, body) in self.cuts.iter().zip(bodies) {
+            pieces.push(&self.frames[at..cut]);
+            pieces.push(body);
+            at = cut;
+        }
+        pieces
+    }
 }
 
 impl GroupWriter for Core {
@@ -48,34 +119,30 @@ impl GroupWriter for Core {
             .iter()
             .map(|raised| encode_counters(raised))
             .collect();
-        let headers: Vec<_> = (first..)
-            .zip(group.iter().zip(&encoded))
-            .map(|(seq, (request, counters))| {
-                let len = request.ops.as_bytes().len() + counters.as_bytes().len();
-                transaction_header(seq, len as u64)
-            })
-            .collect();
-        let mut pieces: Vec<&[u8]> = Vec::with_capacity(1 + 3 * group.len());
-        pieces.push(&[PAYLOAD_VERSION]);
-        for ((header, request), counters) in headers.iter().zip(group.iter()).zip(&encoded) {
-            pieces.push(header);
-            pieces.push(request.ops.as_bytes());
-            pieces.push(counters.as_bytes());
+        let mut record = Record::default();
+        record.frames.push(PAYLOAD_VERSION);
+        for (seq, (request, counters)) in (first..).zip(group.iter().zip(&encoded)) {
+            record.push(seq, &request.action, counters);
         }
-        let range = self.wal.append(&pieces)?;
+        let range = self.wal.append(&record.pieces(group, &encoded))?;
         failpoint::hit("commit.appended")?;
         let mem = self.state.load().mem.clone();
-        let slots = group.iter_mut().zip(counters).map(|(request, counters)| {
+        let mut slots = Vec::with_capacity(group.len());
+        for (request, counters) in group.iter_mut().zip(counters) {
+            self.note_prepared(&request.action, range.start, &mem)?;
             mem.begin_write(range.end);
-            let ops = std::mem::take(&mut request.ops);
-            Slot {
+            let ops = match &mut request.action {
+                Action::Commit(ops) | Action::Prepare { ops, .. } => std::mem::take(ops),
+                _ => OpWriter::default(),
+            };
+            slots.push(Slot {
                 mem: mem.clone(),
                 wal_end: range.end,
                 counters,
                 ops,
-            }
-        });
-        Ok(slots.collect())
+            });
+        }
+        Ok(slots)
     }
 }
 
@@ -123,8 +190,32 @@ impl Core {
         raised
     }
 
-    /// Writes a commit into its memtable.
-    pub fn apply(&self, seq: SeqNo, slot: &Slot, batch: &Batch) {
+    /// Keeps the log from `position` on for as long as it may be needed: a prepare until it is decided, then the memtable it goes to.
+    fn note_prepared(&self, action: &Action, position: u64, mem: &MemTable) -> Result<()> {
+        match action {
+            Action::Prepare { id, .. } => {
+                self.undecided.lock().insert(*id, position);
+            }
+            Action::CommitPrepared { id } => {
+                let mut undecided = self.undecided.lock();
+                let position = undecided.remove(id).ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Internal,
+                        format!("prepared transaction {id} is not in the log"),
+                    )
+                })?;
+                mem.keep_log_from(position);
+            }
+            Action::RollbackPrepared { id } => {
+                self.undecided.lock().remove(id);
+            }
+            Action::Commit(_) | Action::InCoordinator { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Writes what takes effect, `batch` if there is one and the counters, into the memtable.
+    pub fn apply(&self, seq: SeqNo, slot: &Slot, batch: Option<&Batch>) {
         let mut hint = InsertHint::default();
         let (mut entries, mut bytes) = (0, 0);
         let mut insert = |key: &[u8], kind: ValueKind, value: &[u8]| {
@@ -132,7 +223,9 @@ impl Core {
             entries += 1;
             bytes += (key.len() + value.len()) as u64;
         };
-        batch.for_each_newest(&mut insert);
+        if let Some(batch) = batch {
+            batch.for_each_newest(&mut insert);
+        }
         for (key, value) in &slot.counters {
             insert(key, ValueKind::Put, &value.to_be_bytes());
         }

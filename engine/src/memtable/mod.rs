@@ -27,7 +27,7 @@ const MAX_CHUNK: u64 = 1 << 20;
 pub struct MemTable {
     list: SkipList,
     id: u64,
-    wal_start: u64,
+    wal_start: AtomicU64,
     wal_end: AtomicU64,
     entries: AtomicU64,
     raw_bytes: AtomicU64,
@@ -41,7 +41,7 @@ impl MemTable {
         Self {
             list: SkipList::with_max_chunk(chunk, chunk),
             id,
-            wal_start,
+            wal_start: AtomicU64::new(wal_start),
             wal_end: AtomicU64::new(wal_start),
             entries: AtomicU64::new(0),
             raw_bytes: AtomicU64::new(0),
@@ -56,7 +56,12 @@ impl MemTable {
 
     /// The WAL position from which its records begin.
     pub fn wal_start(&self) -> u64 {
-        self.wal_start
+        self.wal_start.load(Ordering::Acquire)
+    }
+
+    /// Lowers [`MemTable::wal_start`]: what it holds comes in part from an older record.
+    pub fn keep_log_from(&self, position: u64) {
+        self.wal_start.fetch_min(position, Ordering::AcqRel);
     }
 
     /// The WAL position after the last record assigned to it.

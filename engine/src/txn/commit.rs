@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Thread;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::snapshots::Snapshots;
 use crate::types::{MAX_SEQ, SeqNo};
@@ -145,6 +145,31 @@ impl<W: GroupWriter> Pipeline<W> {
         apply: impl FnOnce(SeqNo, &mut W::Slot) -> Result<()>,
         sync: impl FnOnce(&W::Slot) -> Result<()>,
     ) -> Result<SeqNo> {
+        let seq = self.run(writer, request, apply, sync)?;
+        self.publish(seq)?;
+        Ok(seq)
+    }
+
+    /// As [`Pipeline::commit`] for what nobody is to see: it does not wait for the commits before it to become visible.
+    pub fn log(
+        &self,
+        writer: &W,
+        request: W::Request,
+        apply: impl FnOnce(SeqNo, &mut W::Slot) -> Result<()>,
+        sync: impl FnOnce(&W::Slot) -> Result<()>,
+    ) -> Result<()> {
+        let seq = self.run(writer, request, apply, sync)?;
+        drop(self.finish(seq)?);
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        writer: &W,
+        request: W::Request,
+        apply: impl FnOnce(SeqNo, &mut W::Slot) -> Result<()>,
+        sync: impl FnOnce(&W::Slot) -> Result<()>,
+    ) -> Result<SeqNo> {
         self.check()?;
         let guard = PanicGuard(self);
         let written = self.write(writer, request);
@@ -156,9 +181,7 @@ impl<W: GroupWriter> Pipeline<W> {
             })
         });
         std::mem::forget(guard);
-        let seq = done?;
-        self.publish(seq)?;
-        Ok(seq)
+        done
     }
 
     fn write(&self, writer: &W, request: W::Request) -> Result<(SeqNo, W::Slot)> {
@@ -274,15 +297,21 @@ impl<W: GroupWriter> Pipeline<W> {
     }
 
     fn publish(&self, seq: SeqNo) -> Result<()> {
+        let mut finished = self.finish(seq)?;
+        while self.snapshots.visible() < seq {
+            self.check()?;
+            self.published.wait(&mut finished);
+        }
+        Ok(())
+    }
+
+    /// Makes `seq` and all that waits for nothing but it visible, if it is the next one, or else leaves that to the one before it.
+    fn finish(&self, seq: SeqNo) -> Result<MutexGuard<'_, Finished>> {
         let mut finished = self.finished.lock();
         let mut visible = self.snapshots.visible();
         if visible + 1 != seq {
             finished.ahead.insert(seq);
-            while self.snapshots.visible() < seq {
-                self.check()?;
-                self.published.wait(&mut finished);
-            }
-            return Ok(());
+            return Ok(finished);
         }
         self.check()?;
         visible = seq;
@@ -294,7 +323,7 @@ impl<W: GroupWriter> Pipeline<W> {
         if visible != seq {
             self.published.notify_all();
         }
-        Ok(())
+        Ok(finished)
     }
 }
 

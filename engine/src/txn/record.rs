@@ -3,10 +3,18 @@
 //! Layout, integers little endian:
 //!
 //! ```text
-//! payload     = version u8 (1) | transaction*
-//! transaction = kind u8 (1 commit) | sequence number u64 | length of ops u64 | ops
+//! payload     = version u8 (1) | entry*
+//! entry       = 1 commit:             sequence number u64 | length of ops u64 | ops
+//!             | 2 prepare:            prepared id u64 | length of name u8 | name | length of ops u64 | ops
+//!             | 3 commit of prepared: sequence number u64 | prepared id u64
+//!             | 4 rollback of prepared: prepared id u64
+//!             | 5 prepared in the coordinator: prepared id u64
 //! op          = kind u8 (0 delete, 1 put) | key length varint | key | put only: value length varint, value
 //! ```
+//!
+//! A prepared transaction's writes stand in entry 2 alone; entry 3 makes them visible, under its own sequence number. The prepared id ties
+//! the entries of one transaction together and is unique in the part of the log that is replayed. Entry 5 says that the
+//! transaction coordinator has the prepare on record.
 //!
 //! The WAL's own checksum covers the payload; this decoder still trusts no length.
 
@@ -16,18 +24,86 @@ use crate::{Error, Result};
 /// The first byte of every payload.
 pub const PAYLOAD_VERSION: u8 = 1;
 
-/// Length of a transaction's header in bytes.
-pub const HEADER_LEN: usize = 17;
+/// The longest name of a prepared transaction, in bytes.
+pub const MAX_NAME_LEN: usize = 255;
 
 const KIND_COMMIT: u8 = 1;
+const KIND_PREPARE: u8 = 2;
+const KIND_COMMIT_PREPARED: u8 = 3;
+const KIND_ROLLBACK_PREPARED: u8 = 4;
+const KIND_IN_COORDINATOR: u8 = 5;
 
-/// The header of a transaction whose ops take `ops_len` bytes.
-pub fn transaction_header(seq: SeqNo, ops_len: u64) -> [u8; HEADER_LEN] {
-    let mut header = [0; HEADER_LEN];
-    header[0] = KIND_COMMIT;
-    header[1..9].copy_from_slice(&seq.to_le_bytes());
-    header[9..].copy_from_slice(&ops_len.to_le_bytes());
-    header
+/// One entry of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry<'a> {
+    /// A transaction that commits.
+    Commit {
+        /// The number that its writes get.
+        seq: SeqNo,
+        /// Its writes, for [`decode_ops`].
+        ops: &'a [u8],
+    },
+    /// A transaction that is prepared.
+    Prepare {
+        /// Ties later entries to it.
+        id: u64,
+        /// What the coordinator calls it.
+        name: &'a [u8],
+        /// Its writes, for [`decode_ops`].
+        ops: &'a [u8],
+    },
+    /// A prepared transaction commits.
+    CommitPrepared {
+        /// The number that its writes get.
+        seq: SeqNo,
+        /// That of its prepare.
+        id: u64,
+    },
+    /// A prepared transaction is undone.
+    RollbackPrepared {
+        /// That of its prepare.
+        id: u64,
+    },
+    /// The coordinator knows of a prepared transaction.
+    InCoordinator {
+        /// That of its prepare.
+        id: u64,
+    },
+}
+
+/// Appends the start of a commit whose ops take `ops_len` bytes, which follow.
+pub fn put_commit(out: &mut Vec<u8>, seq: SeqNo, ops_len: u64) {
+    out.push(KIND_COMMIT);
+    out.extend(seq.to_le_bytes());
+    out.extend(ops_len.to_le_bytes());
+}
+
+/// Appends the start of a prepare whose ops take `ops_len` bytes, which follow. `name` has at most [`MAX_NAME_LEN`] bytes.
+pub fn put_prepare(out: &mut Vec<u8>, id: u64, name: &[u8], ops_len: u64) {
+    out.push(KIND_PREPARE);
+    out.extend(id.to_le_bytes());
+    out.push(name.len() as u8);
+    out.extend(name);
+    out.extend(ops_len.to_le_bytes());
+}
+
+/// Appends the entry that commits a prepared transaction.
+pub fn put_commit_prepared(out: &mut Vec<u8>, seq: SeqNo, id: u64) {
+    out.push(KIND_COMMIT_PREPARED);
+    out.extend(seq.to_le_bytes());
+    out.extend(id.to_le_bytes());
+}
+
+/// Appends the entry that undoes a prepared transaction.
+pub fn put_rollback_prepared(out: &mut Vec<u8>, id: u64) {
+    out.push(KIND_ROLLBACK_PREPARED);
+    out.extend(id.to_le_bytes());
+}
+
+/// Appends the entry that says that the coordinator knows of a prepared transaction.
+pub fn put_in_coordinator(out: &mut Vec<u8>, id: u64) {
+    out.push(KIND_IN_COORDINATOR);
+    out.extend(id.to_le_bytes());
 }
 
 /// Encodes operations one after another.
@@ -69,11 +145,11 @@ impl OpWriter {
     }
 }
 
-/// What a decoder does with an operation: sequence number, kind, key, value.
-pub type EachOp<'a> = dyn FnMut(SeqNo, ValueKind, &[u8], &[u8]) -> Result<()> + 'a;
+/// What a decoder does with an operation: kind, key, value.
+pub type EachOp<'a> = dyn FnMut(ValueKind, &[u8], &[u8]) -> Result<()> + 'a;
 
-/// Calls `each` with (sequence number, kind, key, value) of every operation in a payload.
-pub fn decode_payload(payload: &[u8], each: &mut EachOp<'_>) -> Result<()> {
+/// Calls `each` with every entry of a payload. Its ops are still to be read by [`decode_ops`].
+pub fn decode_payload(payload: &[u8], each: &mut dyn FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
     let mut reader = Reader {
         bytes: payload,
         at: 0,
@@ -83,27 +159,43 @@ pub fn decode_payload(payload: &[u8], each: &mut EachOp<'_>) -> Result<()> {
         return Err(reader.bad(format_args!("unknown version {version}")));
     }
     while reader.at < payload.len() {
-        let kind = reader.u8()?;
-        if kind != KIND_COMMIT {
-            return Err(reader.bad(format_args!("unknown transaction kind {kind}")));
-        }
-        let seq = reader.u64()?;
-        if seq == 0 || seq > MAX_SEQ {
-            return Err(reader.bad(format_args!("sequence number {seq} out of range")));
-        }
-        let ops_len = reader.u64()?;
-        let mut ops = Reader {
-            bytes: reader.take(ops_len)?,
-            at: 0,
+        let entry = match reader.u8()? {
+            KIND_COMMIT => Entry::Commit {
+                seq: reader.seq()?,
+                ops: reader.sized()?,
+            },
+            KIND_PREPARE => {
+                let id = reader.u64()?;
+                let name_len = reader.u8()?;
+                Entry::Prepare {
+                    id,
+                    name: reader.take(u64::from(name_len))?,
+                    ops: reader.sized()?,
+                }
+            }
+            KIND_COMMIT_PREPARED => Entry::CommitPrepared {
+                seq: reader.seq()?,
+                id: reader.u64()?,
+            },
+            KIND_ROLLBACK_PREPARED => Entry::RollbackPrepared { id: reader.u64()? },
+            KIND_IN_COORDINATOR => Entry::InCoordinator { id: reader.u64()? },
+            kind => return Err(reader.bad(format_args!("unknown kind of entry {kind}"))),
         };
-        while ops.at < ops.bytes.len() {
-            decode_op(&mut ops, seq, each)?;
-        }
+        each(entry)?;
     }
     Ok(())
 }
 
-fn decode_op(ops: &mut Reader<'_>, seq: SeqNo, each: &mut EachOp<'_>) -> Result<()> {
+/// Calls `each` with every operation of an entry.
+pub fn decode_ops(ops: &[u8], each: &mut EachOp<'_>) -> Result<()> {
+    let mut reader = Reader { bytes: ops, at: 0 };
+    while reader.at < ops.len() {
+        decode_op(&mut reader, each)?;
+    }
+    Ok(())
+}
+
+fn decode_op(ops: &mut Reader<'_>, each: &mut EachOp<'_>) -> Result<()> {
     let byte = ops.u8()?;
     let Some(kind) = ValueKind::from_u8(byte) else {
         return Err(ops.bad(format_args!("unknown operation {byte}")));
@@ -120,7 +212,7 @@ fn decode_op(ops: &mut Reader<'_>, seq: SeqNo, each: &mut EachOp<'_>) -> Result<
         }
         ValueKind::Delete => &[],
     };
-    each(seq, kind, key, value)
+    each(kind, key, value)
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -159,6 +251,20 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(std::array::from_fn(|i| bytes[i])))
     }
 
+    fn seq(&mut self) -> Result<SeqNo> {
+        let seq = self.u64()?;
+        if seq == 0 || seq > MAX_SEQ {
+            return Err(self.bad(format_args!("sequence number {seq} out of range")));
+        }
+        Ok(seq)
+    }
+
+    /// What a length in front of it says.
+    fn sized(&mut self) -> Result<&'a [u8]> {
+        let len = self.u64()?;
+        self.take(len)
+    }
+
     fn varint(&mut self) -> Result<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -184,20 +290,41 @@ mod tests {
         let mut ops = OpWriter::default();
         ops.push(ValueKind::Put, b"key", &[7; 200]);
         ops.push(ValueKind::Delete, b"", b"ignored");
+        let len = ops.as_bytes().len() as u64;
         let mut payload = vec![PAYLOAD_VERSION];
-        payload.extend(transaction_header(42, ops.as_bytes().len() as u64));
+        put_commit(&mut payload, 42, len);
         payload.extend(ops.as_bytes());
-        payload.extend(transaction_header(43, 0));
+        put_commit(&mut payload, 43, 0);
+        put_prepare(&mut payload, 3, b"xid", len);
+        payload.extend(ops.as_bytes());
+        put_in_coordinator(&mut payload, 3);
+        put_commit_prepared(&mut payload, 44, 3);
+        put_rollback_prepared(&mut payload, 2);
         payload
     }
 
-    type Op = (SeqNo, ValueKind, Vec<u8>, Vec<u8>);
-
-    fn decode(payload: &[u8]) -> Result<Vec<Op>> {
+    /// Entries and operations as text.
+    fn decode(payload: &[u8]) -> Result<Vec<String>> {
         let mut all = Vec::new();
-        decode_payload(payload, &mut |seq, kind, key, value| {
-            all.push((seq, kind, key.to_vec(), value.to_vec()));
-            Ok(())
+        decode_payload(payload, &mut |entry| {
+            let ops = match entry {
+                Entry::Commit { seq, ops } => {
+                    all.push(format!("commit {seq}"));
+                    ops
+                }
+                Entry::Prepare { id, name, ops } => {
+                    all.push(format!("prepare {id} {}", name.escape_ascii()));
+                    ops
+                }
+                other => {
+                    all.push(format!("{other:?}"));
+                    &[]
+                }
+            };
+            decode_ops(ops, &mut |kind, key, value| {
+                all.push(format!("{kind:?} {} {}", key.escape_ascii(), value.len()));
+                Ok(())
+            })
         })?;
         Ok(all)
     }
@@ -208,8 +335,16 @@ mod tests {
         assert_eq!(
             all,
             [
-                (42, ValueKind::Put, b"key".to_vec(), vec![7; 200]),
-                (42, ValueKind::Delete, vec![], vec![]),
+                "commit 42",
+                "Put key 200",
+                "Delete  0",
+                "commit 43",
+                "prepare 3 xid",
+                "Put key 200",
+                "Delete  0",
+                "InCoordinator { id: 3 }",
+                "CommitPrepared { seq: 44, id: 3 }",
+                "RollbackPrepared { id: 2 }",
             ]
         );
     }
@@ -217,14 +352,21 @@ mod tests {
     #[test]
     fn version_1_has_these_bytes() {
         let payload = sample();
-        let mut golden = vec![
-            1, 1, 42, 0, 0, 0, 0, 0, 0, 0, 209, 0, 0, 0, 0, 0, 0, 0, 1, 3,
-        ];
-        golden.extend(b"key");
-        golden.extend([200, 1]);
-        golden.extend([7; 200]);
-        golden.extend([0, 0]);
+        let mut ops = vec![1, 3];
+        ops.extend(b"key");
+        ops.extend([200, 1]);
+        ops.extend([7; 200]);
+        ops.extend([0, 0]);
+        let mut golden = vec![1, 1, 42, 0, 0, 0, 0, 0, 0, 0, 209, 0, 0, 0, 0, 0, 0, 0];
+        golden.extend(&ops);
         golden.extend([1, 43, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend([2, 3, 0, 0, 0, 0, 0, 0, 0, 3]);
+        golden.extend(b"xid");
+        golden.extend([209, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend(&ops);
+        golden.extend([5, 3, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend([3, 44, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend([4, 2, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(payload, golden);
     }
 

@@ -2,6 +2,7 @@
 
 mod lifecycle;
 mod limits;
+mod prepared;
 mod transactions;
 
 use std::path::Path;

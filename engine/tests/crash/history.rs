@@ -80,6 +80,8 @@ pub type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 /// One writer's progress.
 pub struct Writer {
     id: u64,
+    /// Whether some of its transactions commit in two phases.
+    two_phases: bool,
     /// Transactions whose commit was acknowledged: they come first.
     pub acknowledged: AtomicU64,
 }
@@ -88,7 +90,16 @@ impl Writer {
     pub fn new(id: u64) -> Self {
         Self {
             id,
+            two_phases: true,
             acknowledged: AtomicU64::new(0),
+        }
+    }
+
+    /// One that commits in one phase, always.
+    pub fn in_one_phase(id: u64) -> Self {
+        Self {
+            two_phases: false,
+            ..Self::new(id)
         }
     }
 
@@ -107,9 +118,40 @@ impl Writer {
     /// The next transaction.
     pub fn write_one(&self, engine: &Engine) -> Result<()> {
         let number = self.acknowledged.load(Ordering::Relaxed);
-        self.prepare(engine, number)?.commit()?;
+        let mut txn = self.prepare(engine, number)?;
+        // A third of them as a coordinator would, some of these only after an attempt that it gave up.
+        match number % 6 {
+            1 if self.two_phases => {
+                txn.prepare(&self.name(), false)?;
+                engine.sync_wal()?;
+            }
+            4 if self.two_phases => {
+                txn.prepare(&self.name(), true)?;
+                txn.rollback()?;
+                txn = self.prepare(engine, number)?;
+                txn.prepare(&self.name(), false)?;
+            }
+            _ => {}
+        }
+        txn.commit()?;
         self.acknowledged.store(number + 1, Ordering::Release);
         Ok(())
+    }
+
+    fn name(&self) -> Vec<u8> {
+        format!("writer {}", self.id).into_bytes()
+    }
+
+    /// Decides about a transaction that a crash left prepared, one way or the other.
+    fn decide(&self, engine: &Engine) {
+        let Some(mut txn) = engine.take_prepared(&self.name()) else {
+            return;
+        };
+        if self.acknowledged.load(Ordering::Relaxed) % 4 == 1 {
+            txn.commit().unwrap();
+        } else {
+            txn.rollback().unwrap();
+        }
     }
 
     /// What may be left of it: what was acknowledged by now, and one more.
@@ -162,6 +204,7 @@ impl Writer {
 
     /// Checks that the engine holds the first n transactions of this writer and nothing else of it, and returns n.
     pub fn check(&self, engine: &Engine, expected: RangeInclusive<u64>) -> u64 {
+        self.decide(engine);
         let (count, found) = self.read(engine).unwrap();
         assert!(
             expected.contains(&count),

@@ -17,8 +17,9 @@ use crate::history::{Writer, check_no_garbage, create, in_memory, make_and_drop_
 use crate::{alone, with_others};
 
 /// Each point, and the hits at which to act.
-const POINTS: [(&str, &[u64]); 20] = [
+const POINTS: [(&str, &[u64]); 21] = [
     ("commit.appended", &[1, 40]),
+    ("prepare.logged", &[1, 30]),
     ("wal.before_append", &[30]),
     ("wal.before_sync", &[1, 50]),
     ("wal.after_sync", &[1, 50]),

@@ -14,14 +14,14 @@ fn each_commit_is_synced_before_it_is_acknowledged() {
     let _guard = with_others();
     let (fs, store) = (FaultFs::new(), Arc::new(MemoryStore::new()));
     let engine = create(in_memory(&fs, store.clone()));
-    let writer = Writer::new(0);
+    let writer = Writer::in_one_phase(0);
     for number in 1..=30 {
         let before = fs.count(Operation::Sync);
         writer.write_one(&engine).unwrap();
         assert!(fs.count(Operation::Sync) > before, "commit {number}");
         let found = in_memory(&fs.crash(PowerLoss::All), Arc::new(store.copy()));
         let after = Engine::open(found).unwrap();
-        Writer::new(0).check(&after, number..=number);
+        Writer::in_one_phase(0).check(&after, number..=number);
     }
 }
 
@@ -34,7 +34,7 @@ fn relaxed_commits_are_not_synced_until_asked_for() {
     options.memtable_size = 1 << 20;
     options.total_memtable_size = 4 << 20;
     let engine = create(options);
-    let writer = Writer::new(0);
+    let writer = Writer::in_one_phase(0);
     let before = engine.stats().wal_syncs;
     let start = std::time::Instant::now();
     for _ in 0..20 {
@@ -44,7 +44,7 @@ fn relaxed_commits_are_not_synced_until_asked_for() {
     assert!(syncs <= 1 + start.elapsed().as_secs(), "{syncs} syncs");
     engine.sync_wal().unwrap();
     let found = in_memory(&fs.crash(PowerLoss::All), Arc::new(store.copy()));
-    Writer::new(0).check(&Engine::open(found).unwrap(), 20..=20);
+    Writer::in_one_phase(0).check(&Engine::open(found).unwrap(), 20..=20);
     // Each commit may choose for itself.
     engine.set_wal_sync(WalSync::EachCommit);
     let mut txn = engine.begin(Isolation::RepeatableRead);
@@ -59,7 +59,7 @@ fn a_failed_sync_acknowledges_nothing_and_stops_writes_but_not_reads() {
     let _guard = with_others();
     let (fs, store) = (FaultFs::new(), Arc::new(MemoryStore::new()));
     let engine = create(in_memory(&fs, store.clone()));
-    let writer = Writer::new(0);
+    let writer = Writer::in_one_phase(0);
     for _ in 0..5 {
         writer.write_one(&engine).unwrap();
     }
@@ -82,7 +82,7 @@ fn a_failed_sync_acknowledges_nothing_and_stops_writes_but_not_reads() {
     for loss in [PowerLoss::ProcessOnly, PowerLoss::All] {
         let found = in_memory(&fs.crash(loss), Arc::new(store.copy()));
         let engine = Engine::open(found).unwrap();
-        let writer = Writer::new(0);
+        let writer = Writer::in_one_phase(0);
         writer.check(&engine, 5..=6);
         writer.write_one(&engine).unwrap();
     }
@@ -93,7 +93,7 @@ fn a_full_disk_stops_writes_and_reopening_goes_on() {
     let _guard = with_others();
     let (fs, store) = (FaultFs::new(), Arc::new(MemoryStore::new()));
     let engine = create(in_memory(&fs, store.clone()));
-    let writer = Writer::new(0);
+    let writer = Writer::in_one_phase(0);
     for _ in 0..5 {
         writer.write_one(&engine).unwrap();
     }

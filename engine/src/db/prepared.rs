@@ -1,0 +1,246 @@
+//! Commit in two phases: prepared transactions, in a session and after a crash.
+//!
+//! `prepare` writes the whole batch to the log; nothing shows yet and every lock stays. The decision, commit or rollback, is a few bytes more.
+//! What a crash leaves, by where it comes:
+//!
+//! - before the prepare is durable: nothing of the transaction;
+//! - after that, before the decision is durable: the next open finds it prepared, locks its keys again, and waits for the
+//!   decision ([`crate::Engine::prepared`]);
+//! - after that: committed or rolled back, as decided.
+//!
+//! The log is kept from the oldest undecided prepare on. One that was decided is needed until the memtable that took its writes is in files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::core::Core;
+use super::transaction::{Isolation, Stage, Transaction};
+use super::write::{Action, Request};
+use crate::env::failpoint;
+use crate::txn::batch::Batch;
+use crate::txn::locks::{LockMode, LockWait};
+use crate::txn::record::{MAX_NAME_LEN, decode_ops};
+use crate::types::{IndexId, ValueKind};
+use crate::{Error, Result, ResultExt};
+
+/// A prepared transaction that no session holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreparedTransaction {
+    /// What it was prepared under.
+    pub name: Arc<[u8]>,
+    /// Whether [`Transaction::note_in_coordinator`] was called for it.
+    pub in_coordinator: bool,
+    /// The indexes that it writes to, ascending.
+    pub indexes: Vec<IndexId>,
+}
+
+/// A prepare that replay has found without a decision.
+pub struct Undecided {
+    pub name: Arc<[u8]>,
+    pub position: u64,
+    pub ops: Vec<u8>,
+    pub in_coordinator: bool,
+}
+
+/// Prepared transactions that no session holds, by name.
+#[derive(Default)]
+pub struct Detached {
+    all: BTreeMap<Arc<[u8]>, Transaction>,
+}
+
+impl Detached {
+    /// Takes over what replay has found: batches, and locks on all their keys.
+    pub fn recover(core: &Arc<Core>, found: BTreeMap<u64, Undecided>) -> Result<Self> {
+        let mut detached = Self::default();
+        for (id, undecided) in found {
+            core.undecided.lock().insert(id, undecided.position);
+            let name = undecided.name.clone();
+            let transaction = Transaction::recovered(core, id, undecided)
+                .context(|| format!("recover prepared transaction {}", name.escape_ascii()))?;
+            detached.add(transaction)?;
+        }
+        Ok(detached)
+    }
+
+    /// Keeps a prepared transaction until [`Detached::take`].
+    pub fn add(&mut self, transaction: Transaction) -> Result<()> {
+        let name = transaction.prepared()?.name.clone();
+        if self.all.contains_key(&name) {
+            return Err(Error::invalid(format!(
+                "a transaction is prepared under the name {} already",
+                name.escape_ascii()
+            )));
+        }
+        self.all.insert(name, transaction);
+        Ok(())
+    }
+
+    /// The transaction of this name.
+    pub fn take(&mut self, name: &[u8]) -> Option<Transaction> {
+        self.all.remove(name)
+    }
+
+    /// All of them, by name.
+    pub fn list(&self) -> Vec<PreparedTransaction> {
+        self.all
+            .values()
+            .filter_map(|transaction| {
+                let prepared = transaction.prepared().ok()?;
+                Some(PreparedTransaction {
+                    name: prepared.name.clone(),
+                    in_coordinator: prepared.in_coordinator,
+                    indexes: indexes_of(&transaction.batch),
+                })
+            })
+            .collect()
+    }
+}
+
+fn indexes_of(batch: &Batch) -> Vec<IndexId> {
+    let mut indexes = Vec::new();
+    batch.for_each_newest(|key, _, _| {
+        if let Some(index) = key.first_chunk::<4>().copied().map(u32::from_be_bytes)
+            && indexes.last() != Some(&index)
+        {
+            indexes.push(index);
+        }
+    });
+    indexes
+}
+
+/// What is known of a transaction that is prepared.
+#[derive(Debug)]
+pub struct Prepared {
+    pub id: u64,
+    pub name: Arc<[u8]>,
+    pub in_coordinator: bool,
+}
+
+impl Transaction {
+    fn recovered(core: &Arc<Core>, id: u64, undecided: Undecided) -> Result<Self> {
+        let mut transaction = Self::new(core.clone(), Isolation::RepeatableRead);
+        decode_ops(&undecided.ops, &mut |kind, key, value| {
+            // Which of the keys had a lock of their own is not known; nobody else can have written any of them.
+            core.locks.acquire(
+                &mut transaction.locks,
+                key,
+                LockMode::Exclusive,
+                LockWait::NoWait,
+            )?;
+            match kind {
+                ValueKind::Put => transaction.batch.put(key, value),
+                ValueKind::Delete => transaction.batch.delete(key),
+            }
+            Ok(())
+        })?;
+        transaction.stage = Stage::Prepared(Prepared {
+            id,
+            name: undecided.name,
+            in_coordinator: undecided.in_coordinator,
+        });
+        Ok(transaction)
+    }
+
+    /// First phase of a commit in two phases: its writes go to the log under `name`, locks stay, and from now on only a commit or a rollback
+    /// decides about it, if need be after a crash or in another session ([`crate::Engine::take_prepared`]).
+    ///
+    /// Without `sync` the prepare is durable only after the next sync of the log ([`crate::Engine::sync_wal`]).
+    /// Fails with [`crate::ErrorKind::Invalid`] for a name of over 255 bytes.
+    pub fn prepare(&mut self, name: &[u8], sync: bool) -> Result<()> {
+        self.check_running()?;
+        if name.len() > MAX_NAME_LEN {
+            return Err(Error::invalid(format!(
+                "a name of {} bytes was given for a prepared transaction, at most {MAX_NAME_LEN} are allowed",
+                name.len()
+            )));
+        }
+        self.core.check_open()?;
+        self.check_counters()?;
+        self.core.throttle()?;
+        let id = self.core.ids.next_prepared.fetch_add(1, Ordering::Relaxed);
+        let name: Arc<[u8]> = name.into();
+        let request = Request {
+            action: Action::Prepare {
+                id,
+                name: name.clone(),
+                ops: self.encode(),
+            },
+            raises: std::mem::take(&mut self.raises),
+        };
+        let (core, buffer) = (&self.core, &mut self.ops);
+        core.pipeline.log(
+            &**core,
+            request,
+            |seq, slot| {
+                *buffer = std::mem::take(&mut slot.ops);
+                core.apply(seq, slot, None);
+                Ok(())
+            },
+            |slot| core.sync_slot(slot, sync),
+        )?;
+        failpoint::hit("prepare.logged")?;
+        self.snapshot = None;
+        self.stage = Stage::Prepared(Prepared {
+            id,
+            name,
+            in_coordinator: false,
+        });
+        Ok(())
+    }
+
+    pub(super) fn prepared(&self) -> Result<&Prepared> {
+        match &self.stage {
+            Stage::Prepared(prepared) => Ok(prepared),
+            _ => Err(Error::invalid("the transaction is not prepared")),
+        }
+    }
+
+    /// Whether it is prepared and waits for the decision.
+    pub fn is_prepared(&self) -> bool {
+        self.prepared().is_ok()
+    }
+
+    /// Puts on record that the coordinator knows of this prepared transaction: recovery reports it so.
+    pub fn note_in_coordinator(&mut self, sync: bool) -> Result<()> {
+        let id = self.prepared()?.id;
+        let request = Request {
+            action: Action::InCoordinator { id },
+            raises: Vec::new(),
+        };
+        let core = &self.core;
+        core.pipeline.log(
+            &**core,
+            request,
+            |seq, slot| {
+                core.apply(seq, slot, None);
+                Ok(())
+            },
+            |slot| core.sync_slot(slot, sync),
+        )?;
+        if let Stage::Prepared(prepared) = &mut self.stage {
+            prepared.in_coordinator = true;
+        }
+        Ok(())
+    }
+
+    /// Logs what becomes of a prepared transaction and, where it commits, shows it.
+    pub(super) fn log_decision(&self, action: Action, sync: bool) -> Result<()> {
+        let batch = matches!(action, Action::CommitPrepared { .. }).then_some(&self.batch);
+        let request = Request {
+            action,
+            raises: Vec::new(),
+        };
+        let core = &self.core;
+        core.pipeline.commit(
+            &**core,
+            request,
+            |seq, slot| {
+                core.apply(seq, slot, batch);
+                Ok(())
+            },
+            |slot| core.sync_slot(slot, sync),
+        )?;
+        Ok(())
+    }
+}
