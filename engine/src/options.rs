@@ -13,6 +13,9 @@ use crate::{Error, Result};
 /// What the engine takes without doing anything: threads, tables of locks and blocks, the manifest.
 const FIXED_OVERHEAD: u64 = 2 << 20;
 
+/// The least [`Options::transaction_memory`], in bytes.
+pub const MIN_TRANSACTION_MEMORY: u64 = 64 << 10;
+
 /// When a commit's WAL record reaches the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WalSync {
@@ -84,6 +87,8 @@ pub struct Options {
     pub wal_sync: WalSync,
     /// How many rows a transaction may lock.
     pub max_row_locks: u64,
+    /// Bytes that one transaction's writes may take in memory, at least 64 KiB; what is beyond goes to local files until it commits.
+    pub transaction_memory: u64,
 }
 
 impl Options {
@@ -121,6 +126,7 @@ impl Options {
             disable_auto_compactions: false,
             wal_sync: WalSync::EachCommit,
             max_row_locks: 1 << 30,
+            transaction_memory: 32 << 20,
         }
     }
 
@@ -134,7 +140,7 @@ impl Options {
     /// About how many bytes the engine takes at most beyond `block_cache_size` and `total_memtable_size`.
     ///
     /// That is, for each flush and compaction under way, what is read ahead of each input, and the filter and index of the file being written;
-    /// and a fixed part. Not in it are what transactions have written and not committed, up to 256 KiB a file that a cursor
+    /// and a fixed part. Not in it are `transaction_memory` for each transaction that writes, up to 256 KiB a file that a cursor
     /// scans, and a few KiB for each open file.
     pub fn memory_overhead(&self) -> u64 {
         let jobs = 1 + self.compaction_threads as u64;
@@ -156,7 +162,7 @@ impl Options {
 
     /// Fails naming the first option that is out of range.
     pub fn validate(&self) -> Result<()> {
-        let limits: [(&str, u64, u64, u64); 12] = [
+        let limits: [(&str, u64, u64, u64); 13] = [
             ("block_size", self.block_size as u64, 1 << 10, 1 << 20),
             ("memtable_size", self.memtable_size, 64 << 10, 1 << 40),
             (
@@ -184,6 +190,12 @@ impl Options {
             ("flush_threads", self.flush_threads as u64, 1, 64),
             ("compaction_threads", self.compaction_threads as u64, 1, 64),
             ("max_row_locks", self.max_row_locks, 1, u64::MAX),
+            (
+                "transaction_memory",
+                self.transaction_memory,
+                MIN_TRANSACTION_MEMORY,
+                1 << 40,
+            ),
         ];
         for (name, value, least, most) in limits {
             if !(least..=most).contains(&value) {

@@ -23,6 +23,7 @@ use crate::options::{Options, WalSync};
 use crate::txn::commit::Pipeline;
 use crate::txn::locks::LockManager;
 use crate::txn::snapshots::Snapshots;
+use crate::txn::spill::SpillSpace;
 use crate::types::IndexId;
 use crate::wal::Wal;
 use crate::{Error, ErrorKind, Result, ResultExt};
@@ -78,6 +79,7 @@ pub struct Core {
     pub pipeline: Pipeline<Self>,
     pub snapshots: Arc<Snapshots>,
     pub locks: LockManager,
+    pub spill: Arc<SpillSpace>,
     pub counters: Mutex<HashMap<Box<[u8]>, u64>>,
     /// Prepared transactions that are not decided, by id, with the log position of their prepare. Changed under `write_lock`.
     pub undecided: Mutex<BTreeMap<u64, u64>>,

@@ -13,7 +13,7 @@ use crate::flush::decode;
 use crate::iter::{InternalIterator, LevelFiles, LevelIter, MergingIterator};
 use crate::memtable::MemIter;
 use crate::sst::{IterOptions, SstIter};
-use crate::txn::batch::Batch;
+use crate::txn::batch::{Batch, OwnIter};
 use crate::txn::snapshots::SnapshotGuard;
 use crate::types::{KeyRef, OWN_WRITE_SEQ, SeqNo, ValueKind, user_key_of};
 
@@ -46,6 +46,7 @@ impl LevelFiles for OpenFiles {
 /// One sorted run of entries. The variants differ much in size, but there are few of them a cursor.
 #[allow(clippy::large_enum_variant)]
 pub enum Source {
+    Own(OwnIter),
     Memory(MemIter),
     File(SstIter),
     Level(LevelIter<OpenFiles>),
@@ -54,6 +55,7 @@ pub enum Source {
 macro_rules! each_source {
     ($self:expr, $source:ident => $call:expr) => {
         match $self {
+            Source::Own($source) => $call,
             Source::Memory($source) => $call,
             Source::File($source) => $call,
             Source::Level($source) => $call,
@@ -102,7 +104,7 @@ impl InternalIterator for Source {
 impl Source {
     /// Whether it stands on a write that was rolled back since it came there.
     fn is_undone(&self) -> bool {
-        matches!(self, Self::Memory(iter) if iter.is_dead())
+        matches!(self, Self::Own(iter) if iter.is_dead())
     }
 }
 
@@ -116,7 +118,7 @@ pub fn sources(
 ) -> Result<Vec<Source>> {
     let mut all = Vec::new();
     if let Some(batch) = batch {
-        all.push(Source::Memory(batch.iter()));
+        all.push(Source::Own(batch.view().iter(lower, upper)));
     }
     for table in state.memtables() {
         if !table.is_empty() {
@@ -250,16 +252,32 @@ impl Cursor {
         }
     }
 
+    /// Whether the transaction's own writes lie elsewhere than where it looks for them.
+    #[inline]
+    fn is_stale(&self) -> bool {
+        matches!(self.merged.sources().first(), Some(Source::Own(own)) if own.is_stale())
+    }
+
+    /// Makes it nowhere, and before a seek it looks where the transaction's own writes are now.
+    fn prepare_seek(&mut self) {
+        self.place = Place::Nowhere;
+        if self.is_stale()
+            && let Some(Source::Own(own)) = self.merged.source_mut(0)
+        {
+            own.renew(&self.lower, &self.upper);
+        }
+    }
+
     /// To the first key of the range.
     pub fn seek_to_first(&mut self) -> Result<()> {
-        self.place = Place::Nowhere;
+        self.prepare_seek();
         self.merged.seek(KeyRef::before(&self.lower))?;
         self.find_forward(false)
     }
 
     /// To the last key of the range.
     pub fn seek_to_last(&mut self) -> Result<()> {
-        self.place = Place::Nowhere;
+        self.prepare_seek();
         self.merged.seek_for_prev(KeyRef::before(&self.upper))?;
         self.find_backward()
     }
@@ -269,7 +287,7 @@ impl Cursor {
         if target <= self.lower.as_slice() {
             return self.seek_to_first();
         }
-        self.place = Place::Nowhere;
+        self.prepare_seek();
         self.merged.seek(KeyRef::before(target))?;
         self.find_forward(false)
     }
@@ -279,7 +297,7 @@ impl Cursor {
         if target >= self.upper.as_slice() {
             return self.seek_to_last();
         }
-        self.place = Place::Nowhere;
+        self.prepare_seek();
         self.merged.seek_for_prev(KeyRef::before(target))?;
         self.find_backward()
     }
@@ -293,11 +311,16 @@ impl Cursor {
                 self.key.clear();
                 self.key.extend_from_slice(user_key_of(self.merged.key()));
                 self.place = Place::Nowhere;
-                self.merged.next()?;
+                if self.is_stale() {
+                    self.prepare_seek();
+                    self.merged.seek(KeyRef::after(&self.key))?;
+                } else {
+                    self.merged.next()?;
+                }
                 self.find_forward(true)
             }
             Place::Backward => {
-                self.place = Place::Nowhere;
+                self.prepare_seek();
                 self.merged.seek(KeyRef::after(&self.key))?;
                 self.find_forward(true)
             }
@@ -311,12 +334,16 @@ impl Cursor {
             Place::Forward => {
                 self.key.clear();
                 self.key.extend_from_slice(user_key_of(self.merged.key()));
-                self.place = Place::Nowhere;
+                self.prepare_seek();
                 self.merged.seek_for_prev(KeyRef::before(&self.key))?;
                 self.find_backward()
             }
             Place::Backward => {
                 self.place = Place::Nowhere;
+                if self.is_stale() {
+                    self.prepare_seek();
+                    self.merged.seek_for_prev(KeyRef::before(&self.key))?;
+                }
                 self.find_backward()
             }
         }

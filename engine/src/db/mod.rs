@@ -34,7 +34,7 @@ pub use transaction::{DEFAULT_LOCK_WAIT, Isolation, Transaction, View, Write};
 use self::core::Core;
 use self::prepared::Detached;
 use crate::Result;
-use crate::options::{Options, WalSync};
+use crate::options::{MIN_TRANSACTION_MEMORY, Options, WalSync};
 use crate::txn::TxnId;
 use crate::types::IndexId;
 
@@ -205,6 +205,13 @@ impl Engine {
     /// Changes how many rows a transaction may lock.
     pub fn set_max_row_locks(&self, locks: u64) {
         self.core.locks.set_max_per_txn(locks);
+    }
+
+    /// Changes how many bytes a transaction's writes may take in memory before they go to local files.
+    pub fn set_transaction_memory(&self, bytes: u64) {
+        self.core
+            .spill
+            .set_memory(bytes.max(MIN_TRANSACTION_MEMORY));
     }
 
     /// Switches compaction off, so that it runs only when asked for, or on again.

@@ -30,6 +30,7 @@ use crate::txn::commit::Pipeline;
 use crate::txn::locks::LockManager;
 use crate::txn::record::{Entry, decode_ops, decode_payload};
 use crate::txn::snapshots::Snapshots;
+use crate::txn::spill::SpillSpace;
 use crate::types::SeqNo;
 use crate::wal::{Wal, WalOptions};
 use crate::{Error, Result, ResultExt};
@@ -178,6 +179,12 @@ pub(super) fn open(options: Options) -> Result<Engine> {
     let mem = Arc::new(MemTable::new(last_id, wal_end, options.memtable_size));
     memtables.reverse();
     let cache = Arc::new(BlockCache::new(options.block_cache_size));
+    let spill = SpillSpace::open(
+        options.fs.clone(),
+        dir.join("spill"),
+        cache.clone(),
+        options.transaction_memory,
+    )?;
     let (sender, obsolete) = crossbeam_channel::unbounded();
     let files = Arc::new(FileContext {
         store: store.clone(),
@@ -211,6 +218,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         pipeline: Pipeline::new(snapshots.clone()),
         snapshots,
         locks: LockManager::new(options.max_row_locks),
+        spill: Arc::new(spill),
         counters: Mutex::default(),
         undecided: Mutex::default(),
         ids: Ids {

@@ -9,9 +9,8 @@ use super::cursor::Cursor;
 use super::pinned::Value;
 use super::prepared::Prepared;
 use super::write::{Action, Request, Slot};
-use crate::iter::InternalIterator;
 use crate::txn::TxnId;
-use crate::txn::batch::Batch;
+use crate::txn::batch::{Batch, OwnWrite};
 use crate::txn::locks::{Granted, LockMode, LockWait, TxnLocks};
 use crate::txn::record::OpWriter;
 use crate::txn::snapshots::SnapshotGuard;
@@ -107,12 +106,12 @@ impl Transaction {
             .active_transactions
             .fetch_add(1, Ordering::Relaxed);
         Self {
-            core,
             isolation,
             locks: TxnLocks::new(id),
             lock_wait: DEFAULT_LOCK_WAIT,
             snapshot: None,
-            batch: Batch::default(),
+            batch: Batch::new(core.spill.clone()),
+            core,
             raises: Vec::new(),
             ops: OpWriter::default(),
             stage: Stage::Active,
@@ -198,11 +197,14 @@ impl Transaction {
 
     /// What the transaction itself wrote to a key: a value, or that it is gone.
     fn own(&self, key: &[u8]) -> Result<Option<Option<Value>>> {
-        let Some(position) = self.batch.find(key) else {
+        let Some(own) = self.batch.find(key)? else {
             return Ok(None);
         };
-        let (_, kind) = crate::flush::decode(position.key())?;
-        Ok(Some((kind == ValueKind::Put).then(|| Value::at(position))))
+        let put = own.kind()? == ValueKind::Put;
+        Ok(Some(put.then(|| match own {
+            OwnWrite::Memory(position) => Value::at(position),
+            OwnWrite::Spilled(found) => Value::in_block(found.value),
+        })))
     }
 
     /// A cursor over the keys of [lower, upper).
@@ -359,14 +361,15 @@ impl Transaction {
 
     /// One commit holds one version of a key.
     pub(super) fn check_counters(&self) -> Result<()> {
-        let both = |(key, _): &&(Box<[u8]>, u64)| self.batch.get(key).is_some();
-        let Some((key, _)) = self.raises.iter().find(both) else {
-            return Ok(());
-        };
-        Err(Error::invalid(format!(
-            "key {} was written as a row and raised as a counter in one transaction",
-            key.escape_ascii()
-        )))
+        for (key, _) in &self.raises {
+            if self.batch.find(key)?.is_some() {
+                return Err(Error::invalid(format!(
+                    "key {} was written as a row and raised as a counter in one transaction",
+                    key.escape_ascii()
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn write_out(&mut self, sync: bool) -> Result<()> {

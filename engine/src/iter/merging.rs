@@ -53,6 +53,12 @@ impl<I: InternalIterator> MergingIterator<I> {
         &self.sources
     }
 
+    /// A source, to be changed before the next seek. The iterator is invalid until then.
+    pub fn source_mut(&mut self, i: usize) -> Option<&mut I> {
+        self.invalidate();
+        self.sources.get_mut(i)
+    }
+
     /// The source of the current entry, if there is one.
     pub fn current(&self) -> Option<&I> {
         self.sources.get(self.current)

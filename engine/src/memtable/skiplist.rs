@@ -13,7 +13,7 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use super::arena::Arena;
-use crate::types::{KeyRef, TRAILER_LEN};
+use crate::types::{KeyRef, SeqNo, TRAILER_LEN};
 
 /// With one node in four going up a level, 4^12 entries keep the expected search depth logarithmic.
 const MAX_HEIGHT: usize = 12;
@@ -353,6 +353,12 @@ impl SkipList {
             next.valid().then_some(next)
         })
         .map(|at| at.entry(self))
+    }
+
+    /// The sequence number of an entry.
+    pub fn seq_of(&self, node: NodeRef) -> SeqNo {
+        // SAFETY: the node belongs to this list.
+        KeyRef::decode(unsafe { Node::key(node.0.as_ptr()) }).seq()
     }
 
     /// Hides an entry from readers, for good.
