@@ -1,8 +1,8 @@
 //! Opening an engine: what is there becomes what is running.
 //!
 //! In order: lock the data directory; read the manifest; replay the WAL from the version's floor into memtables (a torn tail is cut, anything
-//! else wrong refuses the open and changes nothing), where prepared transactions without a decision are found; write a manifest edit with the next epoch, which also gives this writer file ids of its own;
-//! start the threads; remove objects that the version does not name. A crash between any two of these steps leaves what the next open
+//! else wrong refuses the open and changes nothing), where prepared transactions without a decision are found; write a manifest edit with
+//! the next epoch, which also gives this writer file ids of its own; start the threads; remove objects that the version does not name. A crash between any two of these steps leaves what the next open
 //! does again: the epoch may have risen without a writer, which costs a range of file ids.
 
 use std::borrow::Cow;
