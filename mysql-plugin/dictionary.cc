@@ -1,5 +1,6 @@
 #include "dictionary.h"
 
+#include <algorithm>
 #include <mutex>
 #include <string>
 #include <unordered_map>
@@ -102,12 +103,15 @@ void forget_all() {
   tables.clear();
 }
 
-void drop_unnamed_indexes() {
+namespace {
+
+/// Calls `each` with every table's row, until it is false; whether all were read. A reason why not is logged.
+template <typename Each>
+bool for_each(Each each) {
   rust::Box<ffi::TxnHandle> txn = ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted);
   rust::Box<ffi::ReaderHandle> reader = ffi::reader_create(engine());
   ByteBuffer lower, upper;
-  if (!all_tables_range(&lower, &upper)) return;
-  std::vector<uint32_t> named{kDictionaryIndex};
+  if (!all_tables_range(&lower, &upper)) return false;
   ffi::Status status =
       ffi::reader_open(*reader, *txn, bytes(lower.slice()), bytes(upper.slice()), {ffi::LockMode::None, ffi::LockWait::Wait, 0});
   ffi::Entry entry{};
@@ -116,18 +120,41 @@ void drop_unnamed_indexes() {
     TableDef def;
     std::string why;
     if (!TableDef::decode(slice(entry.value), &def, &why)) {
-      // Which indexes it names is unknown: dropping what seems unnamed would lose its rows.
-      log::error("dictionary: " + why + "; indexes of dropped tables are kept");
-      return;
+      log::error("dictionary: " + why);
+      return false;
     }
-    for (const IndexDef &index : def.indexes) named.push_back(index.index_id);
+    each(def);
   }
-  if (status.code != ffi::Code::NotFound) {
-    log::error("read the dictionary: " + std::string(ffi::last_error()));
-    return;
+  if (status.code == ffi::Code::NotFound) return true;
+  log::error("read the dictionary: " + std::string(ffi::last_error()));
+  return false;
+}
+
+}  // namespace
+
+std::vector<std::string> paths_of(const std::vector<uint32_t> &indexes) {
+  std::vector<std::string> paths;
+  for_each([&](const TableDef &def) {
+    const bool has = std::any_of(def.indexes.begin(), def.indexes.end(), [&](const IndexDef &index) {
+      return std::find(indexes.begin(), indexes.end(), index.index_id) != indexes.end();
+    });
+    if (has) paths.push_back(def.comment);
+  });
+  return paths;
+}
+
+void drop_unnamed_indexes() {
+  std::vector<uint32_t> named{kDictionaryIndex};
+  const bool complete = for_each([&](const TableDef &def) {
+    for (const IndexDef &index : def.indexes) named.push_back(index.index_id);
+  });
+  // Which indexes an unread row names is unknown: dropping what seems unnamed would lose its rows.
+  if (!complete) return log::error("indexes of dropped tables are kept");
+  for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
+    named.insert(named.end(), prepared.indexes.begin(), prepared.indexes.end());
   }
   uint32_t dropped = 0;
-  status = ffi::engine_retain_indexes(engine(), {named.data(), named.size()}, dropped);
+  const ffi::Status status = ffi::engine_retain_indexes(engine(), {named.data(), named.size()}, dropped);
   if (!ok(status)) {
     log::error("drop indexes of dropped tables: " + std::string(ffi::last_error()));
   } else if (dropped != 0) {

@@ -12,6 +12,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "table_state.h"
 #include "trx.h"
@@ -32,7 +34,11 @@ int find(uint64_t table_id, std::shared_ptr<TableState> *table);
 void forget(uint64_t table_id);
 void forget_all();
 
-/// Drops every index that no row names. At start, once the server has decided every transaction.
+/// The tables that these indexes belong to, as the server names their files: schema/table. None of those whose rows
+/// cannot be read.
+std::vector<std::string> paths_of(const std::vector<uint32_t> &indexes);
+
+/// Drops every index that no row names and no prepared transaction writes to. At start, once the server has decided every transaction.
 void drop_unnamed_indexes();
 
 }  // namespace smartengine::dictionary

@@ -21,12 +21,17 @@ bool starts_with(Slice key, Slice prefix) { return key.size >= prefix.size && me
 
 }  // namespace
 
+/// Whether the server left a condition to this index.
+bool ha_smartengine::is_filtered(const IndexCodec &index) const {
+  return pushed_idx_cond != nullptr && &codec().index(pushed_idx_cond_keyno) == &index;
+}
+
 ha_smartengine::Access ha_smartengine::access_of(const IndexCodec &index) const {
   if (index.is_row_index()) return Access::kRow;
   // A locking read acts on the newest row, so it cannot answer from an entry alone.
   if (m_lock != ffi::LockMode::None) return Access::kThrough;
   if (m_keyread && index.covers(*table->read_set)) return Access::kCovering;
-  if (pushed_idx_cond != nullptr && &codec().index(pushed_idx_cond_keyno) == &index) return Access::kFiltered;
+  if (is_filtered(index)) return Access::kFiltered;
   return Access::kThrough;
 }
 
@@ -96,8 +101,14 @@ int ha_smartengine::take(ffi::Status status, bool forward, uchar *record) {
     switch (m_access) {
       case Access::kRow:
         return decode_row(slice(m_entry.key), slice(m_entry.value), record);
-      case Access::kThrough:
-        return decode_row(slice(m_entry.row_key), slice(m_entry.row), record);
+      case Access::kThrough: {
+        const int error = decode_row(slice(m_entry.row_key), slice(m_entry.row), record);
+        if (error != 0 || !is_filtered(*m_index)) return error;
+        // A locking read tries the condition on the newest row.
+        if (pushed_idx_cond->val_int() != 0) return ha_thd()->is_error() ? kErrorRaised : 0;
+        unlock_row();
+        break;
+      }
       case Access::kCovering: {
         const int error = m_index->decode_entry(slice(m_entry.key), slice(m_entry.value), table->read_set, record);
         if (error != 0) return damaged("index entry", error);
@@ -117,12 +128,14 @@ int ha_smartengine::take(ffi::Status status, bool forward, uchar *record) {
           if (!ok(fetched)) return failed(fetched);
           return decode_row(slice(m_entry.row_key), slice(m_entry.row), record);
         }
-        if (ha_thd()->is_error()) return kErrorRaised;
-        if (!forward && compare_key_icp(end_range) > 0) return HA_ERR_END_OF_FILE;
-        if (++rejected % kKillCheckInterval == 0 && interrupted()) return HA_ERR_QUERY_INTERRUPTED;
         break;
       }
     }
+    // The condition rejected the entry.
+    if (ha_thd()->is_error()) return kErrorRaised;
+    if (m_place == Place::kPoint) return HA_ERR_END_OF_FILE;
+    if (!forward && compare_key_icp(end_range) > 0) return HA_ERR_END_OF_FILE;
+    if (++rejected % kKillCheckInterval == 0 && interrupted()) return HA_ERR_QUERY_INTERRUPTED;
   }
 }
 

@@ -136,6 +136,7 @@ class ha_smartengine : public handler {
 
   // ha_read.cc
   ffi::ReadSpec spec(uint32_t row_index) const { return {m_lock, m_lock_wait, row_index}; }
+  bool is_filtered(const IndexCodec &index) const;
   Access access_of(const IndexCodec &index) const;
   int search_prefix(const IndexCodec &index, const uchar *key, key_part_map parts, ByteBuffer *prefix, bool *clipped) const;
   int open_index_scan(bool prefix_only, bool forward);
@@ -166,6 +167,7 @@ class ha_smartengine : public handler {
   int load_row_id();
   int largest_auto_increment(uint64_t *value);
   int note_auto_increment(const uchar *record);
+  bool is_unchanged(const uchar *old_record, const uchar *new_record) const;
   int persist_auto_increment(uint64_t value);
 
   // ha_ddl.cc

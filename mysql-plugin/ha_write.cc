@@ -4,6 +4,8 @@
 #include "error_map.h"
 #include "ha_smartengine.h"
 #include "my_bitmap.h"
+#include "mysql/plugin.h"
+#include "sql/sql_lex.h"
 #include "sql/sql_update.h"
 
 // A row and its index entries go to the engine as one list of operations, which it takes whole or not at all. An entry
@@ -11,6 +13,23 @@
 // row's own lock covers the others, whose keys end with the primary key.
 
 namespace smartengine {
+
+namespace {
+
+bool counts_duplicates(const THD *thd) {
+  switch (thd_sql_command(thd)) {
+    case SQLCOM_LOAD:
+      return thd->lex->duplicates == DUP_REPLACE;
+    case SQLCOM_REPLACE:
+    case SQLCOM_REPLACE_SELECT:
+    case SQLCOM_INSERT_SELECT:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
 
 int ha_smartengine::encode_row_key(const uchar *record, uint64_t row_id, ByteBuffer *key) const {
   return codec().row_index().encode_row_key(record, row_id, key);
@@ -68,8 +87,13 @@ int ha_smartengine::write_row(uchar *record) {
       if (error != 0) return error;
       add_entry(i, m_new_entries[i]);
     }
-    if (auto_increment && (error = note_auto_increment(record)) != 0) return error;
     error = apply_ops();
+    // A value that was given moves the counter with its row; that of a duplicate only where the row may take the
+    // other's place, as InnoDB has it.
+    if (auto_increment && (error == 0 || (error == HA_ERR_FOUND_DUPP_KEY && counts_duplicates(ha_thd())))) {
+      const int noted = note_auto_increment(record);
+      if (error == 0) error = noted;
+    }
     if (error == 0) ++m_counts.inserted;
     return error;
   });
@@ -97,12 +121,24 @@ int ha_smartengine::add_changed_entries(const uchar *old_record, const uchar *ne
   return 0;
 }
 
+/// Unlike the server's own comparison it does not look at what lies under a NULL.
+bool ha_smartengine::is_unchanged(const uchar *old_record, const uchar *new_record) const {
+  const ptrdiff_t distance = old_record - new_record;
+  for (uint i = bitmap_get_first_set(table->write_set); i != MY_BIT_NONE; i = bitmap_get_next_set(table->write_set, i)) {
+    const Field *field = table->field[i];
+    const bool null = field->is_null_in_record(new_record);
+    if (null != field->is_null_in_record(old_record)) return false;
+    if (!null && field->cmp_binary_offset(distance) != 0) return false;
+  }
+  return true;
+}
+
 int ha_smartengine::update_row(const uchar *old_record, uchar *new_record) {
   return guarded([&] {
     ha_statistic_increment(&System_status_var::ha_update_count);
     // REPLACE of a row by the same one counts as no change.
     const bool comparable = old_record == table->record[1] && new_record == table->record[0] && records_are_comparable(table);
-    if (comparable && !compare_records(table)) return static_cast<int>(HA_ERR_RECORD_IS_THE_SAME);
+    if (comparable && is_unchanged(old_record, new_record)) return static_cast<int>(HA_ERR_RECORD_IS_THE_SAME);
     int error = enter();
     if (error != 0) return error;
     error = encode_row_key(old_record, m_row_id, &m_old_key);

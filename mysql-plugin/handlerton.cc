@@ -43,8 +43,14 @@ void post_ddl(THD *) {}
 
 void post_recover() { dictionary::drop_unnamed_indexes(); }
 
-/// Makes commits so far durable; called before the server rotates or purges binary logs.
-bool flush_logs(::handlerton *, bool) { return is_open() && !ok(ffi::engine_sync_wal(engine())); }
+/// Makes commits and prepares so far durable: for a group of them before it goes to the binary log, and whenever the
+/// server rotates or purges binary logs.
+bool flush_logs(::handlerton *, bool group) {
+  if (!is_open()) return false;
+  const ffi::Status status = ffi::engine_sync_wal(engine(), group);
+  if (!ok(status)) log::error("sync the log: " + std::string(ffi::last_error()));
+  return !ok(status);
+}
 
 void fill(::handlerton *handlerton) {
   handlerton->state = SHOW_OPTION_YES;
@@ -82,8 +88,16 @@ int open_engine(::handlerton *handlerton) {
   open_handle.store(opened, std::memory_order_release);
   hton = handlerton;
   fill(handlerton);
-  // Installed into a running server, there is no recovery to wait for.
-  if (mysqld_server_started) dictionary::drop_unnamed_indexes();
+  if (mysqld_server_started) {
+    // Installed into a running server, there is no recovery to wait for, and none that could decide.
+    const size_t undecided = ffi::engine_prepared(*opened).size();
+    if (undecided != 0) {
+      log::warning(std::to_string(undecided) +
+                   " transactions wait for the server's decision, with their rows locked: it is made when the server starts with "
+                   "--plugin-load-add=ha_smartengine.so");
+    }
+    dictionary::drop_unnamed_indexes();
+  }
   return 0;
 }
 

@@ -72,7 +72,7 @@ struct TableDef {
   uint16_t flags = 0;
   std::vector<ColumnDef> columns;
   std::vector<IndexDef> indexes;  ///< In the order of TABLE_SHARE::key_info; kHiddenPrimary, if any, last.
-  std::string comment;            ///< For people who read a bucket; nothing depends on it.
+  std::string comment;            ///< The table's path, schema/table as in file names.
 
   /// How many index ids a table needs: its keys, and one more if it has no primary key.
   static uint32_t count_indexes(const TABLE_SHARE &share);

@@ -16,6 +16,7 @@
 #include "sql/transaction_info.h"
 #include "sql/xa.h"
 #include "sysvars.h"
+#include "xa.h"
 
 namespace smartengine {
 
@@ -50,6 +51,9 @@ int raised(int error, const THD *thd) {
   return error;
 }
 
+/// Under the binary log the coordinator syncs once for a group of transactions, by `flush_logs`.
+bool syncs(THD *thd) { return thd_get_durability_property(thd) != HA_IGNORE_DURABILITY; }
+
 }  // namespace
 
 Trx *Trx::find(const THD *thd) { return static_cast<Trx *>(thd_get_ha_data(thd, hton)); }
@@ -67,7 +71,7 @@ Trx &Trx::of(THD *thd) {
 Trx::Trx() { sessions.fetch_add(1, std::memory_order_relaxed); }
 
 Trx::~Trx() {
-  if (m_active) rollback();
+  if (m_active && !m_prepared) rollback();
   sessions.fetch_sub(1, std::memory_order_relaxed);
 }
 
@@ -88,10 +92,6 @@ void Trx::begin(THD *thd) {
 }
 
 int Trx::start_statement(THD *thd) {
-  if (thd->get_transaction()->xid_state()->has_state(XID_STATE::XA_ACTIVE)) {
-    my_error(ER_CHECK_NOT_IMPLEMENTED, MYF(0), "XA transactions");
-    return kErrorRaised;
-  }
   if (!m_active) begin(thd);
   const ulonglong id = this->id();
   const bool longer = in_longer_transaction(thd);
@@ -136,6 +136,7 @@ void Trx::drop_at_end(std::vector<uint32_t> indexes, uint64_t table_id) {
 
 void Trx::end(bool committed) {
   m_active = false;
+  m_prepared = false;
   m_id.store(0, std::memory_order_release);
   m_statement_start.reset();
   m_drops_at_statement_start = 0;
@@ -148,9 +149,28 @@ void Trx::end(bool committed) {
   m_drops.clear();
 }
 
-int Trx::commit() {
+int Trx::prepare(THD *thd) {
+  if (!m_active || !ffi::txn_has_writes(txn())) return 0;
+  const std::string name = xa::name_of(thd);
+  const ffi::Status status = ffi::txn_prepare(txn(), {reinterpret_cast<const uint8_t *>(name.data()), name.size()}, syncs(thd));
+  m_prepared = ok(status);
+  return ha_error(status, thd);
+}
+
+int Trx::note_in_coordinator(THD *thd) { return m_prepared ? ha_error(ffi::txn_note_in_coordinator(txn(), syncs(thd)), thd) : 0; }
+
+int Trx::detach() {
+  // A transaction that only read has nothing that a later XA COMMIT could act on.
+  if (!m_prepared) return rollback();
+  const ffi::Status status = ffi::engine_detach(engine(), std::move(*m_txn));
+  m_txn.reset();
+  end(true);
+  return ha_error(status, nullptr);
+}
+
+int Trx::commit(bool sync) {
   if (!m_active) return 0;
-  const ffi::Status status = ffi::txn_commit(txn(), true);
+  const ffi::Status status = ffi::txn_commit(txn(), sync);
   const int error = ha_error(status, nullptr);
   // A commit that failed may still reach the log: what it created or dropped is left for the next start to decide.
   if (error != 0) m_drops.clear();
@@ -193,9 +213,22 @@ namespace {
 int commit(handlerton *, THD *thd, bool all) {
   Trx *trx = Trx::find(thd);
   if (trx == nullptr) return 0;
-  if (all || !in_longer_transaction(thd)) return raised(trx->commit(), thd);
+  if (all || !in_longer_transaction(thd)) return raised(trx->commit(syncs(thd)), thd);
   trx->commit_statement();
   return 0;
+}
+
+int prepare(handlerton *, THD *thd, bool all) {
+  Trx *trx = Trx::find(thd);
+  if (trx == nullptr) return 0;
+  if (all || !in_longer_transaction(thd)) return guarded([&] { return raised(trx->prepare(thd), thd); });
+  trx->commit_statement();
+  return 0;
+}
+
+int set_prepared_in_tc(handlerton *, THD *thd) {
+  Trx *trx = Trx::find(thd);
+  return trx == nullptr ? 0 : raised(trx->note_in_coordinator(thd), thd);
 }
 
 int rollback(handlerton *, THD *thd, bool all) {
@@ -238,9 +271,30 @@ void kill_connection(handlerton *, THD *thd) {
   if (id != 0 && is_open()) ffi::engine_interrupt(engine(), id);
 }
 
+/// The session and its transaction part: a prepared one lives on, any other is undone.
+void let_go(Trx &trx) {
+  const int error = guarded([&] { return trx.prepared() ? trx.detach() : trx.rollback(); });
+  if (error != 0) log::error("end of a session: " + last_error_message());
+}
+
+/// A replica's applier puts the session's transaction aside to run an XA transaction in its place (`aside` is where to
+/// put it), and brings it back later. Without a place, the session's transaction is a prepared one that leaves it.
+void replace_transaction(THD *thd, void *replacement, void **aside) {
+  std::unique_ptr<Trx> leaving;
+  if (aside != nullptr) {
+    *aside = Trx::find(thd);
+  } else {
+    leaving.reset(Trx::find(thd));
+    if (leaving != nullptr) let_go(*leaving);
+  }
+  const std::lock_guard<std::mutex> guard(closing);
+  thd_set_ha_data(thd, hton, replacement);
+  leaving.reset();
+}
+
 int close_connection(handlerton *, THD *thd) {
   std::unique_ptr<Trx> trx(Trx::find(thd));
-  if (trx != nullptr) trx->rollback();
+  if (trx != nullptr) let_go(*trx);
   const std::lock_guard<std::mutex> guard(closing);
   thd_set_ha_data(thd, hton, nullptr);
   trx.reset();
@@ -250,6 +304,7 @@ int close_connection(handlerton *, THD *thd) {
 }  // namespace
 
 void install_transaction_hooks(handlerton *handlerton) {
+  handlerton->prepare = prepare;
   handlerton->commit = commit;
   handlerton->rollback = rollback;
   handlerton->savepoint_set = savepoint_set;
@@ -258,6 +313,9 @@ void install_transaction_hooks(handlerton *handlerton) {
   handlerton->start_consistent_snapshot = start_consistent_snapshot;
   handlerton->kill_connection = kill_connection;
   handlerton->close_connection = close_connection;
+  handlerton->set_prepared_in_tc = set_prepared_in_tc;
+  handlerton->replace_native_transaction_in_thd = replace_transaction;
+  xa::install_hooks(handlerton);
   // An engine installed at run time is given a place that begins sizeof(SAVEPOINT) too far in the server's allocation:
   // ask for as much more.
   handlerton->savepoint_offset = sizeof(uint64_t) + sizeof(SAVEPOINT);

@@ -44,6 +44,7 @@ class Trx {
   int start_ddl(THD *thd);
 
   bool active() const { return m_active; }
+  bool prepared() const { return m_prepared; }
   ffi::TxnHandle &txn() { return **m_txn; }
   uint64_t id() const { return m_id.load(std::memory_order_acquire); }
 
@@ -54,7 +55,14 @@ class Trx {
   /// transaction covers.
   void drop_at_end(std::vector<uint32_t> indexes, uint64_t table_id);
 
-  int commit();
+  /// First phase of a commit in two phases. What has written nothing has nothing to prepare.
+  int prepare(THD *thd);
+  /// Puts on record that the coordinator knows of the prepared transaction.
+  int note_in_coordinator(THD *thd);
+  /// Gives a prepared transaction to the engine, to be decided by name.
+  int detach();
+  /// With `sync` it is durable when this returns, as far as smartengine_flush_log_at_trx_commit goes.
+  int commit(bool sync);
   int rollback();
   void commit_statement();
   int rollback_statement();
@@ -79,6 +87,7 @@ class Trx {
   std::vector<Drop> m_drops;
   size_t m_drops_at_statement_start = 0;
   bool m_active = false;
+  bool m_prepared = false;
 };
 
 /// Fills in the handlerton's commit, rollback, savepoint and connection hooks.

@@ -7,6 +7,7 @@
 
 use crate::engine::*;
 use crate::log::set_log_sink;
+use crate::prepared::*;
 use crate::reader::*;
 use crate::status::last_error;
 use crate::txn::*;
@@ -180,6 +181,15 @@ pub mod api {
         pause_background_work: bool,
     }
 
+    /// A prepared transaction that no session holds.
+    struct PreparedTransaction {
+        name: Vec<u8>,
+        /// Whether `txn_note_in_coordinator` was called for it.
+        in_coordinator: bool,
+        /// The indexes it writes to.
+        indexes: Vec<u32>,
+    }
+
     /// How much a key range holds: estimates from file indexes and memtables.
     #[derive(Clone, Copy, Debug, Default)]
     struct RangeStats {
@@ -250,8 +260,8 @@ pub mod api {
         fn engine_flush(engine: &EngineHandle) -> Status;
         /// Compacts everything to the bottom level and waits for it.
         fn engine_compact(engine: &EngineHandle) -> Status;
-        /// Makes every commit so far durable.
-        fn engine_sync_wal(engine: &EngineHandle) -> Status;
+        /// Makes every commit and prepare so far durable. Where it is for a `group` of commits, only if flush_log_at_trx_commit is 1.
+        fn engine_sync_wal(engine: &EngineHandle, group: bool) -> Status;
         fn engine_stats(engine: &EngineHandle) -> EngineStats;
         /// The report for SHOW ENGINE … STATUS.
         fn engine_status_text(engine: &EngineHandle) -> String;
@@ -259,6 +269,17 @@ pub mod api {
         fn engine_counter(engine: &EngineHandle, key: &[u8], value: &mut u64) -> Status;
         /// Wakes the transaction of this id if it waits for a lock: its call returns `Interrupted`.
         fn engine_interrupt(engine: &EngineHandle, txn_id: u64);
+
+        // Prepared transactions without a session (ffi/src/prepared.rs).
+
+        /// All of them: after an open, those that wait for the coordinator's decision.
+        fn engine_prepared(engine: &EngineHandle) -> Vec<PreparedTransaction>;
+        /// Takes over a prepared transaction from its session.
+        fn engine_detach(engine: &EngineHandle, txn: Box<TxnHandle>) -> Status;
+        /// Commits the prepared transaction of this name, or rolls it back; `NotFound` if there is none.
+        fn engine_decide(engine: &EngineHandle, name: &[u8], commit: bool) -> Status;
+        /// Records that the coordinator knows of the prepared transaction of this name; `NotFound` if there is none.
+        fn engine_note_in_coordinator(engine: &EngineHandle, name: &[u8]) -> Status;
 
         // Transaction (ffi/src/txn.rs).
 
@@ -283,6 +304,10 @@ pub mod api {
         /// after `txn_restart`.
         fn txn_commit(txn: &mut TxnHandle, sync: bool) -> Status;
         fn txn_rollback(txn: &mut TxnHandle) -> Status;
+        /// First phase of a commit: keeps the writes in the log under `name`, to be decided by commit or rollback, here or after a crash.
+        fn txn_prepare(txn: &mut TxnHandle, name: &[u8], sync: bool) -> Status;
+        /// Records that the coordinator knows of this prepared transaction.
+        fn txn_note_in_coordinator(txn: &mut TxnHandle, sync: bool) -> Status;
         /// Makes an ended transaction new, with a new id, keeping its memory.
         fn txn_restart(txn: &mut TxnHandle, isolation: Isolation);
 

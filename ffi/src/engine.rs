@@ -161,10 +161,13 @@ pub fn engine_compact(handle: &EngineHandle) -> Status {
     })
 }
 
-/// Makes every commit so far durable.
-pub fn engine_sync_wal(handle: &EngineHandle) -> Status {
+/// Makes every commit and prepare so far durable.
+pub fn engine_sync_wal(handle: &EngineHandle, group: bool) -> Status {
     guard(Some(&handle.engine), || {
-        handle.engine.sync_wal().map(|()| Status::OK)
+        if !group || handle.engine.wal_sync() == WalSync::EachCommit {
+            handle.engine.sync_wal()?;
+        }
+        Ok(Status::OK)
     })
 }
 

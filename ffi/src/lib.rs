@@ -5,6 +5,7 @@ mod engine;
 mod guard;
 mod locator;
 mod log;
+mod prepared;
 mod reader;
 mod status;
 mod txn;

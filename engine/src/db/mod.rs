@@ -202,6 +202,15 @@ impl Engine {
             .store(each, Ordering::Relaxed);
     }
 
+    /// When commits reach the disk.
+    pub fn wal_sync(&self) -> WalSync {
+        if self.core.tunables.sync_each_commit.load(Ordering::Relaxed) {
+            WalSync::EachCommit
+        } else {
+            WalSync::EachSecond
+        }
+    }
+
     /// Changes how many rows a transaction may lock.
     pub fn set_max_row_locks(&self, locks: u64) {
         self.core.locks.set_max_per_txn(locks);

@@ -1,0 +1,147 @@
+#include "xa.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+
+#include "compat.h"
+#include "dictionary.h"
+#include "error_map.h"
+#include "handlerton.h"
+#include "key_codec.h"
+#include "log.h"
+#include "sql/sql_list.h"
+#include "sql/transaction_info.h"
+#include "sql/xa.h"
+#include "trx.h"
+
+namespace smartengine::xa {
+
+namespace {
+
+// u32 format | u8 length of gtrid | u8 length of bqual | both, one after the other. Big endian.
+constexpr size_t kNameHeaderSize = 6;
+
+std::string encode(const XID &xid) {
+  const auto gtrid = static_cast<size_t>(xid.get_gtrid_length());
+  const auto bqual = static_cast<size_t>(xid.get_bqual_length());
+  unsigned char header[kNameHeaderSize];
+  store_be32(header, static_cast<uint32_t>(xid.get_format_id()));
+  header[4] = static_cast<unsigned char>(gtrid);
+  header[5] = static_cast<unsigned char>(bqual);
+  std::string name(reinterpret_cast<const char *>(header), kNameHeaderSize);
+  name.append(xid.get_data(), gtrid + bqual);
+  return name;
+}
+
+bool decode(const rust::Vec<uint8_t> &name, XID *xid) {
+  if (name.size() < kNameHeaderSize) return false;
+  const size_t gtrid = name[4];
+  const size_t bqual = name[5];
+  if (gtrid > MAXGTRIDSIZE || bqual > MAXBQUALSIZE || name.size() != kNameHeaderSize + gtrid + bqual) return false;
+  const auto *data = reinterpret_cast<const char *>(name.data()) + kNameHeaderSize;
+  xid->set(static_cast<int32_t>(load_be32(name.data())), data, static_cast<long>(gtrid), data + gtrid, static_cast<long>(bqual));
+  return true;
+}
+
+rust::Slice<const uint8_t> bytes_of(const std::string &name) { return {reinterpret_cast<const uint8_t *>(name.data()), name.size()}; }
+
+/// The tables that a prepared transaction writes to: the server protects them from DDL until it is decided.
+List<st_handler_tablename> *tables_of(const ffi::PreparedTransaction &prepared, MEM_ROOT *root) {
+  auto *list = new (root) List<st_handler_tablename>();
+  if (list == nullptr) return nullptr;
+  const std::vector<uint32_t> indexes(prepared.indexes.begin(), prepared.indexes.end());
+  for (const std::string &path : dictionary::paths_of(indexes)) {
+    const size_t slash = path.find('/');
+    if (slash == std::string::npos) continue;
+    auto *table = new (root) st_handler_tablename();
+    if (table == nullptr) return nullptr;
+    table->db = strmake_root(root, path.data(), slash);
+    table->tablename = strmake_root(root, path.data() + slash + 1, path.size() - slash - 1);
+    if (table->db == nullptr || table->tablename == nullptr || list->push_back(table, root)) return nullptr;
+  }
+  return list;
+}
+
+/// The server asks again while it is given as many as it has room for; those that stay prepared must not come twice.
+class Listed {
+ public:
+  bool passes(const std::string &name) const { return name > m_last; }
+  void note(const std::string &name) { m_last = name; }
+  void start_again() { m_last.clear(); }
+
+ private:
+  std::string m_last;
+};
+
+Listed listed;
+
+int recover(handlerton *, XA_recover_txn *transactions, uint size, MEM_ROOT *root) {
+  uint count = 0;
+  const int error = guarded([&] {
+    for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
+      if (count == size) break;
+      const std::string name(prepared.name.begin(), prepared.name.end());
+      if (!listed.passes(name)) continue;
+      listed.note(name);
+      XA_recover_txn &transaction = transactions[count];
+      if (!decode(prepared.name, &transaction.id)) {
+        log::error("a prepared transaction has a name that is no XID; it stays prepared");
+        continue;
+      }
+      transaction.mod_tables = tables_of(prepared, root);
+      if (transaction.mod_tables == nullptr) return HA_ERR_OUT_OF_MEM;
+      ++count;
+    }
+    return 0;
+  });
+  if (error != 0) log::error("list prepared transactions: " + last_error_message());
+  if (count < size) listed.start_again();
+  return static_cast<int>(count);
+}
+
+int recover_prepared_in_tc(handlerton *, Xa_state_list &states) {
+  return guarded([&] {
+    for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
+      XID xid;
+      if (!decode(prepared.name, &xid)) continue;
+      // What the coordinator made up itself it knows about.
+      if (xid.get_my_xid() != 0) continue;
+      states.add(xid, prepared.in_coordinator ? enum_ha_recover_xa_state::PREPARED_IN_TC : enum_ha_recover_xa_state::PREPARED_IN_SE);
+    }
+    return 0;
+  });
+}
+
+xa_status_code status_of(const ffi::Status &status, const char *what) {
+  if (ok(status)) return XA_OK;
+  if (status.code == ffi::Code::NotFound) return XAER_NOTA;
+  log::error(std::string(what) + " a prepared transaction: " + std::string(ffi::last_error()));
+  return XAER_RMFAIL;
+}
+
+xa_status_code commit_by_xid(handlerton *, XID *xid) {
+  return status_of(ffi::engine_decide(engine(), bytes_of(encode(*xid)), true), "commit");
+}
+
+xa_status_code rollback_by_xid(handlerton *, XID *xid) {
+  return status_of(ffi::engine_decide(engine(), bytes_of(encode(*xid)), false), "roll back");
+}
+
+xa_status_code set_prepared_in_tc_by_xid(handlerton *, XID *xid) {
+  return status_of(ffi::engine_note_in_coordinator(engine(), bytes_of(encode(*xid))), "record the coordinator's knowledge of");
+}
+
+}  // namespace
+
+std::string name_of(const THD *thd) { return encode(*thd->get_transaction()->xid_state()->get_xid()); }
+
+void install_hooks(handlerton *handlerton) {
+  handlerton->recover = recover;
+  handlerton->recover_prepared_in_tc = recover_prepared_in_tc;
+  handlerton->commit_by_xid = commit_by_xid;
+  handlerton->rollback_by_xid = rollback_by_xid;
+  handlerton->set_prepared_in_tc_by_xid = set_prepared_in_tc_by_xid;
+}
+
+}  // namespace smartengine::xa

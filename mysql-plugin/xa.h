@@ -1,0 +1,30 @@
+// Commit in two phases, as the server's transaction coordinator asks for it: with the binary log, among engines, and for
+// XA START … XA PREPARE.
+//
+// `prepare` writes the session's changes to the engine's log under the transaction's XID; nothing shows and all locks
+// stay. From then on only the coordinator decides. Where the binary log is on it syncs once for a group of prepares
+// (`flush_logs`), writes the binary log, and then commits. A crash before the binary log has the transaction rolls it
+// back at the next start, a crash after that commits it.
+//
+// An XA transaction leaves its session when it is prepared, or when the session ends. The engine keeps it, with its
+// locks, until XA COMMIT or XA ROLLBACK comes from any session, also after a restart.
+
+#ifndef SMARTENGINE_XA_H
+#define SMARTENGINE_XA_H
+
+#include <string>
+
+class THD;
+struct handlerton;
+
+namespace smartengine::xa {
+
+/// What the engine calls a session's transaction: its XID.
+std::string name_of(const THD *thd);
+
+/// Fills in the handlerton's hooks for recovery and for transactions without a session.
+void install_hooks(handlerton *handlerton);
+
+}  // namespace smartengine::xa
+
+#endif  // SMARTENGINE_XA_H
