@@ -45,13 +45,21 @@ int ha_smartengine::search_prefix(const IndexCodec &index, const uchar *key, key
 void ha_smartengine::close_scan() {
   if (m_scan && m_place != Place::kNone) ffi::reader_close(**m_scan);
   m_place = Place::kNone;
+  m_entry.unlocked = false;
+}
+
+/// Of a scan of the rows themselves; entries of other indexes are waited for, as InnoDB does.
+ffi::ReadSpec ha_smartengine::scan_spec(uint32_t row_index) const {
+  ffi::ReadSpec spec = this->spec(row_index);
+  if (m_try_semi_consistent && m_index->is_row_index() && spec.wait == ffi::LockWait::Wait) spec.wait = ffi::LockWait::SemiConsistent;
+  return spec;
 }
 
 int ha_smartengine::open_scan(Slice lower, Slice upper) {
   if (!m_scan) m_scan.emplace(ffi::reader_create(engine()));
   m_access = access_of(*m_index);
   const uint32_t row_index = m_access == Access::kThrough ? codec().row_index().index_id() : 0;
-  const ffi::Status status = ffi::reader_open(**m_scan, txn(), bytes(lower), bytes(upper), spec(row_index));
+  const ffi::Status status = ffi::reader_open(**m_scan, txn(), bytes(lower), bytes(upper), scan_spec(row_index));
   if (!ok(status)) return failed(status);
   m_place = Place::kOpened;
   m_scan_txn = m_trx->id();

@@ -136,6 +136,7 @@ int ha_smartengine::reset() {
   close_scan();
   m_keyread = false;
   m_read_all_columns = false;
+  m_try_semi_consistent = false;
   // A rare large row must not hold its memory for as long as the table is open.
   m_row.shrink_to(kKeptRowBytes);
   flush_counts();
@@ -157,27 +158,41 @@ int ha_smartengine::enter() {
 }
 
 /// How rows are read, as InnoDB chooses it: by the newest version and locked where the statement writes or asks for it,
-/// shared where its result goes into a change.
+/// shared where what it reads goes into a change, and everywhere in a SERIALIZABLE transaction of more than one statement.
 ffi::LockMode ha_smartengine::lock_mode(THD *thd, thr_lock_type type) const {
   if (type >= TL_WRITE_ALLOW_WRITE) return ffi::LockMode::Exclusive;
-  if (type == TL_READ_WITH_SHARED_LOCKS) return ffi::LockMode::Shared;
-  const enum_tx_isolation isolation = thd_get_trx_isolation(thd);
-  switch (thd_sql_command(thd)) {
-    case SQLCOM_INSERT:
-    case SQLCOM_INSERT_SELECT:
-    case SQLCOM_REPLACE:
-    case SQLCOM_REPLACE_SELECT:
-    case SQLCOM_UPDATE:
-    case SQLCOM_UPDATE_MULTI:
-    case SQLCOM_DELETE:
-    case SQLCOM_DELETE_MULTI:
-    case SQLCOM_CREATE_TABLE:
-      return isolation <= ISO_READ_COMMITTED ? ffi::LockMode::None : ffi::LockMode::Shared;
+  const int command = thd_sql_command(thd);
+  switch (command) {
+    case SQLCOM_HA_OPEN:
+    case SQLCOM_HA_READ:
+    case SQLCOM_CHECKSUM:
+      return ffi::LockMode::None;
+    // The metadata lock keeps writers out, so that rows need no locks.
+    case SQLCOM_ALTER_TABLE:
+    case SQLCOM_CREATE_INDEX:
+    case SQLCOM_DROP_INDEX:
+    case SQLCOM_OPTIMIZE:
+    case SQLCOM_ANALYZE:
+    case SQLCOM_CHECK:
+    case SQLCOM_REPAIR:
+    case SQLCOM_DROP_TABLE:
+    case SQLCOM_TRUNCATE:
+      return ffi::LockMode::None;
     default:
       break;
   }
+  const enum_tx_isolation isolation = thd_get_trx_isolation(thd);
+  const bool plain = type == TL_READ || type == TL_READ_NO_INSERT;
+  const bool feeds_change = command == SQLCOM_INSERT_SELECT || command == SQLCOM_REPLACE_SELECT || command == SQLCOM_UPDATE ||
+                            command == SQLCOM_CREATE_TABLE;
+  // Below REPEATABLE READ these read a snapshot, unless they ask for more.
+  const bool consistent = isolation <= ISO_READ_COMMITTED && plain && feeds_change;
+  // The tables of stored functions and triggers are read under LOCK TABLES as the server understands it.
+  const bool asked = type == TL_READ_WITH_SHARED_LOCKS || type == TL_READ_NO_INSERT ||
+                     ((type == TL_READ || type == TL_READ_HIGH_PRIORITY) && thd_in_lock_tables(thd) != 0);
+  if (!consistent && (asked || command != SQLCOM_SELECT)) return ffi::LockMode::Shared;
   const bool longer = thd_test_options(thd, OPTION_NOT_AUTOCOMMIT | OPTION_BEGIN);
-  return isolation == ISO_SERIALIZABLE && longer && thd_sql_command(thd) == SQLCOM_SELECT ? ffi::LockMode::Shared : ffi::LockMode::None;
+  return isolation == ISO_SERIALIZABLE && longer ? ffi::LockMode::Shared : ffi::LockMode::None;
 }
 
 THR_LOCK_DATA **ha_smartengine::store_lock(THD *thd, THR_LOCK_DATA **to, thr_lock_type type) {
@@ -215,7 +230,13 @@ int ha_smartengine::start_stmt(THD *thd, thr_lock_type type) {
 
 void ha_smartengine::unlock_row() {
   if (m_lock == ffi::LockMode::None || m_trx == nullptr || thd_get_trx_isolation(ha_thd()) > ISO_READ_COMMITTED) return;
+  m_entry.unlocked = false;
   if (m_scan && m_place != Place::kNone) ffi::reader_unlock_row(**m_scan, txn());
+}
+
+/// UPDATE and DELETE ask for it: a row that another holds is shown as last committed, and only if the statement wants it, waited for.
+void ha_smartengine::try_semi_consistent_read(bool yes) {
+  m_try_semi_consistent = yes && thd_get_trx_isolation(ha_thd()) <= ISO_READ_COMMITTED;
 }
 
 void ha_smartengine::fill_sizes(bool exact_zero) {

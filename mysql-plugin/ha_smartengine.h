@@ -52,6 +52,8 @@ class ha_smartengine : public handler {
   int external_lock(THD *thd, int type) override;
   int start_stmt(THD *thd, thr_lock_type type) override;
   void unlock_row() override;
+  void try_semi_consistent_read(bool yes) override;
+  bool was_semi_consistent_read() override { return m_entry.unlocked; }
 
   int info(uint flags) override;
   int extra(ha_extra_function operation) override;
@@ -137,6 +139,7 @@ class ha_smartengine : public handler {
   // ha_read.cc
   ffi::ReadSpec spec(uint32_t row_index) const { return {m_lock, m_lock_wait, row_index}; }
   bool is_filtered(const IndexCodec &index) const;
+  ffi::ReadSpec scan_spec(uint32_t row_index) const;
   Access access_of(const IndexCodec &index) const;
   int search_prefix(const IndexCodec &index, const uchar *key, key_part_map parts, ByteBuffer *prefix, bool *clipped) const;
   int open_index_scan(bool prefix_only, bool forward);
@@ -183,6 +186,7 @@ class ha_smartengine : public handler {
 
   ffi::LockMode m_lock = ffi::LockMode::None;
   ffi::LockWait m_lock_wait = ffi::LockWait::Wait;
+  bool m_try_semi_consistent = false;
   uint64_t m_stats_version = 0;
   bool m_keyread = false;
   bool m_read_all_columns = false;

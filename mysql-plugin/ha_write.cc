@@ -10,7 +10,8 @@
 
 // A row and its index entries go to the engine as one list of operations, which it takes whole or not at all. An entry
 // that must be new to its index (a primary key, a unique key without NULL) is an Insert, which locks and checks; the
-// row's own lock covers the others, whose keys end with the primary key.
+// row's own lock covers the others, whose keys end with the primary key: they are Adds, which wait for who has locked the
+// gap that they go into. A Put changes what is there.
 
 namespace smartengine {
 
@@ -50,7 +51,7 @@ void ha_smartengine::add_op(ffi::OpKind kind, Slice key, Slice value, uint key_n
 }
 
 void ha_smartengine::add_entry(uint key_number, const IndexEntry &entry) {
-  add_op(entry.unique ? ffi::OpKind::Insert : ffi::OpKind::Put, entry.key.slice(), entry.value.slice(), key_number);
+  add_op(entry.unique ? ffi::OpKind::Insert : ffi::OpKind::Add, entry.key.slice(), entry.value.slice(), key_number);
 }
 
 /// Whoever inserts the same unique key meanwhile waits, and learns whether it is free once this transaction has ended.

@@ -28,4 +28,4 @@ pub use db::{
 };
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use options::{Options, WalSync};
-pub use txn::locks::{Granted, LockMode};
+pub use txn::locks::{Granted, LockInfo, LockKind, LockMode, LockWait, TxnInfo};

@@ -58,16 +58,16 @@ pub mod api {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[repr(u8)]
     enum OpKind {
-        /// Writes the key whatever was there. The caller holds the row's lock already, or the key ends with a locked row's primary key.
+        /// Writes a key that is there. The caller holds the row's lock already, or the key ends with a locked row's primary key.
         Put,
+        /// Writes a key that is new and ends with a locked row's primary key. Waits while another has locked the gap it goes into.
+        Add,
         /// Locks the key exclusively; `Duplicate` if it exists in the newest committed state or among own writes; else writes it.
         Insert,
         /// Removes the key, whether or not it is there; takes no lock.
         Delete,
         /// Locks the key exclusively, then removes it. For a unique key of its own lock: who inserts the same key waits.
         LockDelete,
-        /// Locks the key exclusively and fails with `Duplicate` if it exists; writes nothing.
-        CheckAbsent,
     }
 
     #[derive(Clone, Copy)]
@@ -105,6 +105,9 @@ pub mod api {
         NoWait,
         /// Rows that another holds locked are passed over (`NotFound` for a point read).
         SkipLocked,
+        /// A scan shows rows that another holds locked as they were last committed (`Entry::unlocked`); the next step after such a row
+        /// reads it again and waits for it, unless `reader_unlock_row` comes before. Point reads wait.
+        SemiConsistent,
     }
 
     #[derive(Clone, Copy)]
@@ -144,6 +147,8 @@ pub mod api {
         row_key: Bytes,
         /// With `row_index`: the row.
         row: Bytes,
+        /// Whether it is shown without the lock asked for.
+        unlocked: bool,
     }
 
     /// Options at open; sizes in bytes, zero is not "default": the plugin passes its variables' values.

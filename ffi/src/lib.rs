@@ -7,5 +7,6 @@ mod locator;
 mod log;
 mod prepared;
 mod reader;
+mod scan;
 mod status;
 mod txn;

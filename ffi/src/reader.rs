@@ -2,33 +2,38 @@
 //!
 //! A locking read acts on the newest committed version. A scan that locks runs over a cursor of the newest commit at its start; once the row
 //! of an entry is locked, entry and row are read again if anything was committed meanwhile, and an entry that is no longer there is passed over.
+//! From REPEATABLE READ on it locks the gaps it goes over as well ([`crate::scan`]), and a point read that finds nothing keeps its key locked.
+//!
+//! A semi-consistent scan does not wait for a row that another holds: it shows the row as last committed, not locked. If the row is
+//! wanted, the next step reads it again, and waits for the lock.
 
 use std::sync::Arc;
 
 use smartengine::{
-    Cursor, Engine, Error, ErrorKind, Granted, LockMode as EngineLock, Result, Transaction, Value,
-    View,
+    Engine, Error, ErrorKind, Granted, LockMode as EngineLock, LockWait as EngineWait, Result,
+    Transaction, Value, View,
 };
 
 use crate::bridge::api::{Bytes, Entry, LockMode, LockWait, ReadSpec, Seek, Status};
 use crate::engine::EngineHandle;
 use crate::guard::guard;
 use crate::locator::locate_row;
+use crate::scan::{Direction, Gaps, Scan, Target};
 use crate::txn::TxnHandle;
 
 /// What C++ holds for a handler.
 pub struct ReaderHandle {
     // All of these are dropped before the engine.
-    cursor: Option<Cursor>,
+    scan: Option<Scan>,
     value: Option<Value>,
     row: Option<Value>,
     key: Vec<u8>,
     row_key: Vec<u8>,
     spec: ReadSpec,
-    /// Whether an open scan was placed anywhere yet.
-    placed: bool,
     /// Whether the last read took a lock that the transaction did not hold, on `row_key`.
     locked: bool,
+    /// Whether the last read left the row to who holds it, so that the next step has to read it again.
+    unlocked: bool,
     engine: Arc<Engine>,
 }
 
@@ -44,10 +49,15 @@ enum Step {
     PassOver,
 }
 
-#[derive(Clone, Copy)]
-enum Direction {
-    Forward,
-    Backward,
+/// What came of a request for a row's lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Locking {
+    /// The row is locked; whether it was not before.
+    Locked(bool),
+    /// Another holds it, and it is to be passed over.
+    PassOver,
+    /// Another holds it, and it is to be read as last committed.
+    ReadUnlocked,
 }
 
 fn bytes(slice: &[u8]) -> Bytes {
@@ -61,35 +71,39 @@ fn is_locking(spec: &ReadSpec) -> bool {
     spec.lock != LockMode::None
 }
 
-/// Locks `row_key`; false where another holds it and it is to be passed over.
-fn lock_row(
-    txn: &mut Transaction,
-    spec: &ReadSpec,
-    row_key: &[u8],
-    fresh: &mut bool,
-) -> Result<bool> {
-    let mode = if spec.lock == LockMode::Shared {
+fn mode_of(spec: &ReadSpec) -> EngineLock {
+    if spec.lock == LockMode::Shared {
         EngineLock::Shared
     } else {
         EngineLock::Exclusive
-    };
+    }
+}
+
+/// Locks a key as `spec` says.
+fn lock_key(txn: &mut Transaction, spec: &ReadSpec, key: &[u8]) -> Result<Locking> {
     let granted = if spec.wait == LockWait::Wait {
-        txn.lock(row_key, mode)
+        txn.lock(key, mode_of(spec))
     } else {
-        txn.try_lock(row_key, mode)
+        txn.try_lock(key, mode_of(spec))
     };
     match granted {
-        Ok(granted) => {
-            *fresh = granted == Granted::New;
-            Ok(true)
-        }
-        Err(error)
-            if error.kind() == ErrorKind::LockNotAvailable && spec.wait == LockWait::SkipLocked =>
-        {
-            Ok(false)
-        }
+        Ok(granted) => Ok(Locking::Locked(granted == Granted::New)),
+        Err(error) if error.kind() == ErrorKind::LockNotAvailable => match spec.wait {
+            LockWait::SkipLocked => Ok(Locking::PassOver),
+            LockWait::SemiConsistent => Ok(Locking::ReadUnlocked),
+            _ => Err(error),
+        },
         Err(error) => Err(error),
     }
+}
+
+/// Point reads, and reads of a single row, are never semi-consistent.
+fn without_semi_consistent(spec: &ReadSpec) -> ReadSpec {
+    let mut spec = *spec;
+    if spec.wait == LockWait::SemiConsistent {
+        spec.wait = LockWait::Wait;
+    }
+    spec
 }
 
 impl ReaderHandle {
@@ -97,87 +111,119 @@ impl ReaderHandle {
         self.value = None;
         self.row = None;
         self.locked = false;
+        self.unlocked = false;
     }
 
     /// A point read of `self.key`; whether there is such an entry.
     fn get(&mut self, txn: &mut Transaction, spec: &ReadSpec) -> Result<bool> {
         self.clear();
-        if spec.row_index == 0 {
-            let view = if is_locking(spec) {
-                View::Newest
+        if is_locking(spec) {
+            return if spec.row_index == 0 {
+                self.get_row_locked(txn, spec)
             } else {
-                View::Snapshot
+                self.get_through_entry_locked(txn, spec)
             };
-            if is_locking(spec) {
-                self.row_key.clear();
-                self.row_key.extend_from_slice(&self.key);
-                if !lock_row(txn, spec, &self.row_key, &mut self.locked)? {
-                    return Ok(false);
-                }
-            }
-            self.value = txn.get(&self.key, view)?;
-            return Ok(self.value.is_some());
         }
-        if !is_locking(spec) {
-            let Some(value) = txn.get(&self.key, View::Snapshot)? else {
-                return Ok(false);
-            };
+        let Some(value) = txn.get(&self.key, View::Snapshot)? else {
+            return Ok(false);
+        };
+        if spec.row_index != 0 {
             locate_row(&self.key, &value, spec.row_index, &mut self.row_key)?;
             let row = txn.get(&self.row_key, View::Snapshot)?;
             self.row = Some(row.ok_or_else(|| missing_row(&self.key))?);
-            self.value = Some(value);
-            return Ok(true);
         }
-        // Until the entry read after locking the row is the one that led there.
-        let mut before = Vec::new();
-        loop {
-            let Some(value) = txn.get(&self.key, View::Newest)? else {
-                return Ok(false);
-            };
-            locate_row(&self.key, &value, spec.row_index, &mut self.row_key)?;
-            if before == self.row_key {
-                self.row = txn.get(&self.row_key, View::Newest)?;
-                self.value = Some(value);
-                return if self.row.is_some() {
-                    Ok(true)
-                } else {
-                    Err(missing_row(&self.key))
-                };
-            }
-            if !lock_row(txn, spec, &self.row_key, &mut self.locked)? {
-                return Ok(false);
-            }
-            before.clone_from(&self.row_key);
-        }
+        self.value = Some(value);
+        Ok(true)
     }
 
-    /// From where the cursor stands, in `direction`, to the first entry that the scan shows.
+    fn get_row_locked(&mut self, txn: &mut Transaction, spec: &ReadSpec) -> Result<bool> {
+        self.row_key.clear();
+        self.row_key.extend_from_slice(&self.key);
+        let Locking::Locked(fresh) = lock_key(txn, spec, &self.row_key)? else {
+            return Ok(false);
+        };
+        self.value = txn.get(&self.key, View::Newest)?;
+        self.locked = fresh && self.value.is_some();
+        // The lock of a key that is absent keeps others from adding it.
+        if fresh && self.value.is_none() && !txn.isolation().locks_gaps() {
+            txn.unlock(&self.row_key);
+        }
+        Ok(self.value.is_some())
+    }
+
+    fn get_through_entry_locked(&mut self, txn: &mut Transaction, spec: &ReadSpec) -> Result<bool> {
+        let mut entry_lock = None;
+        let found = loop {
+            let Some(value) = txn.get(&self.key, View::Newest)? else {
+                if entry_lock.is_some() {
+                    break false;
+                }
+                // Somebody may be about to add it.
+                let Locking::Locked(fresh) = lock_key(txn, spec, &self.key)? else {
+                    return Ok(false);
+                };
+                entry_lock = Some(fresh);
+                continue;
+            };
+            if self.lock_located(txn, spec, value)? {
+                break self.row.is_some();
+            }
+        };
+        if entry_lock == Some(true) && (found || !txn.isolation().locks_gaps()) {
+            txn.unlock(&self.key);
+        }
+        Ok(found)
+    }
+
+    /// Locks and reads the row that an entry leads to; false where the entry has changed meanwhile. There is no row where it is to be passed over.
+    fn lock_located(
+        &mut self,
+        txn: &mut Transaction,
+        spec: &ReadSpec,
+        value: Value,
+    ) -> Result<bool> {
+        locate_row(&self.key, &value, spec.row_index, &mut self.row_key)?;
+        let Locking::Locked(fresh) = lock_key(txn, spec, &self.row_key)? else {
+            return Ok(true);
+        };
+        let now = txn.get(&self.key, View::Newest)?;
+        if now.as_deref() != Some(&*value) {
+            if fresh {
+                txn.unlock(&self.row_key);
+            }
+            return Ok(false);
+        }
+        self.locked = fresh;
+        self.value = now;
+        let row = txn.get(&self.row_key, View::Newest)?;
+        self.row = Some(row.ok_or_else(|| missing_row(&self.key))?);
+        Ok(true)
+    }
+
+    /// From where the scan stands, in `direction`, to the first entry that is to be shown.
     fn settle(&mut self, txn: &mut Transaction, direction: Direction) -> Result<bool> {
         self.clear();
         loop {
-            let Some(cursor) = &self.cursor else {
+            let Some(scan) = &self.scan else {
                 return Err(Error::new(ErrorKind::Internal, "a scan was not opened"));
             };
-            if !cursor.valid() {
+            if !scan.cursor().valid() {
                 return Ok(false);
             }
             let spec = self.spec;
             if let Step::Arrived = self.read_entry(txn, &spec)? {
                 return Ok(true);
             }
-            if let Some(cursor) = &mut self.cursor {
-                match direction {
-                    Direction::Forward => cursor.next()?,
-                    Direction::Backward => cursor.prev()?,
-                }
+            if let Some(scan) = &mut self.scan {
+                scan.step(txn, direction)?;
             }
         }
     }
 
-    /// Reads the row of the entry that the cursor stands on, and locks it, as `spec` says.
+    /// Reads the row of the entry that the scan stands on, and locks it, as `spec` says.
     fn read_entry(&mut self, txn: &mut Transaction, spec: &ReadSpec) -> Result<Step> {
         self.clear();
-        let Some(cursor) = &self.cursor else {
+        let Some(cursor) = self.scan.as_ref().map(Scan::cursor) else {
             return Ok(Step::PassOver);
         };
         let with_row = spec.row_index != 0;
@@ -200,8 +246,10 @@ impl ReaderHandle {
             self.row_key.clear();
             self.row_key.extend_from_slice(cursor.key());
         }
-        if !lock_row(txn, spec, &self.row_key, &mut self.locked)? {
-            return Ok(Step::PassOver);
+        match lock_key(txn, spec, &self.row_key)? {
+            Locking::Locked(fresh) => self.locked = fresh,
+            Locking::ReadUnlocked => self.unlocked = true,
+            Locking::PassOver => return Ok(Step::PassOver),
         }
         let changed = !txn.is_newest(cursor);
         if changed {
@@ -223,7 +271,7 @@ impl ReaderHandle {
         if with_row {
             self.row = txn.get(&self.row_key, View::Newest)?;
             if self.row.is_none() {
-                if !changed {
+                if !changed && !self.unlocked {
                     return Err(missing_row(cursor.key()));
                 }
                 return Ok(self.pass_over(txn));
@@ -243,7 +291,8 @@ impl ReaderHandle {
 
     /// Tells C++ where the entry just read is.
     fn show(&self, entry: &mut Entry, with_row: bool) {
-        let cursor = self.cursor.as_ref().filter(|cursor| cursor.valid());
+        let cursor = self.scan.as_ref().map(Scan::cursor);
+        let cursor = cursor.filter(|cursor| cursor.valid());
         entry.key = bytes(cursor.map_or(&self.key, |cursor| cursor.key()));
         entry.value = match (&self.value, cursor) {
             (Some(value), _) => bytes(value),
@@ -252,6 +301,7 @@ impl ReaderHandle {
         };
         entry.row_key = bytes(if with_row { &self.row_key } else { &[] });
         entry.row = bytes(self.row.as_deref().unwrap_or(&[]));
+        entry.unlocked = self.unlocked;
     }
 }
 
@@ -262,14 +312,14 @@ fn missing_row(key: &[u8]) -> Error {
 /// A reader that reads nothing yet.
 pub fn reader_create(handle: &EngineHandle) -> Box<ReaderHandle> {
     Box::new(ReaderHandle {
-        cursor: None,
+        scan: None,
         value: None,
         row: None,
         key: Vec::new(),
         row_key: Vec::new(),
         spec: PLAIN,
-        placed: false,
         locked: false,
+        unlocked: false,
         engine: handle.engine.clone(),
     })
 }
@@ -284,9 +334,10 @@ pub fn reader_get(
 ) -> Status {
     let TxnHandle { txn, engine } = txn;
     guard(Some(engine), || {
-        reader.cursor = None;
+        reader.scan = None;
         reader.key.clear();
         reader.key.extend_from_slice(key);
+        let spec = &without_semi_consistent(spec);
         let found = reader.get(txn, spec)?;
         if found {
             reader.show(entry, spec.row_index != 0);
@@ -306,33 +357,42 @@ pub fn reader_open(
     let TxnHandle { txn, engine } = txn;
     guard(Some(engine), || {
         reader.clear();
-        reader.cursor = None;
+        reader.scan = None;
         reader.spec = *spec;
-        reader.placed = false;
-        let view = if is_locking(spec) {
-            View::Newest
+        let (view, gaps) = if is_locking(spec) {
+            (View::Newest, gaps_of(txn, spec))
         } else {
-            View::Snapshot
+            (View::Snapshot, Gaps::Open)
         };
-        reader.cursor = Some(txn.cursor(lower, upper, view)?);
+        reader.scan = Some(Scan::new(txn, lower, upper, view, gaps)?);
         Ok(Status::OK)
     })
 }
 
-/// Moves the cursor of an open scan, and shows the entry it comes to.
-fn step(
+fn gaps_of(txn: &Transaction, spec: &ReadSpec) -> Gaps {
+    if !txn.isolation().locks_gaps() {
+        return Gaps::Open;
+    }
+    match spec.wait {
+        LockWait::NoWait => Gaps::Locked(EngineWait::NoWait),
+        LockWait::SkipLocked => Gaps::LockedPassing,
+        _ => Gaps::Locked(txn.lock_wait()),
+    }
+}
+
+/// Moves an open scan, and shows the entry it comes to.
+fn go(
     reader: &mut ReaderHandle,
     txn: &mut TxnHandle,
-    direction: Direction,
     entry: &mut Entry,
-    place: impl FnOnce(&mut Cursor, bool) -> Result<()>,
+    place: impl FnOnce(&mut Scan, &mut Transaction) -> Result<Direction>,
 ) -> Status {
     let TxnHandle { txn, engine } = txn;
     guard(Some(engine), || {
-        if let Some(cursor) = &mut reader.cursor {
-            place(cursor, reader.placed)?;
-            reader.placed = true;
-        }
+        let Some(scan) = &mut reader.scan else {
+            return Err(Error::new(ErrorKind::Internal, "a scan was not opened"));
+        };
+        let direction = place(scan, txn)?;
         let found = reader.settle(txn, direction)?;
         if found {
             reader.show(entry, reader.spec.row_index != 0);
@@ -349,38 +409,66 @@ pub fn reader_seek(
     key: &[u8],
     entry: &mut Entry,
 ) -> Status {
-    let direction = match seek {
-        Seek::AtOrAfter | Seek::First => Direction::Forward,
-        _ => Direction::Backward,
+    let target = match seek {
+        Seek::AtOrAfter => Target::AtOrAfter(key),
+        Seek::First => Target::First,
+        Seek::Before => Target::Before(key),
+        _ => Target::Last,
     };
-    step(reader, txn, direction, entry, |cursor, _| match seek {
-        Seek::AtOrAfter => cursor.seek(key),
-        Seek::First => cursor.seek_to_first(),
-        Seek::Before => cursor.seek_before(key),
-        _ => cursor.seek_to_last(),
+    go(reader, txn, entry, |scan, txn| scan.seek(txn, target))
+}
+
+fn step(
+    reader: &mut ReaderHandle,
+    txn: &mut TxnHandle,
+    entry: &mut Entry,
+    start: Target<'_>,
+    direction: Direction,
+) -> Status {
+    if reader.unlocked {
+        return read_again(reader, txn, entry, direction);
+    }
+    go(reader, txn, entry, |scan, txn| {
+        if !scan.placed() {
+            return scan.seek(txn, start);
+        }
+        scan.step(txn, direction)?;
+        Ok(direction)
+    })
+}
+
+/// Waits for the row that was shown though another holds it; goes on if it is gone.
+fn read_again(
+    reader: &mut ReaderHandle,
+    txn: &mut TxnHandle,
+    entry: &mut Entry,
+    direction: Direction,
+) -> Status {
+    let TxnHandle { txn, engine } = txn;
+    guard(Some(engine), || {
+        let spec = without_semi_consistent(&reader.spec);
+        let mut found = matches!(reader.read_entry(txn, &spec)?, Step::Arrived);
+        if !found {
+            if let Some(scan) = &mut reader.scan {
+                scan.step(txn, direction)?;
+            }
+            found = reader.settle(txn, direction)?;
+        }
+        if found {
+            reader.show(entry, spec.row_index != 0);
+        }
+        Ok(Status::found(found))
     })
 }
 
 /// To the next entry; to the first one of a scan that was only opened.
 pub fn reader_next(reader: &mut ReaderHandle, txn: &mut TxnHandle, entry: &mut Entry) -> Status {
-    step(reader, txn, Direction::Forward, entry, |cursor, placed| {
-        if placed {
-            cursor.next()
-        } else {
-            cursor.seek_to_first()
-        }
-    })
+    step(reader, txn, entry, Target::First, Direction::Forward)
 }
 
 /// To the entry before; to the last one of a scan that was only opened.
 pub fn reader_prev(reader: &mut ReaderHandle, txn: &mut TxnHandle, entry: &mut Entry) -> Status {
-    step(reader, txn, Direction::Backward, entry, |cursor, placed| {
-        if placed {
-            cursor.prev()
-        } else {
-            cursor.seek_to_last()
-        }
-    })
+    step(reader, txn, entry, Target::Last, Direction::Backward)
 }
 
 /// Reads and locks the row of the entry that the scan stands on; `NotFound` where it is gone or to be passed over.
@@ -392,6 +480,7 @@ pub fn reader_fetch_row(
 ) -> Status {
     let TxnHandle { txn, engine } = txn;
     guard(Some(engine), || {
+        let spec = &without_semi_consistent(spec);
         let arrived = matches!(reader.read_entry(txn, spec)?, Step::Arrived);
         if arrived {
             reader.show(entry, spec.row_index != 0);
@@ -408,6 +497,7 @@ pub fn reader_unlock_row(reader: &mut ReaderHandle, txn: &mut TxnHandle) {
             txn.unlock(&reader.row_key);
             reader.locked = false;
         }
+        reader.unlocked = false;
         Ok(Status::OK)
     });
 }
@@ -415,14 +505,16 @@ pub fn reader_unlock_row(reader: &mut ReaderHandle, txn: &mut TxnHandle) {
 /// Ends a scan and lets go of everything pinned.
 pub fn reader_close(reader: &mut ReaderHandle) {
     let ReaderHandle {
-        cursor,
+        scan,
         value,
         row,
+        unlocked,
         engine,
         ..
     } = reader;
     guard(Some(engine), || {
-        (*cursor, *value, *row) = (None, None, None);
+        (*scan, *value, *row) = (None, None, None);
+        *unlocked = false;
         Ok(Status::OK)
     });
 }

@@ -94,7 +94,7 @@ pub fn txn_apply(handle: &mut TxnHandle, ops: &[WriteOp]) -> Status {
                     OpKind::Insert => Write::Insert(key, value),
                     OpKind::Delete => Write::Delete(key),
                     OpKind::LockDelete => Write::LockDelete(key),
-                    OpKind::CheckAbsent => Write::CheckAbsent(key),
+                    OpKind::Add => Write::Add(key, value),
                     _ => Write::Put(key, value),
                 }
             })

@@ -36,6 +36,7 @@ use self::prepared::Detached;
 use crate::Result;
 use crate::options::{MIN_TRANSACTION_MEMORY, Options, WalSync};
 use crate::txn::TxnId;
+use crate::txn::locks::{LockInfo, TxnInfo};
 use crate::types::IndexId;
 
 /// A transactional key-value store.
@@ -142,6 +143,22 @@ impl Engine {
     /// Makes every commit and every prepare so far durable.
     pub fn sync_wal(&self) -> Result<()> {
         self.core.wal.sync(self.core.wal.end())
+    }
+
+    /// The transactions that have locked or written something, by id.
+    pub fn transactions(&self) -> Vec<TxnInfo> {
+        self.core.locks.transactions()
+    }
+
+    /// Up to `limit` locks: first those that are waited for, then gaps, then locks on keys. Of transactions with very many locks only the first are
+    /// listed.
+    pub fn locks(&self, limit: usize) -> Vec<LockInfo> {
+        self.core.locks.list(limit)
+    }
+
+    /// What is told of the last deadlock, if there was one: who waited for what, and who gave way.
+    pub fn last_deadlock(&self) -> Option<String> {
+        self.core.locks.last_deadlock()
     }
 
     /// Makes a transaction that waits for a lock, or that is about to, fail with [`crate::ErrorKind::Interrupted`].

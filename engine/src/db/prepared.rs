@@ -128,6 +128,8 @@ impl Transaction {
                 LockMode::Exclusive,
                 LockWait::NoWait,
             )?;
+            let Self { locks, batch, .. } = &mut transaction;
+            core.locks.will_write(locks, key, || batch.view().clone());
             match kind {
                 ValueKind::Put => transaction.batch.put(key, value),
                 ValueKind::Delete => transaction.batch.delete(key),

@@ -9,6 +9,7 @@ use super::cursor::Cursor;
 use super::pinned::Value;
 use super::prepared::Prepared;
 use super::write::{Action, Request, Slot};
+pub use crate::txn::Isolation;
 use crate::txn::TxnId;
 use crate::txn::batch::{Batch, OwnWrite};
 use crate::txn::locks::{Granted, LockMode, LockWait, TxnLocks};
@@ -16,19 +17,6 @@ use crate::txn::record::OpWriter;
 use crate::txn::snapshots::SnapshotGuard;
 use crate::types::{MAX_KEY_LEN, ValueKind};
 use crate::{Error, ErrorKind, Result, ResultExt};
-
-/// Which committed writes a transaction's plain reads see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Isolation {
-    /// As [`Isolation::ReadCommitted`]: uncommitted writes are never shown.
-    ReadUncommitted,
-    /// What was committed when the statement began.
-    ReadCommitted,
-    /// What was committed at the transaction's first read.
-    RepeatableRead,
-    /// The same; the caller locks what it reads.
-    Serializable,
-}
 
 /// What a read looks at, own writes always included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,16 +30,16 @@ pub enum View {
 /// One write of [`Transaction::apply`].
 #[derive(Clone, Copy, Debug)]
 pub enum Write<'a> {
-    /// Sets a key.
+    /// Sets a key that exists, under a lock that stands for it: of its own, or of the row that it is an entry of.
     Put(&'a [u8], &'a [u8]),
-    /// Sets a key that must not exist: locks it and looks.
+    /// Sets a key that is new, under a lock that stands for it. Waits while another transaction has locked the gap it goes into.
+    Add(&'a [u8], &'a [u8]),
+    /// Sets a key that must not exist: locks it and looks, then adds it.
     Insert(&'a [u8], &'a [u8]),
     /// Removes a key.
     Delete(&'a [u8]),
     /// Locks a key and removes it: others that want to insert it wait until this is settled.
     LockDelete(&'a [u8]),
-    /// Locks a key that must not exist; writes nothing.
-    CheckAbsent(&'a [u8]),
 }
 
 /// A transaction, used by one thread at a time.
@@ -107,7 +95,7 @@ impl Transaction {
             .fetch_add(1, Ordering::Relaxed);
         Self {
             isolation,
-            locks: TxnLocks::new(id),
+            locks: TxnLocks::new(id, isolation),
             lock_wait: DEFAULT_LOCK_WAIT,
             snapshot: None,
             batch: Batch::new(core.spill.clone()),
@@ -231,6 +219,32 @@ impl Transaction {
             .acquire(&mut self.locks, key, mode, LockWait::NoWait)
     }
 
+    /// Locks the gap [from, to), both of one index, where the transaction's isolation keeps others from adding to what it reads: nobody
+    /// else adds a key to it until this transaction ends. Waits for those who have added one and not committed it; without `wait`, what they have
+    /// added is passed over. A cursor that was made before does not see what was committed meanwhile.
+    pub fn lock_gap(&mut self, from: &[u8], to: &[u8], wait: Option<LockWait>) -> Result<()> {
+        self.check_running()?;
+        if !self.isolation.locks_gaps() {
+            return Ok(());
+        }
+        self.core.locks.lock_gap(&mut self.locks, from, to, wait)
+    }
+
+    /// How long its lock requests wait, as [`Transaction::lock_gap`] takes it.
+    pub fn lock_wait(&self) -> LockWait {
+        LockWait::Timeout(self.lock_wait)
+    }
+
+    /// What listings call the transaction by.
+    pub fn set_label(&mut self, label: u64) {
+        self.locks.set_label(label);
+    }
+
+    fn note_writes(&self) {
+        self.locks
+            .note_writes(self.batch.len(), self.batch.allocated());
+    }
+
     /// Gives a lock back before the end. Only for a key that this transaction has not written.
     pub fn unlock(&mut self, key: &[u8]) {
         self.core.locks.release(&mut self.locks, key);
@@ -241,7 +255,8 @@ impl Transaction {
         self.locks.len()
     }
 
-    /// Sets a key, whatever it was. Takes no lock: the caller has one that stands for the key.
+    /// Sets a key, whatever it was. Takes no lock: the caller has one that stands for the key. Looks for no gap: for that there is
+    /// [`Write::Add`].
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.apply(&[Write::Put(key, value)])
             .map_err(|(_, error)| error)
@@ -268,36 +283,64 @@ impl Transaction {
                 return Err((place, error));
             }
         }
+        self.note_writes();
         Ok(())
     }
 
     fn write(&mut self, write: &Write<'_>) -> Result<()> {
         self.check_running()?;
         let (Write::Put(key, _)
+        | Write::Add(key, _)
         | Write::Insert(key, _)
         | Write::Delete(key)
-        | Write::LockDelete(key)
-        | Write::CheckAbsent(key)) = write;
+        | Write::LockDelete(key)) = write;
         if key.len() > MAX_KEY_LEN {
             return Err(Error::invalid(format!(
                 "a key of {} bytes was given, at most {MAX_KEY_LEN} are allowed",
                 key.len()
             )));
         }
-        if let Write::Insert(key, _) | Write::CheckAbsent(key) = write {
-            self.lock(key, LockMode::Exclusive)?;
-            if self.get(key, View::Newest)?.is_some() {
-                return Err(Error::new(ErrorKind::Duplicate, "the key exists"));
-            }
-        } else if let Write::LockDelete(key) = write {
-            self.lock(key, LockMode::Exclusive)?;
-        }
+        let (core, batch) = (&self.core, &mut self.batch);
+        core.locks
+            .will_write(&mut self.locks, key, || batch.view().clone());
         match write {
-            Write::Put(key, value) | Write::Insert(key, value) => self.batch.put(key, value),
-            Write::Delete(key) | Write::LockDelete(key) => self.batch.delete(key),
-            Write::CheckAbsent(_) => {}
+            Write::Put(key, value) => self.batch.put(key, value),
+            Write::Add(key, value) => self.add(key, value, false)?,
+            Write::Insert(key, value) => self.add(key, value, true)?,
+            Write::Delete(key) => self.batch.delete(key),
+            Write::LockDelete(key) => {
+                self.lock(key, LockMode::Exclusive)?;
+                self.batch.delete(key);
+            }
         }
         Ok(())
+    }
+
+    /// Adds a key, once nobody else has the gap that it goes into.
+    fn add(&mut self, key: &[u8], value: &[u8], as_new: bool) -> Result<()> {
+        loop {
+            let mut granted = Granted::Held;
+            if as_new {
+                granted = self.lock(key, LockMode::Exclusive)?;
+                if self.get(key, View::Newest)?.is_some() {
+                    return Err(Error::new(ErrorKind::Duplicate, "the key exists"));
+                }
+            }
+            let savepoint = self.batch.savepoint();
+            self.batch.put(key, value);
+            let Some(owner) = self.core.locks.gap_owner(&self.locks, key) else {
+                return Ok(());
+            };
+            self.batch.rollback_to(savepoint);
+            // Not with the key locked: the gap's owner may add it.
+            if granted == Granted::New {
+                self.unlock(key);
+            }
+            let wait = LockWait::Timeout(self.lock_wait);
+            self.core
+                .locks
+                .await_gap(&mut self.locks, key, owner, wait)?;
+        }
     }
 
     /// Whether it has written anything that was not undone.
@@ -326,6 +369,7 @@ impl Transaction {
     /// Undoes every write since `savepoint`. Locks stay.
     pub fn rollback_to(&mut self, savepoint: usize) {
         self.batch.rollback_to(savepoint);
+        self.note_writes();
     }
 
     /// Commits; returns once the commit is durable, as the options say, and visible.
@@ -436,7 +480,7 @@ impl Transaction {
             .stats
             .active_transactions
             .fetch_add(1, Ordering::Relaxed);
-        self.locks.renew(id);
+        self.locks.renew(id, isolation);
         self.isolation = isolation;
         self.stage = Stage::Active;
         Ok(())

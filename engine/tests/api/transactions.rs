@@ -130,7 +130,6 @@ fn an_error_undoes_all_writes_of_one_call_and_names_the_culprit() {
     txn.apply(&[
         Write::Delete(&key("there")),
         Write::Insert(&key("there"), b"2"),
-        Write::CheckAbsent(&key("absent")),
     ])
     .unwrap();
     let (place, error) = txn

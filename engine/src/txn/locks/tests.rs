@@ -13,7 +13,7 @@ fn manager() -> LockManager {
 }
 
 fn txns<const N: usize>() -> [TxnLocks; N] {
-    std::array::from_fn(|id| TxnLocks::new(id as TxnId + 1))
+    std::array::from_fn(|id| TxnLocks::new(id as TxnId + 1, Isolation::RepeatableRead))
 }
 
 impl LockManager {
@@ -30,7 +30,10 @@ impl LockManager {
 
     fn is_idle(&self) -> bool {
         let locks: usize = self.shards.iter().map(|shard| shard.lock().len()).sum();
-        locks == 0 && self.graph.lock().edges.is_empty() && self.stats().held == 0
+        locks == 0
+            && self.graph.lock().waits().next().is_none()
+            && self.stats().held == 0
+            && self.gaps.is_empty()
     }
 }
 
@@ -176,7 +179,9 @@ fn the_request_that_closes_a_cycle_is_refused_however_long_the_cycle() {
     for length in 2..6 {
         let locks = manager();
         let keys = ["a", "b", "c", "d", "e"];
-        let mut all: Vec<TxnLocks> = (1..=length).map(TxnLocks::new).collect();
+        let mut all: Vec<TxnLocks> = (1..=length)
+            .map(|id| TxnLocks::new(id, Isolation::RepeatableRead))
+            .collect();
         for (txn, key) in all.iter_mut().zip(keys) {
             locks.at_once(txn, key, Exclusive).unwrap();
         }
@@ -299,9 +304,9 @@ fn an_interrupt_that_meets_the_grant_leaves_the_lock_held_or_not_never_between()
     let locks = manager();
     let (mut granted, mut interrupted) = (0, 0);
     for round in 0..300u64 {
-        let mut a = TxnLocks::new(3 * round + 1);
-        let b = TxnLocks::new(3 * round + 2);
-        let mut c = TxnLocks::new(3 * round + 3);
+        let mut a = TxnLocks::new(3 * round + 1, Isolation::RepeatableRead);
+        let b = TxnLocks::new(3 * round + 2, Isolation::RepeatableRead);
+        let mut c = TxnLocks::new(3 * round + 3, Isolation::RepeatableRead);
         locks.at_once(&mut a, "k", Exclusive).unwrap();
         std::thread::scope(|scope| {
             let waiting = request(scope, &locks, b, "k", Exclusive);
@@ -379,7 +384,7 @@ fn threads_that_fight_over_few_keys_exclude_each_other_and_all_come_to_an_end() 
             let (locks, inside) = (&locks, &inside);
             scope.spawn(move || {
                 let mut sequence = crate::env::Sequence::new(thread);
-                let mut txn = TxnLocks::new(thread + 1);
+                let mut txn = TxnLocks::new(thread + 1, Isolation::RepeatableRead);
                 let mut exclusive = [false; 4];
                 for _ in 0..1500 {
                     let key = sequence.below(4) as usize;

@@ -1,0 +1,170 @@
+//! A cursor that, where the transaction keeps others from adding to what it reads, locks the gaps that it goes over.
+//!
+//! Each step first moves the cursor, then locks the gap from where it stood to where it stands, or to the end of the range. What others had
+//! added there is waited for; then, or if anything was committed since the cursor was made, the cursor is made anew and placed again: nothing
+//! can come into the gap any more, so what it finds there now is all there will be.
+
+use smartengine::{Cursor, LockWait, Result, Transaction, View};
+
+/// Which way a scan goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Forward,
+    Backward,
+}
+
+/// Where a scan is placed.
+#[derive(Clone, Copy)]
+pub enum Target<'a> {
+    AtOrAfter(&'a [u8]),
+    Before(&'a [u8]),
+    First,
+    Last,
+}
+
+/// Whether and how gaps are locked.
+#[derive(Clone, Copy)]
+pub enum Gaps {
+    /// Not.
+    Open,
+    /// Waiting in this way for those who have added to one.
+    Locked(LockWait),
+    /// Passing over what others have added.
+    LockedPassing,
+}
+
+/// An open scan.
+pub struct Scan {
+    cursor: Cursor,
+    lower: Vec<u8>,
+    upper: Vec<u8>,
+    gaps: Gaps,
+    placed: bool,
+    /// The end of the locked gap from which the next step goes on.
+    edge: Vec<u8>,
+    /// Whether the entry at `edge` was read.
+    past_edge: bool,
+    /// How far the gap was locked when the cursor was made.
+    reach: Vec<u8>,
+}
+
+impl Scan {
+    /// A scan of [lower, upper), placed nowhere.
+    pub fn new(
+        txn: &mut Transaction,
+        lower: &[u8],
+        upper: &[u8],
+        view: View,
+        gaps: Gaps,
+    ) -> Result<Self> {
+        Ok(Self {
+            cursor: txn.cursor(lower, upper, view)?,
+            lower: lower.to_vec(),
+            upper: upper.to_vec(),
+            gaps,
+            placed: false,
+            edge: Vec::new(),
+            past_edge: false,
+            reach: Vec::new(),
+        })
+    }
+
+    /// What it stands on.
+    pub fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// Whether it was placed.
+    pub fn placed(&self) -> bool {
+        self.placed
+    }
+
+    /// Goes to `target`.
+    pub fn seek(&mut self, txn: &mut Transaction, target: Target<'_>) -> Result<Direction> {
+        self.placed = true;
+        self.past_edge = false;
+        self.edge.clear();
+        let direction = match target {
+            Target::AtOrAfter(key) => {
+                self.cursor.seek(key)?;
+                self.edge.extend_from_slice(key.max(&self.lower));
+                Direction::Forward
+            }
+            Target::First => {
+                self.cursor.seek_to_first()?;
+                self.edge.extend_from_slice(&self.lower);
+                Direction::Forward
+            }
+            Target::Before(key) => {
+                self.cursor.seek_before(key)?;
+                self.edge.extend_from_slice(key.min(&self.upper));
+                Direction::Backward
+            }
+            Target::Last => {
+                self.cursor.seek_to_last()?;
+                self.edge.extend_from_slice(&self.upper);
+                Direction::Backward
+            }
+        };
+        self.lock_gap(txn, direction)?;
+        Ok(direction)
+    }
+
+    /// To the next entry in a direction. A scan that stands nowhere stays there.
+    pub fn step(&mut self, txn: &mut Transaction, direction: Direction) -> Result<()> {
+        if !self.cursor.valid() {
+            return Ok(());
+        }
+        if !matches!(self.gaps, Gaps::Open) {
+            self.edge.clear();
+            self.edge.extend_from_slice(self.cursor.key());
+            self.past_edge = true;
+        }
+        match direction {
+            Direction::Forward => self.cursor.next()?,
+            Direction::Backward => self.cursor.prev()?,
+        }
+        self.lock_gap(txn, direction)
+    }
+
+    /// Locks what lies between `edge` and the cursor.
+    fn lock_gap(&mut self, txn: &mut Transaction, direction: Direction) -> Result<()> {
+        let wait = match self.gaps {
+            Gaps::Open => return Ok(()),
+            Gaps::Locked(wait) => Some(wait),
+            Gaps::LockedPassing => None,
+        };
+        let mut renewed = false;
+        loop {
+            let at = match direction {
+                _ if self.cursor.valid() => self.cursor.key(),
+                Direction::Forward => &self.upper,
+                Direction::Backward => &self.lower,
+            };
+            let (from, to, reached) = match direction {
+                Direction::Forward => (self.edge.as_slice(), at, at <= self.reach.as_slice()),
+                Direction::Backward => (at, self.edge.as_slice(), at >= self.reach.as_slice()),
+            };
+            if from >= to || (renewed && reached) {
+                return Ok(());
+            }
+            txn.lock_gap(from, to, wait)?;
+            if txn.is_newest(&self.cursor) {
+                return Ok(());
+            }
+            self.reach.clear();
+            self.reach.extend_from_slice(at);
+            renewed = true;
+            self.cursor = txn.cursor(&self.lower, &self.upper, View::Newest)?;
+            match direction {
+                Direction::Backward => self.cursor.seek_before(&self.edge)?,
+                Direction::Forward => {
+                    self.cursor.seek(&self.edge)?;
+                    if self.past_edge && self.cursor.key() == self.edge {
+                        self.cursor.next()?;
+                    }
+                }
+            }
+        }
+    }
+}
