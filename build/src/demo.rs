@@ -72,6 +72,7 @@ pub fn run(args: &DemoArgs, mysql: &MysqlArgs) -> Result<()> {
         port: None,
         log: Some(work.join("server.log")),
         options: Vec::new(),
+        environment: Vec::new(),
     };
     let server = setup.start()?;
     println!(

@@ -142,6 +142,7 @@ fn setup(args: &HistoryArgs, mysql: &Mysql, plugin: Option<&Plugin>, work: &Path
         port: None,
         log: Some(work.join("server.log")),
         options,
+        environment: Vec::new(),
     }
 }
 

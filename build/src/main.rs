@@ -20,6 +20,7 @@ mod server;
 mod table;
 mod test;
 mod tools;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -67,6 +68,10 @@ enum Task {
     ///
     /// Ends with an error if it finds an anomaly that the isolation level forbids. The server's files are in target/history.
     History(history::HistoryArgs),
+    /// Kill a server again and again under load, and compare what is there with what was acknowledged
+    ///
+    /// Ends with an error at the first violation. The servers' files and logs are in target/torture.
+    Torture(torture::TortureArgs),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -109,6 +114,7 @@ fn execute(cli: Cli) -> Result<()> {
         Task::Mtr(args) => mtr::run(args, &cli.mysql),
         Task::Demo(args) => demo::run(&args, &cli.mysql),
         Task::History(args) => history::run(&args, &cli.mysql),
+        Task::Torture(args) => torture::run(&args, &cli.mysql),
         Task::Bench(bench) => bench::run(&bench, &cli.mysql),
         Task::Lint(args) => lint::run(args, &cli.mysql),
         Task::Test(args) => test::run(&args, &cli.mysql),

@@ -53,6 +53,7 @@ pub fn run(args: RunArgs, mysql: &MysqlArgs) -> Result<()> {
         port: Some(args.port),
         log: None,
         options,
+        environment: Vec::new(),
     }
     .start()?;
     println!("\nReady. Data directory: {}", datadir.display());

@@ -35,6 +35,8 @@ pub struct Setup {
     pub log: Option<PathBuf>,
     /// Further options of `mysqld`.
     pub options: Vec<OsString>,
+    /// Further variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A running server; killed when dropped.
@@ -110,6 +112,7 @@ impl Setup {
                 .arg("--default-storage-engine=SMARTENGINE");
         }
         command.args(&self.options);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         // Ctrl-C is for us: the server is then shut down through SQL, as it does not stop on an interrupt.
         command.process_group(0);
         if let Some(log) = &self.log {
@@ -183,6 +186,11 @@ impl Server {
 
     /// Ends it as a power cut would: no handler runs, nothing is flushed.
     pub fn kill(mut self) -> Result<()> {
+        self.kill_now()
+    }
+
+    /// Like [`Server::kill`], for a server that others still look at.
+    pub fn kill_now(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
@@ -230,7 +238,7 @@ fn socket_for(datadir: &Path) -> PathBuf {
     std::env::temp_dir().join(format!("smartengine-{}.sock", std::process::id()))
 }
 
-fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("find a free port")?;
     Ok(listener.local_addr()?.port())
 }

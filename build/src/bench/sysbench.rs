@@ -90,6 +90,7 @@ pub fn run(args: &SysbenchArgs, mysql: &MysqlArgs) -> Result<()> {
         mysql,
         datadir: work.join("data"),
         options: server_options(args, plugin.is_some()),
+        environment: Vec::new(),
         plugin,
         port: None,
         log: Some(work.join("server.log")),
