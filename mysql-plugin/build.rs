@@ -313,6 +313,8 @@ fn generate_constants(mysql: &Mysql) {
         ])
         .clang_args(includes)
         .allowlist_var("HA_ERR_.*")
+        .allowlist_type("smartengine::OwnError")
+        .prepend_enum_name(false)
         .default_macro_constant_type(bindgen::MacroTypeVariation::Signed)
         .generate()
         .unwrap_or_else(|error| fail(&format!("read constants.h by libclang: {error}")))

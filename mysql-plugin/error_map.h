@@ -8,22 +8,10 @@
 #include <string>
 
 #include "compat.h"
+#include "error_numbers.h"
 #include "smartengine-ffi/src/bridge.rs.h"
 
 namespace smartengine {
-
-/// Numbers for what the server has no HA_ERR for; the server asks `handler::get_error_message` for their text.
-enum OwnError : int {
-  /// The error stands in the session's diagnostics already.
-  kErrorRaised = 1200,
-  kErrorUnavailable = 1201,
-  kErrorFenced = 1202,
-  kErrorReadOnly = 1203,
-  kErrorInvalid = 1204,
-  kErrorObjectMissing = 1205,
-  kErrorInternal = 1206,
-  kErrorAlreadyExists = 1207,
-};
 
 inline bool ok(const ffi::Status &status) { return status.code == ffi::Code::Ok; }
 

@@ -293,9 +293,14 @@ int ha_smartengine::index_next_same(uchar *record, const uchar *key, uint length
   });
 }
 
+void ha_smartengine::count_first() {
+  ha_statistic_increment(&System_status_var::ha_read_first_count);
+  ha_statistic_increment(&System_status_var::ha_read_key_count);
+}
+
 int ha_smartengine::index_first(uchar *record) {
   return guarded([&] {
-    ha_statistic_increment(&System_status_var::ha_read_first_count);
+    count_first();
     int error = enter();
     if (error != 0) return error;
     close_scan();
@@ -306,7 +311,9 @@ int ha_smartengine::index_first(uchar *record) {
 
 int ha_smartengine::index_last(uchar *record) {
   return guarded([&] {
+    // It searches the index, and InnoDB counts that too.
     ha_statistic_increment(&System_status_var::ha_read_last_count);
+    ha_statistic_increment(&System_status_var::ha_read_key_count);
     int error = enter();
     if (error != 0) return error;
     close_scan();
@@ -339,6 +346,7 @@ int ha_smartengine::rnd_end() {
 int ha_smartengine::rnd_next(uchar *record) {
   return guarded([&] {
     ha_statistic_increment(&System_status_var::ha_read_rnd_next_count);
+    if (m_place == Place::kOpened) count_first();
     return step(true, record);
   });
 }

@@ -153,6 +153,7 @@ class ha_smartengine : public handler {
   int take(ffi::Status status, bool forward, uchar *record);
   int decode_row(Slice row_key, Slice row, uchar *record);
   bool interrupted();
+  void count_first();
   void close_scan();
 
   // ha_write.cc

@@ -10,3 +10,5 @@ mod reader;
 mod scan;
 mod status;
 mod txn;
+
+pub use bridge::api::Code;

@@ -1,9 +1,11 @@
 //! The MySQL storage-engine plugin: links the bridge and the C++ handler into one library.
 
-// The bridge's functions are called from C++ alone; naming the crate makes the linker take it in.
-use smartengine_ffi as _;
+mod error_map;
 
-/// The server's error numbers, as its own headers define them.
-pub mod constants {
+pub use error_map::smartengine_ha_error;
+
+/// The server's error numbers, as its own headers define them, and the plugin's.
+#[allow(dead_code, non_camel_case_types, non_upper_case_globals)]
+mod constants {
     include!(concat!(env!("OUT_DIR"), "/constants.rs"));
 }

@@ -33,9 +33,9 @@ pub struct SysbenchArgs {
     /// Seconds that each workload runs on each engine in each round
     #[arg(long, default_value_t = 10)]
     time: u32,
-    /// Clients at once
-    #[arg(long, default_value_t = 4)]
-    threads: u32,
+    /// Clients at once; each of several numbers is measured
+    #[arg(long, value_delimiter = ',', num_args = 1, default_value = "4")]
+    threads: Vec<u32>,
     /// Tables
     #[arg(long, default_value_t = 4)]
     tables: u32,
@@ -62,6 +62,13 @@ pub struct SysbenchArgs {
     /// Keep the binary log on; it is off otherwise, as it costs both engines the same
     #[arg(long)]
     binlog: bool,
+}
+
+/// What one workload with some number of clients gave: transactions a second by engine and round.
+struct Measured {
+    workload: String,
+    threads: u32,
+    rates: [Vec<f64>; 2],
 }
 
 struct Runner<'a> {
@@ -105,8 +112,13 @@ pub fn run(args: &SysbenchArgs, mysql: &MysqlArgs) -> Result<()> {
     }
     let results = runner.measure()?;
     println!(
-        "\nmedians of {} rounds of {} s, {} threads, {} tables of {} rows, {} MiB for each engine",
-        args.rounds, args.time, args.threads, args.tables, args.size, args.cache
+        "\nmedians of {} rounds of {} s, {} tables of {} rows, {} MiB for each engine, binary log {}",
+        args.rounds,
+        args.time,
+        args.tables,
+        args.size,
+        args.cache,
+        if args.binlog { "on" } else { "off" }
     );
     println!("{}", summary(args, &results));
     runner.server.shut_down()
@@ -121,7 +133,7 @@ fn server_options(args: &SysbenchArgs, plugin: bool) -> Vec<std::ffi::OsString> 
         // Small enough for a log that wraps would measure checkpoints instead.
         "--innodb-redo-log-capacity=2G".to_string(),
         "--max-prepared-stmt-count=1000000".to_string(),
-        format!("--max-connections={}", args.threads + 50),
+        format!("--max-connections={}", most_threads(args) + 50),
     ];
     if plugin {
         let memtables = cache / 4;
@@ -138,12 +150,16 @@ fn server_options(args: &SysbenchArgs, plugin: bool) -> Vec<std::ffi::OsString> 
     options.into_iter().map(Into::into).collect()
 }
 
+fn most_threads(args: &SysbenchArgs) -> u32 {
+    args.threads.iter().copied().max().unwrap_or(1)
+}
+
 impl Runner<'_> {
     fn schema(&self, index: usize) -> String {
         format!("sbtest{index}")
     }
 
-    fn sysbench(&self, script: &str, index: usize, task: &str) -> Result<String> {
+    fn sysbench(&self, script: &str, index: usize, threads: u32, task: &str) -> Result<String> {
         let args = self.args;
         let mut command = self.tools.sysbench();
         command
@@ -151,7 +167,7 @@ impl Runner<'_> {
             .args(["--db-driver=mysql", "--mysql-user=root"])
             .arg(format!("--mysql-socket={}", self.server.socket().display()))
             .arg(format!("--mysql-db={}", self.schema(index)))
-            .arg(format!("--threads={}", args.threads))
+            .arg(format!("--threads={threads}"))
             .arg(format!("--time={}", args.time))
             .arg(format!("--table-size={}", args.size));
         match script {
@@ -174,35 +190,48 @@ impl Runner<'_> {
         client.query(&format!("CREATE DATABASE {}", self.schema(index)))?;
         let name = self.args.engines[index].name();
         let step = Step::spinner(format!("fill the tables of {name}"));
-        self.sysbench("oltp_read_write", index, "prepare")
+        self.sysbench("oltp_read_write", index, self.args.tables, "prepare")
             .with_context(|| format!("fill the tables of {name}"))?;
         step.done();
         Ok(())
     }
 
-    /// Transactions per second, by workload, engine and round.
-    fn measure(&self) -> Result<Vec<(String, [Vec<f64>; 2])>> {
+    fn measure(&self) -> Result<Vec<Measured>> {
         let workloads: Vec<String> = match self.args.workloads.is_empty() {
             true => WORKLOADS.map(str::to_string).to_vec(),
             false => self.args.workloads.clone(),
         };
         let mut results = Vec::new();
         for workload in workloads {
-            let mut rates = [Vec::new(), Vec::new()];
-            for round in 0..self.args.rounds {
-                for turn in 0..2 {
-                    let index = (round + turn) % 2;
-                    let report = self.sysbench(&workload, index, "run")?;
-                    let rate = transactions_per_second(&report)
-                        .with_context(|| format!("sysbench gave no rate:\n{report}"))?;
-                    let name = self.args.engines[index].name();
-                    println!("{workload} round {} {name}: {rate:.0} /s", round + 1);
-                    rates[index].push(rate);
-                }
+            for &threads in &self.args.threads {
+                let rates = self.rates(&workload, threads)?;
+                results.push(Measured {
+                    workload: workload.clone(),
+                    threads,
+                    rates,
+                });
             }
-            results.push((workload, rates));
         }
         Ok(results)
+    }
+
+    fn rates(&self, workload: &str, threads: u32) -> Result<[Vec<f64>; 2]> {
+        let mut rates = [Vec::new(), Vec::new()];
+        for round in 0..self.args.rounds {
+            for turn in 0..2 {
+                let index = (round + turn) % 2;
+                let report = self.sysbench(workload, index, threads, "run")?;
+                let rate = transactions_per_second(&report)
+                    .with_context(|| format!("sysbench gave no rate:\n{report}"))?;
+                let name = self.args.engines[index].name();
+                println!(
+                    "{workload}, {threads} clients, round {} {name}: {rate:.0} /s",
+                    round + 1
+                );
+                rates[index].push(rate);
+            }
+        }
+        Ok(rates)
     }
 }
 
@@ -229,13 +258,14 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
-fn summary(args: &SysbenchArgs, results: &[(String, [Vec<f64>; 2])]) -> Table {
+fn summary(args: &SysbenchArgs, results: &[Measured]) -> Table {
     let names = [args.engines[0].name(), args.engines[1].name()];
-    let mut table = Table::new(&["transactions/s", names[0], names[1], "ratio"]);
-    for (workload, [ours, theirs]) in results {
-        let (ours, theirs) = (median(ours), median(theirs));
+    let mut table = Table::new(&["transactions/s", "clients", names[0], names[1], "ratio"]);
+    for measured in results {
+        let [ours, theirs] = [median(&measured.rates[0]), median(&measured.rates[1])];
         table.row([
-            workload.clone(),
+            measured.workload.clone(),
+            measured.threads.to_string(),
             format!("{ours:.0}"),
             format!("{theirs:.0}"),
             format!("{:.2}", ours / theirs),
