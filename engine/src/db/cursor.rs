@@ -88,6 +88,10 @@ impl InternalIterator for Source {
         each_source!(self, source => source.next())
     }
 
+    fn next_key(&mut self) -> Result<()> {
+        each_source!(self, source => source.next_key())
+    }
+
     fn prev(&mut self) -> Result<()> {
         each_source!(self, source => source.prev())
     }
@@ -144,6 +148,9 @@ pub fn sources(
     }
     Ok(all)
 }
+
+/// Going backward, so many versions of a key are walked from the oldest on before it is sought from its newest end.
+const MANY_VERSIONS: usize = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -315,7 +322,7 @@ impl Cursor {
                     self.prepare_seek();
                     self.merged.seek(KeyRef::after(&self.key))?;
                 } else {
-                    self.merged.next()?;
+                    self.merged.next_key()?;
                 }
                 self.find_forward(true)
             }
@@ -360,7 +367,7 @@ impl Cursor {
         while self.merged.valid() {
             let (key, kind) = decode(self.merged.key())?;
             if passing && key.user == self.key.as_slice() {
-                self.merged.next()?;
+                self.merged.next_key()?;
                 continue;
             }
             if key.user >= self.upper.as_slice() {
@@ -377,7 +384,7 @@ impl Cursor {
             self.key.clear();
             self.key.extend_from_slice(key.user);
             passing = true;
-            self.merged.next()?;
+            self.merged.next_key()?;
         }
         Ok(())
     }
@@ -392,7 +399,13 @@ impl Cursor {
             self.key.clear();
             self.key.extend_from_slice(key.user);
             let mut newest = None;
+            let mut versions = 0;
             while self.merged.valid() {
+                versions += 1;
+                if versions > MANY_VERSIONS {
+                    newest = self.newest_by_seek()?;
+                    break;
+                }
                 let (key, kind) = decode(self.merged.key())?;
                 if key.user != self.key.as_slice() {
                     break;
@@ -412,5 +425,28 @@ impl Cursor {
             }
         }
         Ok(())
+    }
+
+    /// Finds the newest visible version of `self.key` from its newest end, then goes before all of them.
+    fn newest_by_seek(&mut self) -> Result<Option<ValueKind>> {
+        let mut newest = None;
+        self.merged.seek(KeyRef::before(&self.key))?;
+        while self.merged.valid() && newest.is_none() {
+            let (key, kind) = decode(self.merged.key())?;
+            if key.user != self.key.as_slice() {
+                break;
+            }
+            if self.sees(key.seq()) {
+                newest = Some(kind);
+                self.value.clear();
+                if kind == ValueKind::Put {
+                    self.value.extend_from_slice(self.merged.value());
+                }
+            } else {
+                self.merged.next()?;
+            }
+        }
+        self.merged.seek_for_prev(KeyRef::before(&self.key))?;
+        Ok(newest)
     }
 }

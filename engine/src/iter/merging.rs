@@ -192,19 +192,20 @@ impl<I: InternalIterator> MergingIterator<I> {
         Ok(())
     }
 
-    /// One step in `direction`.
+    /// One step in `direction`, by `advance`.
     #[inline]
-    fn step(&mut self, direction: Direction) -> Result<()> {
+    fn step(
+        &mut self,
+        direction: Direction,
+        advance: impl FnOnce(&mut I) -> Result<()>,
+    ) -> Result<()> {
         if self.direction != direction && self.sources.len() > 1 {
             self.turn(direction)?;
         }
         let Some(source) = self.sources.get_mut(self.current) else {
             return Ok(());
         };
-        let moved = match direction {
-            Direction::Forward => source.next(),
-            Direction::Backward => source.prev(),
-        };
+        let moved = advance(source);
         if moved.is_err() {
             self.invalidate();
         } else if !source.valid() {
@@ -240,12 +241,17 @@ impl<I: InternalIterator> InternalIterator for MergingIterator<I> {
 
     #[inline]
     fn next(&mut self) -> Result<()> {
-        self.step(Direction::Forward)
+        self.step(Direction::Forward, I::next)
+    }
+
+    #[inline]
+    fn next_key(&mut self) -> Result<()> {
+        self.step(Direction::Forward, I::next_key)
     }
 
     #[inline]
     fn prev(&mut self) -> Result<()> {
-        self.step(Direction::Backward)
+        self.step(Direction::Backward, I::prev)
     }
 
     #[inline]

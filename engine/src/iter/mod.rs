@@ -31,6 +31,10 @@ pub trait InternalIterator {
     fn seek_for_prev(&mut self, target: KeyRef<'_>) -> Result<()>;
     /// To the next entry.
     fn next(&mut self) -> Result<()>;
+    /// To an entry after this one, of which those of the same user key may be passed over.
+    fn next_key(&mut self) -> Result<()> {
+        self.next()
+    }
     /// To the entry before.
     fn prev(&mut self) -> Result<()>;
     /// The encoded internal key.

@@ -227,6 +227,11 @@ impl InternalIterator for MemIter {
         Ok(())
     }
 
+    fn next_key(&mut self) -> Result<()> {
+        self.position = self.list().after_key(self.position);
+        Ok(())
+    }
+
     fn prev(&mut self) -> Result<()> {
         self.position = self.list().before(self.position);
         Ok(())

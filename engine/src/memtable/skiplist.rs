@@ -13,7 +13,7 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use super::arena::Arena;
-use crate::types::{KeyRef, SeqNo, TRAILER_LEN};
+use crate::types::{KeyRef, SeqNo, TRAILER_LEN, user_key_of};
 
 /// With one node in four going up a level, 4^12 entries keep the expected search depth logarithmic.
 const MAX_HEIGHT: usize = 12;
@@ -488,6 +488,32 @@ impl SkipList {
         }
         // SAFETY: a reachable node.
         let next = unsafe { (*Node::link(position.0, 0)).load(Ordering::Acquire) };
+        Position(next).skip_dead_forward()
+    }
+
+    /// The first entry with another user key. A key's versions are passed over by the highest links that stay among them, so that a
+    /// thousand of them cost a few steps.
+    pub(super) fn after_key(&self, position: Position) -> Position {
+        if position.0.is_null() {
+            return position;
+        }
+        let user_key = user_key_of(position.entry(self).0);
+        let mut node = position.0;
+        // SAFETY: reachable nodes, and levels below their heights.
+        let next = unsafe {
+            let mut level = usize::from((*node).height) - 1;
+            loop {
+                let next = (*Node::link(node, level)).load(Ordering::Acquire);
+                if !next.is_null() && user_key_of(Node::key(next)) == user_key {
+                    node = next;
+                    level = usize::from((*node).height) - 1;
+                } else if level == 0 {
+                    break next;
+                } else {
+                    level -= 1;
+                }
+            }
+        };
         Position(next).skip_dead_forward()
     }
 

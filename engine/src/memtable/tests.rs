@@ -48,6 +48,12 @@ proptest! {
             iter.prev().unwrap();
         }
         prop_assert!(!iter.valid());
+        for wanted in model.keys() {
+            iter.seek(wanted.as_ref()).unwrap();
+            iter.next_key().unwrap();
+            let next = model.keys().find(|key| key.user_key() > wanted.user_key());
+            prop_assert_eq!(iter.valid().then(|| iter.key()), next.map(|key| key.as_bytes()));
+        }
         let (user, seq) = &target;
         let target = InternalKeyBuf::new(user, *seq, ValueKind::Put);
         iter.seek(key(user, *seq)).unwrap();

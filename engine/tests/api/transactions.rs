@@ -274,3 +274,63 @@ fn counters_rise_by_rollback_and_from_many_threads() {
     assert_eq!(engine.counter(b"\0\0\0\0c").unwrap(), 199);
     assert_eq!(engine.counter(b"\0\0\0\0other").unwrap(), 0);
 }
+
+/// Rows that are written all the time, between ones that are not, as snapshots of every age see them in both directions.
+#[test]
+fn many_versions_of_a_key_are_passed_over_both_ways() {
+    let (_dir, engine) = open();
+    let names = ["a", "hot", "hot2", "z"];
+    for name in names {
+        commit(&engine, name, b"first");
+    }
+    let mut readers = Vec::new();
+    for round in 0..60u8 {
+        commit(&engine, "hot", &[round]);
+        commit(&engine, "hot2", &[round]);
+        if round % 20 == 19 {
+            let mut txn = engine.begin(Isolation::RepeatableRead);
+            txn.delete(&key("hot2")).unwrap();
+            txn.commit().unwrap();
+        }
+        if round % 10 == 9 {
+            let mut reader = engine.begin(Isolation::RepeatableRead);
+            reader.take_snapshot();
+            readers.push((round, reader));
+        }
+    }
+    for (round, mut reader) in readers {
+        let mut expected = vec![
+            (key("a"), b"first".to_vec()),
+            (key("hot"), vec![round]),
+            (key("hot2"), vec![round]),
+            (key("z"), b"first".to_vec()),
+        ];
+        if round % 20 == 19 {
+            expected.remove(2);
+        }
+        for own in [false, true] {
+            if own {
+                for number in 0..20 {
+                    reader.put(&key("hot"), &[200, number]).unwrap();
+                }
+                expected[1].1 = vec![200, 19];
+            }
+            let mut cursor = reader
+                .cursor(&key(""), &key("\u{7f}"), View::Snapshot)
+                .unwrap();
+            let mut found = Vec::new();
+            cursor.seek_to_first().unwrap();
+            while cursor.valid() {
+                found.push((cursor.key().to_vec(), cursor.value().to_vec()));
+                cursor.next().unwrap();
+            }
+            assert_eq!(found, expected, "round {round}");
+            cursor.seek_to_last().unwrap();
+            while let Some(last) = found.pop() {
+                assert_eq!((cursor.key(), cursor.value()), (&*last.0, &*last.1));
+                cursor.prev().unwrap();
+            }
+            assert!(!cursor.valid());
+        }
+    }
+}
