@@ -124,7 +124,9 @@ pub fn run_with(args: &TortureArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> R
         let seed = random.next();
         let described = draw.describe();
         let site = Site::new(&work, mysql, plugin, args.engine, draw, args.replica)?;
-        Rounds::new(args, &site, &points, seed)
+        let rounds_here = Rounds::new(args, &site, &points, seed);
+        rounds_here.note(&format!("{described}, from round {} on", round + 1))?;
+        rounds_here
             .run(rounds, &step, &mut totals)
             .with_context(|| {
                 format!(
@@ -165,6 +167,8 @@ struct Rounds<'a> {
     ledger: Ledger,
     models: Vec<ddl::Model>,
     binlog: Option<Binlog>,
+    /// The failure point that the source has been started with.
+    armed: Option<String>,
     next_numbers: Vec<u64>,
     points_fired: usize,
     replica_kills: usize,
@@ -190,6 +194,7 @@ impl<'a> Rounds<'a> {
                 .draw
                 .binlog
                 .then(|| Binlog::new(site.binlog_program(), site.source.datadir.clone())),
+            armed: None,
             next_numbers: vec![1; tellers],
             points_fired: 0,
             replica_kills: 0,
@@ -229,7 +234,11 @@ impl<'a> Rounds<'a> {
         mut replica: Option<Server>,
         round: u64,
     ) -> Result<Option<Server>> {
-        let life = Duration::from_millis(self.random.between(200, 2000));
+        let mut life = Duration::from_millis(self.random.between(200, 2000));
+        if self.armed.is_some() {
+            // Time for the point to be reached; it ends the round.
+            life += Duration::from_secs(3);
+        }
         let replica_life = self
             .random
             .chance(50)
@@ -279,9 +288,17 @@ impl<'a> Rounds<'a> {
                 }
                 thread::sleep(Duration::from_millis(2));
             }
-            if source.ended()?.is_some() {
-                self.points_fired += 1;
-            }
+            let fired = source.ended()?.is_some();
+            self.points_fired += usize::from(fired);
+            self.note(&format!(
+                "round {round}: dead after {} ms{}",
+                began.elapsed().as_millis(),
+                match (&self.armed, fired) {
+                    (None, _) => String::new(),
+                    (Some(point), true) => format!(" of {point}"),
+                    (Some(point), false) => format!(", {point} was not reached"),
+                }
+            ))?;
             source.kill_now()?;
             let told: Vec<_> = tellers.into_iter().map(join).collect();
             let built: Vec<_> = builders.into_iter().map(join).collect();
@@ -303,6 +320,15 @@ impl<'a> Rounds<'a> {
         }
     }
 
+    /// Keeps a line beside the servers' logs.
+    fn note(&self, line: &str) -> Result<()> {
+        use std::io::Write;
+        let path = self.site.source.datadir.with_file_name("rounds.log");
+        let mut file = fs::File::options().create(true).append(true).open(path)?;
+        writeln!(file, "{line}")?;
+        Ok(())
+    }
+
     fn restart_replica(&mut self, setup: &Setup, replica: Server) -> Result<Server> {
         replica.kill()?;
         self.replica_kills += 1;
@@ -313,6 +339,7 @@ impl<'a> Rounds<'a> {
     /// in the middle of it, and then all begins again without.
     fn restart(&mut self, dead: Server, round: u64, armed: bool) -> Result<Server> {
         drop(dead);
+        self.armed = None;
         let point = match armed && !self.points.is_empty() && self.random.chance(60) {
             true => Some(points::arm(self.points, &mut self.random)),
             false => None,
@@ -321,8 +348,14 @@ impl<'a> Rounds<'a> {
             let mut setup = self.site.source.clone();
             setup.environment = vec![(points::VARIABLE.to_string(), point.clone())];
             match self.start_and_verify(&setup, round) {
-                Ok(server) => return Ok(server),
-                Err((_, true)) => self.points_fired += 1,
+                Ok(server) => {
+                    self.armed = Some(point);
+                    return Ok(server);
+                }
+                Err((_, true)) => {
+                    self.points_fired += 1;
+                    self.note(&format!("round {round}: dead of {point} before the next"))?;
+                }
                 Err((error, false)) => {
                     return Err(error.context(format!("round {round}, next point {point}")));
                 }

@@ -11,7 +11,7 @@ use crate::random::Random;
 
 /// The variable that the engine reads at its first point.
 pub const VARIABLE: &str = "SMARTENGINE_FAILPOINTS";
-const CALL: &str = "failpoint::hit(\"";
+const CALL: &str = "failpoint::hit(";
 
 /// The names of all points.
 pub fn names() -> Result<Vec<String>> {
@@ -40,7 +40,15 @@ fn points_in(source: &str) -> Vec<String> {
     source
         .split(CALL)
         .skip(1)
-        .filter_map(|rest| Some(rest.split_once('"')?.0.to_string()))
+        .filter_map(|rest| {
+            Some(
+                rest.trim_start()
+                    .strip_prefix('"')?
+                    .split_once('"')?
+                    .0
+                    .to_string(),
+            )
+        })
         .collect()
 }
 
@@ -53,8 +61,9 @@ pub fn arm(names: &[String], random: &mut Random) -> String {
         .any(|layer| name.starts_with(layer));
     let at = match (frequent, random.below(3)) {
         (true, 0) => random.between(1, 20),
-        (true, _) => random.between(20, 2000),
-        (false, _) => random.between(1, 4),
+        (true, _) => random.between(20, 400),
+        (false, 0) => random.between(2, 8),
+        (false, _) => 1,
     };
     format!("{name}=abort@{at}")
 }
@@ -65,7 +74,7 @@ mod tests {
 
     #[test]
     fn points_are_read_off_the_sources() {
-        let source = "failpoint::hit(\"a.b\")?;\nif x { failpoint::hit(\"c.d\") }";
+        let source = "failpoint::hit(\"a.b\")?;\nif x { failpoint::hit(\n    \"c.d\") }\nfailpoint::hit(name)";
         assert_eq!(points_in(source), ["a.b", "c.d"]);
         let names = names().unwrap();
         assert!(
