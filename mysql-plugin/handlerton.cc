@@ -3,6 +3,7 @@
 #include <atomic>
 #include <string>
 
+#include "clone.h"
 #include "compat.h"
 #include "dictionary.h"
 #include "error_map.h"
@@ -88,6 +89,7 @@ int open_engine(::handlerton *handlerton) {
   open_handle.store(opened, std::memory_order_release);
   hton = handlerton;
   fill(handlerton);
+  refuse_clone();
   if (mysqld_server_started) {
     // Installed into a running server, there is no recovery to wait for, and none that could decide.
     const size_t undecided = ffi::engine_prepared(*opened).size();
@@ -104,6 +106,7 @@ int open_engine(::handlerton *handlerton) {
 int close_engine() {
   ffi::EngineHandle *closing = open_handle.exchange(nullptr, std::memory_order_acq_rel);
   if (closing == nullptr) return 0;
+  allow_clone();
   dictionary::forget_all();
   const ffi::Status status = ffi::engine_close(closing);
   if (!ok(status)) log::error("close: " + std::string(ffi::last_error()));
