@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "compat.h"
+#include "log.h"
 #include "my_sys.h"
 #include "mysql/plugin.h"
 #include "mysqld_error.h"
@@ -26,6 +27,12 @@ int ha_error(const ffi::Status &status, THD *thd) {
     case ffi::Code::NotFound:
     case ffi::Code::Duplicate:
       return error;
+    case ffi::Code::Corruption:
+    case ffi::Code::ObjectMissing:
+    case ffi::Code::Internal:
+      // The server's message names the table at best; which object, and where in it, an operator finds in the error log.
+      log::error(std::string(ffi::last_error()));
+      break;
     case ffi::Code::Deadlock:
       if (thd != nullptr) thd_mark_transaction_to_rollback(thd, 1);
       break;
@@ -53,6 +60,9 @@ bool error_text(int error, String *text) {
   return error == kErrorUnavailable;
 }
 
-void raise(int error) { my_error(ER_GET_ERRMSG, MYF(0), error, message.c_str(), "SMARTENGINE"); }
+void raise(int error) {
+  // The server's own format cuts the text off before its cause.
+  my_printf_error(ER_GET_ERRMSG, "Got error %d '%s' from SMARTENGINE", MYF(0), error, message.c_str());
+}
 
 }  // namespace smartengine

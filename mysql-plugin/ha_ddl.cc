@@ -53,6 +53,18 @@ int refuse_unsupported(THD *thd, const HA_CREATE_INFO &create_info) {
   return 0;
 }
 
+/// What is taken and does nothing here says so.
+void warn_of_ignored(THD *thd, const HA_CREATE_INFO &create_info) {
+  const auto warn = [&](const char *option) {
+    push_warning_printf(thd, Sql_condition::SL_WARNING, ER_ILLEGAL_HA_CREATE_OPTION, "SMARTENGINE ignores the create option '%s'", option);
+  };
+  const LEX_STRING &compression = create_info.compress;
+  if (compression.length != 0 && my_strcasecmp(system_charset_info, compression.str, "none") != 0) warn("COMPRESSION");
+  if ((create_info.used_fields & HA_CREATE_USED_AUTOEXTEND_SIZE) != 0) warn("AUTOEXTEND_SIZE");
+  if (create_info.connect_string.length != 0) warn("CONNECTION");
+  if ((create_info.used_fields & HA_CREATE_USED_UNION) != 0) warn("UNION");
+}
+
 bool is_temporary(const HA_CREATE_INFO &create_info) { return (create_info.options & HA_LEX_CREATE_TMP_TABLE) != 0; }
 
 int allocate_indexes(uint32_t count, uint32_t *first) { return ha_error(ffi::engine_allocate_indexes(engine(), count, *first), nullptr); }
@@ -78,6 +90,7 @@ int ha_smartengine::create_table(const char *name, TABLE *form, HA_CREATE_INFO *
   THD *thd = ha_thd();
   int error = refuse_unsupported(thd, *create_info);
   if (error != 0) return error;
+  warn_of_ignored(thd, *create_info);
   uint32_t first = 0;
   error = allocate_indexes(TableDef::count_indexes(*form->s), &first);
   if (error != 0) return error;

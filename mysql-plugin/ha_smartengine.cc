@@ -441,7 +441,7 @@ int ha_smartengine::check(THD *thd, HA_CHECK_OPT *options) {
     table->column_bitmaps_set_no_signal(read_set, table->write_set);
     if (error == HA_ERR_QUERY_INTERRUPTED) return static_cast<int>(HA_ADMIN_FAILED);
     if (error == 0 && problem.empty()) return static_cast<int>(HA_ADMIN_OK);
-    if (problem.empty()) problem = error == HA_ERR_TABLE_CORRUPT ? "a row cannot be decoded" : last_error_message();
+    if (problem.empty()) problem = last_error_message().empty() ? "a row cannot be decoded" : last_error_message();
     push_warning_printf(thd, Sql_condition::SL_WARNING, ER_NOT_KEYFILE, "SMARTENGINE: %s", problem.c_str());
     return static_cast<int>(HA_ADMIN_CORRUPT);
   });
