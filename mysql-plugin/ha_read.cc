@@ -30,7 +30,7 @@ ha_smartengine::Access ha_smartengine::access_of(const IndexCodec &index) const 
   if (index.is_row_index()) return Access::kRow;
   // A locking read acts on the newest row, so it cannot answer from an entry alone.
   if (m_lock != ffi::LockMode::None) return Access::kThrough;
-  if (m_keyread && index.covers(*table->read_set)) return Access::kCovering;
+  if (m_keyread && !ffi::txn_saw_newer(m_trx->txn()) && index.covers(*table->read_set)) return Access::kCovering;
   if (is_filtered(index)) return Access::kFiltered;
   return Access::kThrough;
 }
@@ -90,13 +90,28 @@ int ha_smartengine::open_index_scan(bool prefix_only, bool forward) {
 
 int ha_smartengine::decode_row(Slice row_key, Slice row, uchar *record) {
   if (codec().has_hidden_row_id() && !TableCodec::hidden_row_id_of_key(row_key, &m_row_id)) return damaged("row key", HA_ERR_TABLE_CORRUPT);
-  const MY_BITMAP *wanted = m_read_all_columns || m_lock == ffi::LockMode::Exclusive ? nullptr : table->read_set;
+  const bool all = m_read_all_columns || m_lock == ffi::LockMode::Exclusive || may_be_stale();
+  const MY_BITMAP *wanted = all ? nullptr : table->read_set;
   const int error = codec().row().decode(row, wanted, record);
   if (error != 0) return damaged("row", error);
   // From an index that it calls covering the server expects the virtual columns too.
   if (m_keyread && table->vfield != nullptr && update_generated_read_fields(record, table, MAX_KEY)) return HA_ERR_GENERIC;
   ++m_counts.read;
   return 0;
+}
+
+/// Whether the entry just read comes from the snapshot and its row from the transaction itself, with a change of another
+/// transaction's between the two.
+bool ha_smartengine::may_be_stale() const { return m_entry.own_row && ffi::txn_saw_newer(m_trx->txn()); }
+
+/// Whether it leads to a row that has another entry in this index now.
+bool ha_smartengine::is_stale(const uchar *record) {
+  if (!may_be_stale()) return false;
+  const Slice row_key = slice(m_entry.row_key);
+  IndexEntry entry;
+  const int error = m_index->encode_entry(record, {row_key.data + kIndexIdSize, row_key.size - kIndexIdSize}, &entry.key, &entry.value,
+                                          &entry.unique);
+  return error == 0 && entry.key.slice() != slice(m_entry.key);
 }
 
 bool ha_smartengine::interrupted() { return thd_killed(ha_thd()) != 0; }
@@ -111,7 +126,9 @@ int ha_smartengine::take(ffi::Status status, bool forward, uchar *record) {
         return decode_row(slice(m_entry.key), slice(m_entry.value), record);
       case Access::kThrough: {
         const int error = decode_row(slice(m_entry.row_key), slice(m_entry.row), record);
-        if (error != 0 || !is_filtered(*m_index)) return error;
+        if (error != 0) return error;
+        if (is_stale(record)) break;
+        if (!is_filtered(*m_index)) return 0;
         // A locking read tries the condition on the newest row.
         if (pushed_idx_cond->val_int() != 0) return ha_thd()->is_error() ? kErrorRaised : 0;
         unlock_row();
@@ -134,12 +151,13 @@ int ha_smartengine::take(ffi::Status status, bool forward, uchar *record) {
           if (ha_thd()->is_error()) return kErrorRaised;
           const ffi::Status fetched = ffi::reader_fetch_row(**m_scan, txn(), spec(codec().row_index().index_id()), m_entry);
           if (!ok(fetched)) return failed(fetched);
-          return decode_row(slice(m_entry.row_key), slice(m_entry.row), record);
+          const int failure = decode_row(slice(m_entry.row_key), slice(m_entry.row), record);
+          if (failure != 0 || !is_stale(record)) return failure;
         }
         break;
       }
     }
-    // The condition rejected the entry.
+    // The entry was rejected.
     if (ha_thd()->is_error()) return kErrorRaised;
     if (m_place == Place::kPoint) return HA_ERR_END_OF_FILE;
     if (!forward && compare_key_icp(end_range) > 0) return HA_ERR_END_OF_FILE;

@@ -152,6 +152,8 @@ class ha_smartengine : public handler {
   int read_clipped(uchar *record, const uchar *key, key_part_map parts);
   int take(ffi::Status status, bool forward, uchar *record);
   int decode_row(Slice row_key, Slice row, uchar *record);
+  bool may_be_stale() const;
+  bool is_stale(const uchar *record);
   bool interrupted();
   void count_first();
   void close_scan();

@@ -102,10 +102,12 @@ int ha_smartengine::write_row(uchar *record) {
 
 bool ha_smartengine::touches(uint key_number) const { return bitmap_is_overlapping(&m_index_columns[key_number], table->write_set); }
 
-/// The operations that turn the old record's entries into the new one's; entries that stay as they are cost nothing.
+/// The operations that turn the old record's entries into the new one's; entries that stay as they are cost nothing,
+/// unless the row may be one that the transaction's snapshot does not see: then it is found by its own entries alone.
 int ha_smartengine::add_changed_entries(const uchar *old_record, const uchar *new_record, bool key_changed) {
+  const bool all = ffi::txn_saw_newer(txn());
   for (uint i = 0; i < codec().index_count(); ++i) {
-    if (codec().index(i).is_row_index() || (!key_changed && !touches(i))) continue;
+    if (codec().index(i).is_row_index() || (!all && !key_changed && !touches(i))) continue;
     IndexEntry &before = m_old_entries[i];
     IndexEntry &after = m_new_entries[i];
     int error = encode_entry(i, old_record, m_old_key.slice_from(kIndexIdSize), &before);
@@ -115,7 +117,7 @@ int ha_smartengine::add_changed_entries(const uchar *old_record, const uchar *ne
     if (before.key.slice() != after.key.slice()) {
       remove_entry(i, before);
       add_entry(i, after);
-    } else if (before.value.slice() != after.value.slice()) {
+    } else if (all || before.value.slice() != after.value.slice()) {
       add_op(ffi::OpKind::Put, after.key.slice(), after.value.slice(), i);
     }
   }

@@ -149,6 +149,9 @@ pub mod api {
         row: Bytes,
         /// Whether it is shown without the lock asked for.
         unlocked: bool,
+        /// With `row_index`, without a lock: the transaction itself wrote the row, so it may not have the columns that the entry says
+        /// (only where `txn_saw_newer`).
+        own_row: bool,
     }
 
     /// Options at open; sizes in bytes, zero is not "default": the plugin passes its variables' values.
@@ -297,6 +300,9 @@ pub mod api {
         fn txn_set_lock_wait_timeout(txn: &mut TxnHandle, millis: u64);
         /// Whether the transaction has written anything.
         fn txn_has_writes(txn: &TxnHandle) -> bool;
+        /// Whether it has locked a row in a version that its snapshot does not see. What it writes to such rows must then be found through every
+        /// index: all entries are written anew, and entries of the snapshot that lead to its own rows are compared with them.
+        fn txn_saw_newer(txn: &TxnHandle) -> bool;
         /// Checks all `Insert`s first, then writes all; on any error none of the operations is written.
         fn txn_apply(txn: &mut TxnHandle, ops: &[WriteOp]) -> Status;
         /// The counter becomes at least `value` when the transaction ends, by commit or by rollback.

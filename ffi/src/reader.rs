@@ -34,6 +34,8 @@ pub struct ReaderHandle {
     locked: bool,
     /// Whether the last read left the row to who holds it, so that the next step has to read it again.
     unlocked: bool,
+    /// Whether the row read last is one that the transaction wrote or removed, found through an entry of its snapshot.
+    own_row: bool,
     engine: Arc<Engine>,
 }
 
@@ -112,6 +114,15 @@ impl ReaderHandle {
         self.row = None;
         self.locked = false;
         self.unlocked = false;
+        self.own_row = false;
+    }
+
+    /// An entry of the snapshot whose row is not there: the transaction itself may have removed it, or else the store is damaged.
+    fn without_row(&self, key: &[u8]) -> Result<()> {
+        if self.own_row {
+            return Ok(());
+        }
+        Err(missing_row(key))
     }
 
     /// A point read of `self.key`; whether there is such an entry.
@@ -129,8 +140,11 @@ impl ReaderHandle {
         };
         if spec.row_index != 0 {
             locate_row(&self.key, &value, spec.row_index, &mut self.row_key)?;
-            let row = txn.get(&self.row_key, View::Snapshot)?;
-            self.row = Some(row.ok_or_else(|| missing_row(&self.key))?);
+            self.row = txn.get(&self.row_key, View::Snapshot)?;
+            self.own_row = txn.has_written(&self.row_key)?;
+            if self.row.is_none() {
+                return self.without_row(&self.key).map(|()| false);
+            }
         }
         self.value = Some(value);
         Ok(true)
@@ -237,8 +251,10 @@ impl ReaderHandle {
         }
         if !is_locking(spec) {
             if with_row {
-                let row = txn.get_as_of(&self.row_key, cursor)?;
-                self.row = Some(row.ok_or_else(|| missing_row(cursor.key()))?);
+                (self.row, self.own_row) = txn.get_as_of(&self.row_key, cursor)?;
+                if self.row.is_none() {
+                    return self.without_row(cursor.key()).map(|()| Step::PassOver);
+                }
             }
             return Ok(Step::Arrived);
         }
@@ -252,6 +268,9 @@ impl ReaderHandle {
             Locking::PassOver => return Ok(Step::PassOver),
         }
         let changed = !txn.is_newest(cursor);
+        if !changed {
+            txn.note_seen(cursor.seq());
+        }
         if changed {
             self.value = txn.get(cursor.key(), View::Newest)?;
             let Some(value) = &self.value else {
@@ -302,6 +321,7 @@ impl ReaderHandle {
         entry.row_key = bytes(if with_row { &self.row_key } else { &[] });
         entry.row = bytes(self.row.as_deref().unwrap_or(&[]));
         entry.unlocked = self.unlocked;
+        entry.own_row = self.own_row;
     }
 }
 
@@ -320,6 +340,7 @@ pub fn reader_create(handle: &EngineHandle) -> Box<ReaderHandle> {
         spec: PLAIN,
         locked: false,
         unlocked: false,
+        own_row: false,
         engine: handle.engine.clone(),
     })
 }

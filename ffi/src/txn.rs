@@ -80,6 +80,11 @@ pub fn txn_has_writes(handle: &TxnHandle) -> bool {
     handle.txn.has_writes()
 }
 
+/// Whether it has locked a row in a version that its snapshot does not see.
+pub fn txn_saw_newer(handle: &TxnHandle) -> bool {
+    handle.txn.saw_newer()
+}
+
 /// Checks all `Insert`s first, then writes all.
 pub fn txn_apply(handle: &mut TxnHandle, ops: &[WriteOp]) -> Status {
     let TxnHandle { txn, engine } = handle;

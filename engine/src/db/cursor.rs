@@ -200,6 +200,7 @@ pub struct Cursor {
     place: Place,
     key: Vec<u8>,
     value: Vec<u8>,
+    seq: SeqNo,
     _guard: Option<Arc<SnapshotGuard>>,
 }
 
@@ -227,6 +228,7 @@ impl Cursor {
             place: Place::Nowhere,
             key: Vec::new(),
             value: Vec::new(),
+            seq: 0,
             _guard: Some(guard),
         })
     }
@@ -247,6 +249,15 @@ impl Cursor {
             Place::Nowhere => &[],
             Place::Forward => user_key_of(self.merged.key()),
             Place::Backward => &self.key,
+        }
+    }
+
+    /// The number of the commit that wrote what it stands on; of an own write one above all commits'. 0 where it is not valid.
+    pub fn seq(&self) -> SeqNo {
+        match self.place {
+            Place::Nowhere => 0,
+            Place::Forward => KeyRef::decode(self.merged.key()).seq(),
+            Place::Backward => self.seq,
         }
     }
 
@@ -412,6 +423,7 @@ impl Cursor {
                 }
                 if self.sees(key.seq()) {
                     newest = Some(kind);
+                    self.seq = key.seq();
                     self.value.clear();
                     if kind == ValueKind::Put {
                         self.value.extend_from_slice(self.merged.value());
@@ -438,6 +450,7 @@ impl Cursor {
             }
             if self.sees(key.seq()) {
                 newest = Some(kind);
+                self.seq = key.seq();
                 self.value.clear();
                 if kind == ValueKind::Put {
                     self.value.extend_from_slice(self.merged.value());

@@ -11,17 +11,26 @@ use crate::types::{SeqNo, ValueKind};
 impl Core {
     /// The value of `user_key` that `snapshot` sees. The caller holds a snapshot at or before it.
     pub fn get(&self, user_key: &[u8], snapshot: SeqNo) -> Result<Option<Value>> {
+        Ok(self.get_version(user_key, snapshot)?.1)
+    }
+
+    /// The same with the number of the commit that wrote the value or removed it; 0 if there is none.
+    pub fn get_version(&self, user_key: &[u8], snapshot: SeqNo) -> Result<(SeqNo, Option<Value>)> {
         let state = self.state.load();
         for table in state.memtables() {
             if let Some(position) = table.find(user_key, snapshot) {
-                let (_, kind) = crate::flush::decode(position.key())?;
-                return Ok((kind == ValueKind::Put).then(|| Value::at(position)));
+                let (key, kind) = crate::flush::decode(position.key())?;
+                let seq = key.seq();
+                return Ok((seq, (kind == ValueKind::Put).then(|| Value::at(position))));
             }
         }
-        let found = find_in_files(&state, user_key, snapshot)?;
-        Ok(found
-            .filter(|found| found.kind == ValueKind::Put)
-            .map(|found| Value::in_block(found.value)))
+        Ok(match find_in_files(&state, user_key, snapshot)? {
+            Some(found) if found.kind == ValueKind::Put => {
+                (found.seq, Some(Value::in_block(found.value)))
+            }
+            Some(found) => (found.seq, None),
+            None => (0, None),
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::txn::batch::{Batch, OwnWrite};
 use crate::txn::locks::{Granted, LockMode, LockWait, TxnLocks};
 use crate::txn::record::OpWriter;
 use crate::txn::snapshots::SnapshotGuard;
-use crate::types::{MAX_KEY_LEN, ValueKind};
+use crate::types::{MAX_KEY_LEN, OWN_WRITE_SEQ, SeqNo, ValueKind};
 use crate::{Error, ErrorKind, Result, ResultExt};
 
 /// What a read looks at, own writes always included.
@@ -73,6 +73,7 @@ pub struct Transaction {
     pub(super) raises: Vec<(Box<[u8]>, u64)>,
     pub(super) ops: OpWriter,
     pub(super) stage: Stage,
+    saw_newer: bool,
 }
 
 /// How far a transaction has got.
@@ -103,6 +104,7 @@ impl Transaction {
             raises: Vec::new(),
             ops: OpWriter::default(),
             stage: Stage::Active,
+            saw_newer: false,
         }
     }
 
@@ -165,17 +167,41 @@ impl Transaction {
             }
             View::Newest => {
                 let guard = self.core.snapshots.take();
-                self.core.get(key, guard.seq())
+                let (seq, value) = self.core.get_version(key, guard.seq())?;
+                self.note_seen(seq);
+                Ok(value)
             }
         }
     }
 
-    /// The value of a key as `cursor` sees it, own writes included.
-    pub fn get_as_of(&self, key: &[u8], cursor: &Cursor) -> Result<Option<Value>> {
+    /// The value of a key as `cursor` sees it, and whether the transaction itself wrote it, or removed it.
+    pub fn get_as_of(&self, key: &[u8], cursor: &Cursor) -> Result<(Option<Value>, bool)> {
         match self.own(key)? {
-            Some(own) => Ok(own),
-            None => self.core.get(key, cursor.snapshot()),
+            Some(own) => Ok((own, true)),
+            None => Ok((self.core.get(key, cursor.snapshot())?, false)),
         }
+    }
+
+    /// Whether the transaction wrote a key, or removed it.
+    pub fn has_written(&self, key: &[u8]) -> Result<bool> {
+        Ok(self.own(key)?.is_some())
+    }
+
+    /// To be told of the newest versions that were read by a cursor of [`View::Newest`]; see [`Transaction::saw_newer`].
+    pub fn note_seen(&mut self, seq: SeqNo) {
+        if let Some(snapshot) = &self.snapshot
+            && seq > snapshot.seq()
+            && seq < OWN_WRITE_SEQ
+        {
+            self.saw_newer = true;
+        }
+    }
+
+    /// Whether it has read, as the newest version of a key, one that its snapshot does not see. Should it write to such a key, then what
+    /// it sees of that key in its snapshot and what it has written itself have a commit of another's between them that it does not see: what others
+    /// derived from the key there, such as entries of an index, is not to be relied on in this transaction's snapshot.
+    pub fn saw_newer(&self) -> bool {
+        self.saw_newer
     }
 
     /// Whether nothing was committed since `cursor` was made: what it shows is the newest there is.
@@ -466,6 +492,7 @@ impl Transaction {
         self.batch.clear();
         self.raises.clear();
         self.stage = Stage::Ended;
+        self.saw_newer = false;
         self.core
             .stats
             .active_transactions
