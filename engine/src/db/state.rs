@@ -61,6 +61,7 @@ impl LiveFile {
             .context(|| format!("open {key}"))?;
         let cache = self.context.cache.clone();
         let opened = SstReader::open(object, self.meta.id, self.meta.size, cache)
+            .and_then(|opened| opened.with_file_seq(self.meta.file_seq))
             .context(|| format!("open {key}"))?;
         // Two threads may have opened it at once: either is as good.
         Ok(self.reader.get_or_init(|| Arc::new(opened)))

@@ -125,6 +125,7 @@ impl<'a> Output<'a> {
             entries: summary.entries,
             deletions: summary.deletions,
             raw_bytes: summary.key_bytes + summary.value_bytes,
+            file_seq: None,
         });
         Ok(())
     }

@@ -26,6 +26,24 @@ pub struct FileMeta {
     pub deletions: u64,
     /// Bytes of keys and values before prefixing and compression.
     pub raw_bytes: u64,
+    /// The sequence number of all its entries, whatever the file itself says: it was written before its commit got one, without.
+    pub file_seq: Option<SeqNo>,
+}
+
+impl FileMeta {
+    /// The description of a file that was written without a sequence number, now that its commit has the number `seq`.
+    #[must_use]
+    pub fn numbered(mut self, seq: SeqNo) -> Self {
+        for key in [&mut self.smallest, &mut self.largest] {
+            let renumbered = key.as_ref().trailer_at(seq);
+            let user = key.user_key().to_vec();
+            key.set(&user, renumbered);
+        }
+        self.smallest_seq = seq;
+        self.largest_seq = seq;
+        self.file_seq = Some(seq);
+        self
+    }
 }
 
 /// The difference between two versions. What is `None` or empty stays as it is.
@@ -35,8 +53,10 @@ pub struct VersionEdit {
     pub epoch: Option<(u64, String)>,
     /// The log position below which everything is in SSTs.
     pub wal_floor: Option<u64>,
-    /// The greatest sequence number in any SST, or more.
+    /// Commits up to this one are in SSTs, wholly.
     pub last_seq: Option<SeqNo>,
+    /// The last commit whose writes came as files; of these all up to this one are in.
+    pub last_ingest_seq: Option<SeqNo>,
     /// No file has this number or a greater one.
     pub next_file: Option<u64>,
     /// No index has this id or a greater one.

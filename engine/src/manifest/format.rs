@@ -3,7 +3,7 @@
 //! | offset | bytes | what |
 //! | --- | --- | --- |
 //! | 0 | 8 | magic `SEMANIFE` |
-//! | 8 | 4 | version, 1 |
+//! | 8 | 4 | version, 2; version 1 has no items 10 and 11 |
 //! | 12 | 4 | kind: 1 edit of the version before, 2 full version |
 //! | 16 | 8 | id; equals the number in the object's key |
 //! | 24 | 16 | a number that the writer drew when it attached, by which it knows its own objects |
@@ -25,6 +25,8 @@
 //! | 7 | added file | u8 level, u64 id, u64 size, key smallest, key largest, u64 smallest seq, u64 largest seq, u64 entries, u64 deletions, u64 raw bytes |
 //! | 8 | dropped index | u32 index, u64 file number |
 //! | 9 | forgotten index | u32 index |
+//! | 10 | last commit by files | u64 sequence number |
+//! | 11 | added file with a file-wide sequence number | as 7, then u64 sequence number |
 //!
 //! A full version is the edit that makes the version, this object's own edit included, out of an empty one.
 //! `CURRENT` holds `<20-digit id>\n`, a recent full version's; it is a hint and has no checksum, since it is never trusted.
@@ -33,7 +35,8 @@ use super::edit::{FileMeta, VersionEdit};
 use crate::types::InternalKeyBuf;
 
 const MAGIC: [u8; 8] = *b"SEMANIFE";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const OLDEST_VERSION: u32 = 1;
 const HEADER_LEN: usize = 56;
 const CRC_LEN: usize = 4;
 
@@ -79,9 +82,9 @@ impl ManifestObject {
             return Err("not a manifest object (bad magic)".to_owned());
         }
         let version = header.u32()?;
-        if version != VERSION {
+        if !(OLDEST_VERSION..=VERSION).contains(&version) {
             return Err(format!(
-                "manifest format {version} at byte 8, this engine knows {VERSION}"
+                "manifest format {version} at byte 8, this engine knows {OLDEST_VERSION} to {VERSION}"
             ));
         }
         let kind = header.u32()?;
@@ -108,10 +111,11 @@ impl ManifestObject {
         if stored_id != id {
             return Err(format!("it says id {stored_id} at byte 16"));
         }
-        let edit = decode_edit(Reader {
+        let reader = Reader {
             bytes: checked,
             at: HEADER_LEN,
-        })?;
+        };
+        let edit = decode_edit(reader, version)?;
         Ok(Self {
             kind,
             id,
@@ -149,7 +153,8 @@ fn encode_edit(edit: &VersionEdit, out: &mut Vec<u8>) {
         out.push(*level as u8);
         out.extend_from_slice(&id.to_le_bytes());
     }
-    for (level, file) in &edit.added {
+    let numbered = |(_, file): &&(usize, FileMeta)| file.file_seq.is_none();
+    for (level, file) in edit.added.iter().filter(numbered) {
         out.push(7);
         out.push(*level as u8);
         encode_file(file, out);
@@ -162,6 +167,18 @@ fn encode_edit(edit: &VersionEdit, out: &mut Vec<u8>) {
     for index in &edit.forgotten_indexes {
         out.push(9);
         out.extend_from_slice(&index.to_le_bytes());
+    }
+    if let Some(seq) = edit.last_ingest_seq {
+        out.push(10);
+        out.extend_from_slice(&seq.to_le_bytes());
+    }
+    for (level, file) in &edit.added {
+        if let Some(seq) = file.file_seq {
+            out.push(11);
+            out.push(*level as u8);
+            encode_file(file, out);
+            out.extend_from_slice(&seq.to_le_bytes());
+        }
     }
 }
 
@@ -222,15 +239,38 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn decode_edit(mut reader: Reader<'_>) -> Result<VersionEdit, String> {
+/// The bytes of the descriptions of files that are yet without a sequence number: each as the fields of an added file, without the level.
+pub fn encode_files(files: &[FileMeta]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for file in files {
+        encode_file(file, &mut out);
+    }
+    out
+}
+
+/// What [`encode_files`] made these bytes of, or what is wrong with them.
+pub fn decode_files(bytes: &[u8]) -> Result<Vec<FileMeta>, String> {
+    let mut reader = Reader { bytes, at: 0 };
+    let mut files = Vec::new();
+    while reader.at < bytes.len() {
+        files.push(decode_file(&mut reader)?);
+    }
+    Ok(files)
+}
+
+fn decode_edit(mut reader: Reader<'_>, version: u32) -> Result<VersionEdit, String> {
+    let last_known = if version == 1 { 9 } else { 11 };
     let mut edit = VersionEdit::default();
     let mut last_tag = 0;
     while reader.at < reader.bytes.len() {
         let at = reader.at;
         let [tag] = reader.array::<1>()?;
         // Ascending tags, single ones once: so that equal edits have equal bytes.
-        if tag < last_tag || (tag == last_tag && tag <= 5) {
+        if tag < last_tag || (tag == last_tag && (tag <= 5 || tag == 10)) {
             return Err(format!("item {tag} out of order at byte {at}"));
+        }
+        if tag > last_known {
+            return Err(format!("unknown item {tag} at byte {at}"));
         }
         last_tag = tag;
         match tag {
@@ -250,6 +290,13 @@ fn decode_edit(mut reader: Reader<'_>) -> Result<VersionEdit, String> {
                 .push((reader.level()?, decode_file(&mut reader)?)),
             8 => edit.dropped_indexes.push((reader.u32()?, reader.u64()?)),
             9 => edit.forgotten_indexes.push(reader.u32()?),
+            10 => edit.last_ingest_seq = Some(reader.u64()?),
+            11 => {
+                let level = reader.level()?;
+                let mut file = decode_file(&mut reader)?;
+                file.file_seq = Some(reader.u64()?);
+                edit.added.push((level, file));
+            }
             _ => return Err(format!("unknown item {tag} at byte {at}")),
         }
     }
@@ -267,5 +314,6 @@ fn decode_file(reader: &mut Reader<'_>) -> Result<FileMeta, String> {
         entries: reader.u64()?,
         deletions: reader.u64()?,
         raw_bytes: reader.u64()?,
+        file_seq: None,
     })
 }

@@ -16,7 +16,7 @@ pub enum Rule {
     EpochRises,
     /// The log's floor never goes back.
     FloorNeverGoesBack,
-    /// The last sequence number never goes back and fits into an internal key.
+    /// The last sequence numbers, of commits and of commits by files, never go back and fit into an internal key.
     LastSeqNeverGoesBack,
     /// The next file number never goes back.
     NextFileNeverGoesBack,
@@ -28,11 +28,13 @@ pub enum Rule {
     NoFileTwice,
     /// A file's number is below the next file number.
     FileNumberAllocated,
-    /// A file that was not there before carries the epoch of the writer that adds it.
+    /// A file that was not there before carries the epoch of the writer that adds it; one with a file-wide sequence number may be older, since
+    /// its commit can come a restart after it was written.
     NewFileOfOwnEpoch,
-    /// A file's smallest key is at most its largest, both are internal keys of a legal length, and its counts can be.
+    /// A file's smallest key is at most its largest, both are internal keys of a legal length, its counts can be, and a file-wide sequence number is
+    /// that of its keys.
     FileMakesSense,
-    /// No file holds a sequence number beyond the last.
+    /// No file holds a sequence number beyond the last, and one with a file-wide sequence number none beyond the last commit by files.
     SeqBelowLast,
     /// The files of a level other than 0 are disjoint by user key.
     LevelDisjoint,
@@ -63,6 +65,12 @@ pub(super) fn check(before: &Version, edit: &VersionEdit, after: &Version) -> Re
     never_back(Rule::FloorNeverGoesBack, before.wal_floor, after.wal_floor)?;
     never_back(Rule::LastSeqNeverGoesBack, before.last_seq, after.last_seq)?;
     never_back(Rule::LastSeqNeverGoesBack, after.last_seq, MAX_SEQ)?;
+    never_back(
+        Rule::LastSeqNeverGoesBack,
+        before.last_ingest_seq,
+        after.last_ingest_seq,
+    )?;
+    never_back(Rule::LastSeqNeverGoesBack, after.last_ingest_seq, MAX_SEQ)?;
     never_back(
         Rule::NextFileNeverGoesBack,
         before.next_file,
@@ -100,12 +108,17 @@ fn check_added(before: &Version, edit: &VersionEdit, after: &Version) -> Result<
             return Err(Rule::FileNumberAllocated.broken(what(how)));
         }
         let epoch = file.id >> FILE_COUNTER_BITS;
-        if !from_nothing && !moved.contains(&file.id) && epoch != after.epoch {
+        let own = epoch == after.epoch || (file.file_seq.is_some() && epoch < after.epoch);
+        if !from_nothing && !moved.contains(&file.id) && !own {
             let how = format!("of epoch {epoch}, added in epoch {}", after.epoch);
             return Err(Rule::NewFileOfOwnEpoch.broken(what(how)));
         }
-        if file.largest_seq > after.last_seq {
-            let how = format!("sequence {} > {}", file.largest_seq, after.last_seq);
+        let last = match file.file_seq {
+            Some(_) => after.last_ingest_seq,
+            None => after.greatest_seq(),
+        };
+        if file.largest_seq > last {
+            let how = format!("sequence {} > {last}", file.largest_seq);
             return Err(Rule::SeqBelowLast.broken(what(how)));
         }
     }
@@ -124,6 +137,12 @@ fn check_file(file: &FileMeta) -> Result<(), String> {
     }
     if file.smallest_seq > file.largest_seq {
         return Err("its smallest sequence number is beyond its largest".to_owned());
+    }
+    if let Some(seq) = file.file_seq {
+        let of_keys = [&file.smallest, &file.largest].map(|key| key.as_ref().seq());
+        if of_keys != [seq; 2] || file.smallest_seq != seq || file.largest_seq != seq {
+            return Err(format!("its keys are not of sequence number {seq}"));
+        }
     }
     if file.entries == 0 || file.deletions > file.entries || file.size == 0 {
         return Err(format!(

@@ -19,6 +19,7 @@ mod version;
 use std::sync::Arc;
 
 pub use edit::{FileMeta, LEVELS, VersionEdit, first_file_of_epoch, parse_sst_key, sst_key};
+pub use format::{decode_files, encode_files};
 pub use invariants::Rule;
 pub use version::Version;
 

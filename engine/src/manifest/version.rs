@@ -20,8 +20,10 @@ pub struct Version {
     pub writer: String,
     /// The log position below which everything is in SSTs.
     pub wal_floor: u64,
-    /// The greatest sequence number in any SST, or more.
+    /// Commits up to this one are in SSTs, wholly.
     pub last_seq: SeqNo,
+    /// The last commit whose writes came as files; of these all up to this one are in.
+    pub last_ingest_seq: SeqNo,
     /// No file has this number or a greater one.
     pub next_file: u64,
     /// No index has this id or a greater one.
@@ -43,6 +45,7 @@ impl Version {
         }
         next.wal_floor = edit.wal_floor.unwrap_or(next.wal_floor);
         next.last_seq = edit.last_seq.unwrap_or(next.last_seq);
+        next.last_ingest_seq = edit.last_ingest_seq.unwrap_or(next.last_ingest_seq);
         next.next_file = edit.next_file.unwrap_or(next.next_file);
         next.index_ceiling = edit.index_ceiling.unwrap_or(next.index_ceiling);
         for &(level, id) in &edit.deleted {
@@ -93,6 +96,7 @@ impl Version {
             epoch: (self.epoch > 0).then(|| (self.epoch, self.writer.clone())),
             wal_floor: Some(self.wal_floor),
             last_seq: Some(self.last_seq),
+            last_ingest_seq: (self.last_ingest_seq > 0).then_some(self.last_ingest_seq),
             next_file: Some(self.next_file),
             index_ceiling: Some(self.index_ceiling),
             added: levels
@@ -102,6 +106,11 @@ impl Version {
             dropped_indexes: self.dropped_indexes.iter().map(|(&i, &s)| (i, s)).collect(),
             forgotten_indexes: Vec::new(),
         }
+    }
+
+    /// No file holds a greater sequence number than this.
+    pub fn greatest_seq(&self) -> SeqNo {
+        self.last_seq.max(self.last_ingest_seq)
     }
 
     /// Bytes of the objects at a level.

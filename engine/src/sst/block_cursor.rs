@@ -29,6 +29,8 @@ struct State {
     interval: usize,
     interval_end: usize,
     before: Before,
+    /// What all entries have for a sequence number, whatever the block says.
+    seq: Option<SeqNo>,
 }
 
 /// Where an entry is.
@@ -154,7 +156,7 @@ impl State {
         seq: SeqNo,
     ) -> Result<()> {
         block.check(head, at, value_at, seq)?;
-        let trailer = trailer(seq, head.kind());
+        let trailer = trailer(self.seq.unwrap_or(seq), head.kind());
         let unshared = head.key_at..head.end;
         if !self
             .key
@@ -231,6 +233,16 @@ impl State {
 }
 
 impl BlockCursor {
+    /// A cursor over blocks whose entries all have this sequence number, if one is given, instead of what is stored. Seeks still go by what is
+    /// stored: their caller sees to it that they ask for whole user keys.
+    pub fn with_seq(seq: Option<SeqNo>) -> Self {
+        let state = State {
+            seq,
+            ..State::default()
+        };
+        Self { block: None, state }
+    }
+
     /// Turns to another block; the cursor is invalid until it is moved.
     pub fn set_block(&mut self, block: Arc<Block>) {
         self.block = Some(block);

@@ -82,15 +82,49 @@ impl SstIter {
         let mut top = IndexCursor::default();
         top.set_block(reader.top_index().clone());
         Self {
-            reader,
             options,
             top,
             partition: IndexCursor::default(),
-            data: BlockCursor::default(),
+            data: BlockCursor::with_seq(reader.file_seq()),
             data_at: None,
             partition_at: None,
             readahead: Readahead::default(),
+            reader,
         }
+    }
+
+    /// Whether it stands on an entry of this user key that comes before `target`, or with `after` behind it.
+    fn stands_beside(&self, target: KeyRef<'_>, after: bool) -> bool {
+        if !self.data.valid() {
+            return false;
+        }
+        let key = KeyRef::decode(self.data.key());
+        let order = key.trailer.cmp(&target.trailer);
+        key.user == target.user
+            && match after {
+                false => order.is_lt(),
+                true => order.is_gt(),
+            }
+    }
+
+    /// As [`Self::lower_bound`] in a file whose entries all have the same number, not the one stored: a user key has one entry.
+    fn lower_bound_numbered(&mut self, target: KeyRef<'_>) -> Result<()> {
+        self.lower_bound(KeyRef::before(target.user))?;
+        if self.stands_beside(target, false) {
+            self.data.next()?;
+            self.skip_forward()?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::upper_bound_back`], likewise.
+    fn upper_bound_back_numbered(&mut self, target: KeyRef<'_>) -> Result<()> {
+        self.upper_bound_back(KeyRef::after(target.user))?;
+        if self.stands_beside(target, true) {
+            self.data.prev()?;
+            self.skip_backward()?;
+        }
+        Ok(())
     }
 
     /// Loads the partition that the top cursor stands on, if it stands on one.
@@ -281,12 +315,18 @@ impl InternalIterator for SstIter {
     }
 
     fn seek(&mut self, target: KeyRef<'_>) -> Result<()> {
-        let result = self.lower_bound(target);
+        let result = match self.reader.file_seq() {
+            None => self.lower_bound(target),
+            Some(_) => self.lower_bound_numbered(target),
+        };
         self.done(result)
     }
 
     fn seek_for_prev(&mut self, target: KeyRef<'_>) -> Result<()> {
-        let result = self.upper_bound_back(target);
+        let result = match self.reader.file_seq() {
+            None => self.upper_bound_back(target),
+            Some(_) => self.upper_bound_back_numbered(target),
+        };
         self.done(result)
     }
 

@@ -17,7 +17,7 @@ pub use block_cursor::BlockCursor;
 pub use builder::{SstBuilder, SstOptions, SstSummary};
 pub use iter::{IterOptions, SstIter};
 pub use pinned::PinnedBytes;
-pub use reader::{Found, SstReader};
+pub use reader::{Found, SstReader, UNNUMBERED};
 
 #[cfg(test)]
 mod tests;

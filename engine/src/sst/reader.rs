@@ -20,6 +20,9 @@ use crate::object_store::ObjectReader;
 use crate::types::{KeyRef, SeqNo, ValueKind};
 use crate::{Error, ErrorKind, Result, ResultExt};
 
+/// The sequence number that entries are written with where the commit has none yet.
+pub const UNNUMBERED: SeqNo = 0;
+
 /// How much of the end of a file is read at once to open it.
 const OPEN_READ_LEN: u64 = 32 << 10;
 
@@ -52,6 +55,8 @@ pub struct SstReader {
     top_index: Arc<Block>,
     /// Where the blocks end and the footer begins.
     blocks_end: u64,
+    /// What all entries have for a sequence number, whatever is stored.
+    file_seq: Option<SeqNo>,
 }
 
 impl SstReader {
@@ -107,7 +112,31 @@ impl SstReader {
             properties,
             top_index,
             blocks_end: size - FOOTER_LEN as u64,
+            file_seq: None,
         })
+    }
+
+    /// Gives all entries of a file that was written without numbers this one, or says of any other file that it has its own.
+    /// [`ErrorKind::Corruption`] if the file says otherwise. A file without numbers has one entry a user key.
+    pub fn with_file_seq(mut self, file_seq: Option<SeqNo>) -> Result<Self> {
+        let stored = self.properties.smallest_seq..=self.properties.largest_seq;
+        let numbered = stored != (UNNUMBERED..=UNNUMBERED);
+        if self.properties.entries > 0 && numbered == file_seq.is_some() {
+            return Err(Error::corruption(format!(
+                "open SST {}: its sequence numbers are {} to {}, but it is known with {}",
+                self.file_id,
+                stored.start(),
+                stored.end(),
+                file_seq.map_or("its own".to_owned(), |seq| format!("{seq} for all")),
+            )));
+        }
+        self.file_seq = file_seq;
+        Ok(self)
+    }
+
+    /// The sequence number of all entries, if it is not for each to say.
+    pub fn file_seq(&self) -> Option<SeqNo> {
+        self.file_seq
     }
 
     /// What the file holds.
@@ -140,14 +169,18 @@ impl SstReader {
         if !self.filter_admits(key_hash)? {
             return Ok(None);
         }
-        let target = KeyRef::at(user_key, snapshot);
+        let target = match self.file_seq {
+            None => KeyRef::at(user_key, snapshot),
+            Some(seq) if snapshot < seq => return Ok(None),
+            Some(_) => KeyRef::before(user_key),
+        };
         let Some(handle) = self.find_block(target)? else {
             return Ok(None);
         };
         let block = self.block(handle, BlockKind::Data, true)?;
         // If the key is in the file, it is in this block: the separator before it is smaller, its own is not.
         match block.lower_bound(target)? {
-            Some(hit) if hit.same_user => found(block, hit).map(Some),
+            Some(hit) if hit.same_user => found(block, hit, self.file_seq).map(Some),
             _ => Ok(None),
         }
     }
@@ -310,12 +343,12 @@ impl SstReader {
     }
 }
 
-fn found(block: Arc<Block>, hit: Hit) -> Result<Found> {
+fn found(block: Arc<Block>, hit: Hit, file_seq: Option<SeqNo>) -> Result<Found> {
     let kind = hit.head.kind();
     let kind = ValueKind::from_u8(kind)
         .ok_or_else(|| Error::corruption(format!("entry of unknown kind {kind}")))?;
     Ok(Found {
-        seq: hit.seq,
+        seq: file_seq.unwrap_or(hit.seq),
         kind,
         value: PinnedBytes::in_block(block, hit.value_at..hit.value_at + hit.head.value_len),
     })

@@ -81,6 +81,11 @@ impl<'a> KeyRef<'a> {
         }
     }
 
+    /// The trailer of the same kind of entry at another sequence number.
+    pub fn trailer_at(&self, seq: SeqNo) -> u64 {
+        !((seq << 8) | u64::from(decode_trailer(self.trailer).1))
+    }
+
     /// The sequence number.
     pub fn seq(&self) -> SeqNo {
         decode_trailer(self.trailer).0

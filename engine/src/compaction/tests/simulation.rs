@@ -95,6 +95,7 @@ impl Tree {
             entries: entries.len() as u64,
             deletions,
             raw_bytes: 0,
+            file_seq: None,
         };
         self.contents.insert(id, entries);
         meta

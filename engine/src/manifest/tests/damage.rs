@@ -104,39 +104,64 @@ fn ssts_without_a_manifest_are_not_a_new_store() {
     assert!(error.message().contains("no manifest"), "{error}");
 }
 
-#[test]
-fn the_bytes_of_version_1_do_not_change() {
-    const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/manifest-v1");
-    let object = ManifestObject {
+/// A full version with something of everything; `last` has what only version 2 knows.
+fn sample(last: bool) -> ManifestObject {
+    let mut edit = VersionEdit {
+        epoch: Some((3, "host-1".to_owned())),
+        wal_floor: Some(0x0102_0304),
+        last_seq: Some(77),
+        next_file: Some(first_file_of_epoch(3) + 2),
+        index_ceiling: Some(9),
+        added: vec![
+            (0, file(first_file_of_epoch(3) + 1, "b", "y", 70)),
+            (6, file(first_file_of_epoch(2) + 1, "a", "z", 60)),
+        ],
+        deleted: vec![(0, 5)],
+        dropped_indexes: vec![(4, 66)],
+        forgotten_indexes: vec![2],
+        ..VersionEdit::default()
+    };
+    if last {
+        edit.last_ingest_seq = Some(75);
+        let ingested = file(first_file_of_epoch(3), "c", "d", 0).numbered(75);
+        edit.added.push((5, ingested));
+    }
+    ManifestObject {
         kind: ObjectKind::Full,
         id: 64,
         nonce: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff,
         epoch: 3,
-        edit: VersionEdit {
-            epoch: Some((3, "host-1".to_owned())),
-            wal_floor: Some(0x0102_0304),
-            last_seq: Some(77),
-            next_file: Some(first_file_of_epoch(3) + 2),
-            index_ceiling: Some(9),
-            added: vec![
-                (0, file(first_file_of_epoch(3) + 1, "b", "y", 70)),
-                (6, file(first_file_of_epoch(2) + 1, "a", "z", 60)),
-            ],
-            deleted: vec![(0, 5)],
-            dropped_indexes: vec![(4, 66)],
-            forgotten_indexes: vec![2],
-        },
-    };
-    let written = object.encode();
+        edit,
+    }
+}
+
+#[test]
+fn version_2_has_these_bytes() {
+    const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/manifest-v2");
+    let written = sample(true).encode();
     if std::env::var_os("SMARTENGINE_BLESS").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/manifest-v1");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/manifest-v2");
         std::fs::write(path, &written).unwrap();
     }
     assert!(
         written == GOLDEN,
         "the manifest's format changed: raise its version and keep reading this one"
     );
-    assert_eq!(ManifestObject::decode(GOLDEN, 64), Ok(object));
+    assert_eq!(ManifestObject::decode(GOLDEN, 64), Ok(sample(true)));
+}
+
+#[test]
+fn version_1_can_be_read() {
+    const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/manifest-v1");
+    assert_eq!(ManifestObject::decode(GOLDEN, 64), Ok(sample(false)));
+    // Items that it did not have are damage in it.
+    let mut newer = sample(true).encode();
+    newer[8] = 1;
+    let end = newer.len() - 4;
+    let crc = crc32fast::hash(&newer[..end]);
+    newer[end..].copy_from_slice(&crc.to_le_bytes());
+    let error = ManifestObject::decode(&newer, 64).unwrap_err();
+    assert!(error.contains("unknown item 10"), "{error}");
 }
 
 #[test]

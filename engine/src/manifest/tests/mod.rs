@@ -17,6 +17,7 @@ fn file(id: u64, lower: &str, upper: &str, seq: u64) -> FileMeta {
         entries: 10,
         deletions: 1,
         raw_bytes: 3000,
+        file_seq: None,
     }
 }
 

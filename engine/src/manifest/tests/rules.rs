@@ -17,6 +17,7 @@ fn prepared() -> (Arc<dyn ObjectStore>, Manifest) {
             index_ceiling: Some(20),
             added: vec![(1, file(FIRST, "d", "m", 40))],
             dropped_indexes: vec![(3, 30)],
+            last_ingest_seq: Some(44),
             ..VersionEdit::default()
         })
         .unwrap();
@@ -120,6 +121,32 @@ fn breaking() -> Vec<(Rule, VersionEdit)> {
             added(0, file(FIRST + 10, "a", "b", 1)),
         ),
         (Rule::NewFileOfOwnEpoch, added(0, file(7, "a", "b", 1))),
+        (Rule::FileMakesSense, changed(|f| f.file_seq = Some(44))),
+        (
+            Rule::FileMakesSense,
+            changed(|f| {
+                f.file_seq = Some(44);
+                (f.smallest_seq, f.largest_seq) = (44, 44);
+            }),
+        ),
+        (
+            Rule::SeqBelowLast,
+            added(2, file(FIRST + 1, "n", "p", 0).numbered(45)),
+        ),
+        (
+            Rule::LastSeqNeverGoesBack,
+            VersionEdit {
+                last_ingest_seq: Some(44),
+                ..edit()
+            },
+        ),
+        (
+            Rule::LastSeqNeverGoesBack,
+            VersionEdit {
+                last_ingest_seq: Some(MAX_SEQ + 1),
+                ..edit()
+            },
+        ),
         (Rule::FileMakesSense, changed(|f| f.entries = 0)),
         (Rule::FileMakesSense, changed(|f| f.deletions = 11)),
         (Rule::FileMakesSense, changed(|f| f.size = 0)),
@@ -211,4 +238,13 @@ fn what_keeps_the_rules_is_taken() {
         ..VersionEdit::default()
     };
     manifest.commit(&moved).unwrap();
+    // So may one that was written before its commit was known.
+    let ingested = file(FIRST + 2, "n", "p", 0).numbered(60);
+    let edit = VersionEdit {
+        last_ingest_seq: Some(60),
+        added: vec![(6, ingested)],
+        ..VersionEdit::default()
+    };
+    let version = manifest.commit(&edit).unwrap();
+    assert_eq!((version.last_seq, version.greatest_seq()), (50, 60));
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::iter::test_support::{Model, compare, model, moves, seq, user_key};
-use crate::types::KeyRef;
+use crate::types::{InternalKeyBuf, KeyRef};
 
 fn options() -> impl Strategy<Value = SstOptions> {
     (
@@ -61,6 +61,35 @@ proptest! {
                 .unwrap()
                 .map(|found| (found.seq, found.kind, found.value.to_vec()));
             prop_assert_eq!(found, wanted);
+        }
+    }
+
+    #[test]
+    fn a_file_may_get_its_number_from_outside(model in model(), options in options(), moves in moves(), number in seq(), snapshots in prop::collection::vec(seq(), 1..4)) {
+        let mut numbered = Model::new();
+        let mut stored = Vec::new();
+        for (key, value) in &model {
+            let (user, kind) = (key.user_key(), key.as_ref().kind().unwrap());
+            if numbered.keys().next_back().is_some_and(|last: &InternalKeyBuf| last.user_key() == user) {
+                continue;
+            }
+            numbered.insert(InternalKeyBuf::new(user, number, kind), value.clone());
+            stored.push(entry(user, UNNUMBERED, kind, value));
+        }
+        let cache = Arc::new(BlockCache::new(1 << 20));
+        let (bytes, _) = build(&stored, options);
+        let size = bytes.len() as u64;
+        let open = || SstReader::open(Arc::new(MemoryReader(bytes.clone())), 1, size, cache.clone()).unwrap();
+        prop_assert!(stored.is_empty() || open().with_file_seq(None).is_err());
+        let reader = Arc::new(open().with_file_seq(Some(number)).unwrap());
+        prop_assert_eq!(collect(&mut reader.iter(IterOptions::sequential())).unwrap(), sorted(&numbered));
+        compare(&mut reader.iter(IterOptions::default()), &numbered, &moves)?;
+        for (key, value) in &numbered {
+            for snapshot in snapshots.iter().copied().chain([number]) {
+                let found = reader.get(key.user_key(), key_hash(key.user_key()), snapshot).unwrap();
+                let wanted = (number <= snapshot).then(|| (number, key.as_ref().kind().unwrap(), value.clone()));
+                prop_assert_eq!(found.map(|found| (found.seq, found.kind, found.value.to_vec())), wanted);
+            }
         }
     }
 
