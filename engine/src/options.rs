@@ -14,7 +14,7 @@ use crate::{Error, Result};
 const FIXED_OVERHEAD: u64 = 2 << 20;
 
 /// The least [`Options::transaction_memory`], in bytes.
-pub const MIN_TRANSACTION_MEMORY: u64 = 64 << 10;
+pub const MIN_TRANSACTION_MEMORY: u64 = 4 << 10;
 
 /// When a commit's WAL record reaches the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub struct Options {
     pub wal_sync: WalSync,
     /// How many rows a transaction may lock.
     pub max_row_locks: u64,
-    /// Bytes that one transaction's writes may take in memory, at least 64 KiB; what is beyond goes to local files until it commits.
+    /// Bytes that one transaction's writes may take in memory, at least 4 KiB; what is beyond goes to local files until it commits.
     pub transaction_memory: u64,
 }
 

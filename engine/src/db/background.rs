@@ -40,8 +40,46 @@ pub struct Compacting {
     pub busy: HashSet<u64>,
     /// Tasks under way.
     pub running: usize,
+    /// Where their outputs come to lie: level, least and greatest user key, and one of the task's files.
+    pub outputs: Vec<OutputRange>,
     /// How many wait for everything to be compacted.
     pub everything: usize,
+}
+
+/// Where a task's output may come to lie.
+pub struct OutputRange {
+    level: usize,
+    smallest: Vec<u8>,
+    largest: Vec<u8>,
+    /// One of the task's inputs, by which it is known.
+    input: u64,
+}
+
+impl OutputRange {
+    fn of(task: &Task) -> Option<Self> {
+        let (level, files): (usize, Vec<&Arc<FileMeta>>) = match task {
+            Task::Delete { .. } => return None,
+            Task::Move { to, files, .. } => (*to, files.iter().collect()),
+            Task::Merge {
+                to, upper, lower, ..
+            } => (*to, upper.iter().chain(lower).collect()),
+        };
+        let smallest = files.iter().map(|file| file.smallest.user_key()).min()?;
+        let largest = files.iter().map(|file| file.largest.user_key()).max()?;
+        Some(Self {
+            level,
+            smallest: smallest.to_vec(),
+            largest: largest.to_vec(),
+            input: files.first()?.id,
+        })
+    }
+
+    /// Whether a file of that output might overlap this one at `level`.
+    pub fn meets(&self, level: usize, file: &FileMeta) -> bool {
+        self.level == level
+            && self.smallest.as_slice() <= file.largest.user_key()
+            && file.smallest.user_key() <= self.largest.as_slice()
+    }
 }
 
 /// Starts all threads.
@@ -178,7 +216,7 @@ impl Core {
         DropRules::new(self.snapshots.list(), version.dropped_indexes.clone())
     }
 
-    fn output_spec(&self, level: usize) -> OutputSpec<'_> {
+    pub(super) fn output_spec(&self, level: usize) -> OutputSpec<'_> {
         OutputSpec {
             store: &*self.store,
             host: self,
@@ -195,7 +233,7 @@ impl Core {
 
     /// Indexes that were dropped while a job ran may be in its output: their boundary moves past it. Those that no file can hold any more
     /// are forgotten.
-    fn note_drops(
+    pub(super) fn note_drops(
         &self,
         edit: &mut VersionEdit,
         known: &std::collections::BTreeMap<u32, u64>,
@@ -277,6 +315,7 @@ impl Core {
             let mut compacting = self.compacting.lock();
             for id in task.file_ids() {
                 compacting.busy.remove(&id);
+                compacting.outputs.retain(|output| output.input != id);
             }
             compacting.running -= 1;
             drop(compacting);
@@ -302,6 +341,7 @@ impl Core {
             &compacting.busy,
         )?;
         compacting.busy.extend(task.file_ids());
+        compacting.outputs.extend(OutputRange::of(&task));
         compacting.running += 1;
         Some((task, files))
     }

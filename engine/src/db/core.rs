@@ -160,9 +160,14 @@ impl Core {
 
     /// Makes the memtable immutable if it holds anything, and starts a new one. The caller holds `write_lock`.
     pub fn rotate_locked(&self) {
+        self.rotate_at(self.wal.end());
+    }
+
+    /// The same, for a new one that needs the log from `position` on.
+    pub fn rotate_at(&self, position: u64) {
         let id = self.ids.next_memtable.fetch_add(1, Ordering::Relaxed);
         let size = self.tunables.memtable_size.load(Ordering::Relaxed);
-        let fresh = Arc::new(MemTable::new(id, self.wal.end(), size));
+        let fresh = Arc::new(MemTable::new(id, position, size));
         self.change_state(|now| {
             if now.mem.is_empty() && now.mem.is_quiet() {
                 return now.clone();

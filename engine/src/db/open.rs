@@ -1,12 +1,12 @@
 //! Opening an engine: what is there becomes what is running.
 //!
 //! In order: lock the data directory; read the manifest; replay the WAL from the version's floor into memtables (a torn tail is cut, anything
-//! else wrong refuses the open and changes nothing), where prepared transactions without a decision are found; write a manifest edit with
-//! the next epoch, which also gives this writer file ids of its own; start the threads; remove objects that the version does not name. A crash between any two of these steps leaves what the next open
-//! does again: the epoch may have risen without a writer, which costs a range of file ids.
+//! else wrong refuses the open and changes nothing), where prepared transactions without a decision are found, and commits by files that are not
+//! in the version; write a manifest edit with the next epoch, which also gives this writer file ids of its own; finish those commits; take
+//! the prepared transactions back; remove objects that neither the version nor a prepare names; start the threads. A crash between any two
+//! of these steps leaves what the next open does again: the epoch may have risen without a writer, which costs a range of file ids.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::core::{Core, Ids, Tunables};
+use super::ingest::Files;
 use super::prepared::{Detached, Undecided};
 use super::signal::{Failing, Signal};
 use super::state::{FileContext, LiveVersion, State};
@@ -22,7 +23,9 @@ use super::{Engine, background};
 use crate::cache::BlockCache;
 use crate::env::failpoint;
 use crate::flush::RateLimiter;
-use crate::manifest::{Manifest, VersionEdit, first_file_of_epoch};
+use crate::manifest::{
+    FileMeta, Manifest, Version, VersionEdit, decode_files, first_file_of_epoch,
+};
 use crate::memtable::{InsertHint, MemTable};
 use crate::object_store::{LocalStore, ObjectStore};
 use crate::options::Options;
@@ -46,79 +49,173 @@ struct Replayed {
     memtables: Vec<Arc<MemTable>>,
     /// Commits up to this one are in files.
     flushed_seq: SeqNo,
+    /// Commits by files up to this one are in the version.
+    ingested_seq: SeqNo,
     last_seq: SeqNo,
     max_size: u64,
     /// Prepared and, as far as the log was read, not decided.
     undecided: BTreeMap<u64, Undecided>,
     last_prepared: u64,
+    /// Committed by files that are not in the version, in order.
+    ingests: Vec<Ingest>,
+}
+
+/// A commit by files that is to be finished.
+struct Ingest {
+    seq: SeqNo,
+    files: Files,
+    /// What is older than this memtable is older than the files. It counts the commit among its writers, so it is not flushed before.
+    younger: Arc<MemTable>,
 }
 
 impl Replayed {
-    fn record(&mut self, position: u64, payload: &[u8]) -> Result<()> {
-        let table = match self.memtables.last() {
+    fn new(version: &Version, max_size: u64) -> Self {
+        Self {
+            memtables: Vec::new(),
+            flushed_seq: version.last_seq,
+            ingested_seq: version.last_ingest_seq,
+            last_seq: version.greatest_seq(),
+            max_size,
+            undecided: BTreeMap::new(),
+            last_prepared: 0,
+            ingests: Vec::new(),
+        }
+    }
+
+    /// The memtable for what stands at `position`.
+    fn memtable(&mut self, position: u64) -> Arc<MemTable> {
+        match self.memtables.last() {
             Some(table) if (table.allocated() as u64) < self.max_size => table.clone(),
-            _ => {
-                let id = self.memtables.len() as u64 + 1;
-                let table = Arc::new(MemTable::new(id, position, self.max_size));
-                self.memtables.push(table.clone());
-                table
+            _ => self.next_memtable(position),
+        }
+    }
+
+    fn next_memtable(&mut self, position: u64) -> Arc<MemTable> {
+        let id = self.memtables.len() as u64 + 1;
+        let table = Arc::new(MemTable::new(id, position, self.max_size));
+        self.memtables.push(table.clone());
+        table
+    }
+
+    fn record(&mut self, position: u64, payload: &[u8]) -> Result<()> {
+        // Also where nothing is written: the log is kept for it.
+        self.memtable(position).keep_log_from(position);
+        decode_payload(payload, &mut |entry| self.entry(position, entry))
+            .context(|| format!("replay the log at {position}"))
+    }
+
+    fn entry(&mut self, position: u64, entry: Entry<'_>) -> Result<()> {
+        match entry {
+            Entry::Commit { seq, ops } => self.commit(position, seq, ops),
+            Entry::CommitFiles { seq, files, ops } => {
+                self.ingest(position, seq, decode_files(files)?)?;
+                self.commit(position, seq, ops)
             }
-        };
-        table.begin_write(position);
-        let (mut entries, mut bytes) = (0, 0);
-        let decoded = decode_payload(payload, &mut |entry| {
-            let (seq, ops) = match entry {
-                Entry::Commit { seq, ops } => (seq, Cow::Borrowed(ops)),
-                Entry::CommitPrepared { seq, id } => {
-                    let Some(undecided) = self.committed(seq, id)? else {
-                        return Ok(());
-                    };
-                    table.keep_log_from(undecided.position);
-                    (seq, Cow::Owned(undecided.ops))
-                }
-                Entry::Prepare { id, name, ops } => {
-                    self.last_prepared = self.last_prepared.max(id);
-                    let undecided = Undecided {
-                        name: name.into(),
-                        position,
-                        ops: ops.to_vec(),
-                        in_coordinator: false,
-                    };
-                    self.undecided.insert(id, undecided);
+            Entry::CommitPrepared { seq, id } => {
+                let Some(undecided) = self.committed(seq, id)? else {
                     return Ok(());
+                };
+                if let Some(files) = undecided.files {
+                    self.ingest(position, seq, files)?;
+                } else {
+                    self.commit(position, seq, &undecided.ops)?;
                 }
-                Entry::RollbackPrepared { id } => {
-                    self.last_prepared = self.last_prepared.max(id);
-                    // The log may begin after the prepare, which nothing needed any more.
-                    self.undecided.remove(&id);
-                    return Ok(());
-                }
-                Entry::InCoordinator { id } => {
-                    self.last_prepared = self.last_prepared.max(id);
-                    if let Some(undecided) = self.undecided.get_mut(&id) {
-                        undecided.in_coordinator = true;
-                    }
-                    return Ok(());
-                }
-            };
-            self.last_seq = self.last_seq.max(seq);
-            let mut hint = InsertHint::default();
-            decode_ops(&ops, &mut |kind, key, value| {
-                table.insert(key, seq, kind, value, &mut hint);
-                entries += 1;
-                bytes += (key.len() + value.len()) as u64;
+                self.memtable(position).keep_log_from(undecided.position);
                 Ok(())
-            })
+            }
+            Entry::Prepare { id, name, ops } => {
+                self.prepared(position, id, name, ops, None);
+                Ok(())
+            }
+            Entry::PrepareFiles { id, name, files } => {
+                self.prepared(position, id, name, &[], Some(decode_files(files)?));
+                Ok(())
+            }
+            Entry::RollbackPrepared { id } => {
+                self.last_prepared = self.last_prepared.max(id);
+                // The log may begin after the prepare, which nothing needed any more.
+                self.undecided.remove(&id);
+                Ok(())
+            }
+            Entry::InCoordinator { id } => {
+                self.last_prepared = self.last_prepared.max(id);
+                if let Some(undecided) = self.undecided.get_mut(&id) {
+                    undecided.in_coordinator = true;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes a commit to a memtable, unless it is in files: it would hide what is newer there.
+    fn commit(&mut self, position: u64, seq: SeqNo, ops: &[u8]) -> Result<()> {
+        self.last_seq = self.last_seq.max(seq);
+        if seq <= self.flushed_seq {
+            return Ok(());
+        }
+        let table = self.memtable(position);
+        let mut hint = InsertHint::default();
+        let (mut entries, mut bytes) = (0, 0);
+        table.begin_write(position);
+        let decoded = decode_ops(ops, &mut |kind, key, value| {
+            table.insert(key, seq, kind, value, &mut hint);
+            entries += 1;
+            bytes += (key.len() + value.len()) as u64;
+            Ok(())
         });
         table.finish_write(entries, bytes);
-        decoded.context(|| format!("replay the log at {position}"))
+        decoded
+    }
+
+    /// Takes note of a commit by files, and begins a memtable for what is newer.
+    fn ingest(&mut self, position: u64, seq: SeqNo, files: Vec<FileMeta>) -> Result<()> {
+        self.last_seq = self.last_seq.max(seq);
+        if seq <= self.ingested_seq {
+            return Ok(());
+        }
+        let younger = self.next_memtable(position);
+        younger.begin_write(position);
+        self.ingests.push(Ingest {
+            seq,
+            files: Files {
+                files,
+                dropped: BTreeMap::new(),
+            },
+            younger,
+        });
+        Ok(())
+    }
+
+    fn prepared(
+        &mut self,
+        position: u64,
+        id: u64,
+        name: &[u8],
+        ops: &[u8],
+        files: Option<Vec<FileMeta>>,
+    ) {
+        self.last_prepared = self.last_prepared.max(id);
+        let undecided = Undecided {
+            name: name.into(),
+            position,
+            ops: ops.to_vec(),
+            files,
+            in_coordinator: false,
+        };
+        self.undecided.insert(id, undecided);
+    }
+
+    /// The files that undecided prepares name.
+    fn kept_files(&self) -> HashSet<u64> {
+        let files = self.undecided.values().filter_map(|one| one.files.as_ref());
+        files.flatten().map(|file| file.id).collect()
     }
 
     /// The writes of a prepared transaction that commits; `None` if they are in files, and the log begins after the prepare.
     fn committed(&mut self, seq: SeqNo, id: u64) -> Result<Option<Undecided>> {
         self.last_prepared = self.last_prepared.max(id);
         let undecided = self.undecided.remove(&id);
-        if undecided.is_none() && seq > self.flushed_seq {
+        if undecided.is_none() && seq > self.flushed_seq.max(self.ingested_seq) {
             return Err(Error::corruption(format!(
                 "transaction {id} is committed, but the log does not have it prepared"
             )));
@@ -140,14 +237,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         None => Arc::new(LocalStore::open(dir.join("store"))?),
     };
     let (mut manifest, version) = Manifest::load(store.clone()).context(|| "read manifest")?;
-    let mut replayed = Replayed {
-        memtables: Vec::new(),
-        flushed_seq: version.last_seq,
-        last_seq: version.last_seq,
-        max_size: options.memtable_size,
-        undecided: BTreeMap::new(),
-        last_prepared: 0,
-    };
+    let mut replayed = Replayed::new(&version, options.memtable_size);
     let wal = Wal::open(
         options.fs.clone(),
         &options.wal_dir(),
@@ -169,6 +259,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
     let version = manifest.commit(&edit).context(|| "write manifest")?;
     failpoint::hit("open.attached")?;
 
+    let kept_files = replayed.kept_files();
     let mut memtables = replayed.memtables;
     let last_id = memtables.len() as u64 + 1;
     let wal_end = wal.end();
@@ -239,8 +330,18 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         compaction_failing: Failing::default(),
         options,
     });
+    for Ingest {
+        seq,
+        files,
+        younger,
+    } in replayed.ingests
+    {
+        core.ingest(seq, younger.id(), &files)
+            .context(|| format!("finish commit {seq} by files"))?;
+        younger.finish_write(0, 0);
+    }
     let detached = Detached::recover(&core, replayed.undecided)?;
-    core.remove_orphans()?;
+    core.remove_orphans(&kept_files)?;
     let threads = background::start(&core, obsolete)?;
     Ok(Engine {
         core,
@@ -251,10 +352,10 @@ pub(super) fn open(options: Options) -> Result<Engine> {
 }
 
 impl Core {
-    fn remove_orphans(&self) -> Result<()> {
+    fn remove_orphans(&self, kept: &HashSet<u64>) -> Result<()> {
         let version = self.state.load().files.version.clone();
         let listed = crate::gc::list_files(&*self.store).context(|| "list files")?;
-        for key in crate::gc::orphans(&version, &listed) {
+        for key in crate::gc::orphans(&version, kept, &listed) {
             tracing::info!("removing {key}, which no version names");
             self.delete_object(&key);
         }

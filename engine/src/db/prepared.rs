@@ -15,13 +15,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
+use super::ingest::Files;
+use super::state::LiveFile;
 use super::transaction::{Isolation, Stage, Transaction};
 use super::write::{Action, Request};
 use crate::env::failpoint;
+use crate::flush::decode;
+use crate::iter::InternalIterator;
+use crate::manifest::{FileMeta, encode_files};
+use crate::sst::IterOptions;
 use crate::txn::batch::Batch;
 use crate::txn::locks::{LockMode, LockWait};
 use crate::txn::record::{MAX_NAME_LEN, decode_ops};
-use crate::types::{IndexId, ValueKind};
+use crate::types::{IndexId, ValueKind, index_id_of};
 use crate::{Error, Result, ResultExt};
 
 /// A prepared transaction that no session holds.
@@ -40,6 +46,8 @@ pub struct Undecided {
     pub name: Arc<[u8]>,
     pub position: u64,
     pub ops: Vec<u8>,
+    /// Descriptions of the files with its writes, if they are not in `ops`.
+    pub files: Option<Vec<FileMeta>>,
     pub in_coordinator: bool,
 }
 
@@ -98,15 +106,9 @@ impl Detached {
 }
 
 fn indexes_of(batch: &Batch) -> Vec<IndexId> {
-    let mut indexes = Vec::new();
-    batch.for_each_newest(|key, _, _| {
-        if let Some(index) = key.first_chunk::<4>().copied().map(u32::from_be_bytes)
-            && indexes.last() != Some(&index)
-        {
-            indexes.push(index);
-        }
-    });
-    indexes
+    let mut indexes = batch.spilled_indexes();
+    batch.for_each_in_memory(|key, _, _| indexes.extend(index_id_of(key)));
+    indexes.into_iter().collect()
 }
 
 /// What is known of a transaction that is prepared.
@@ -115,33 +117,51 @@ pub struct Prepared {
     pub id: u64,
     pub name: Arc<[u8]>,
     pub in_coordinator: bool,
+    /// Where its writes are, if not in the log.
+    pub files: Option<Files>,
 }
 
 impl Transaction {
     fn recovered(core: &Arc<Core>, id: u64, undecided: Undecided) -> Result<Self> {
         let mut transaction = Self::new(core.clone(), Isolation::RepeatableRead);
         decode_ops(&undecided.ops, &mut |kind, key, value| {
-            // Which of the keys had a lock of their own is not known; nobody else can have written any of them.
-            core.locks.acquire(
-                &mut transaction.locks,
-                key,
-                LockMode::Exclusive,
-                LockWait::NoWait,
-            )?;
-            let Self { locks, batch, .. } = &mut transaction;
-            core.locks.will_write(locks, key, || batch.view().clone());
-            match kind {
-                ValueKind::Put => transaction.batch.put(key, value),
-                ValueKind::Delete => transaction.batch.delete(key),
-            }
-            Ok(())
+            transaction.take_back(kind, key, value)
         })?;
+        for file in undecided.files.iter().flatten() {
+            let live = LiveFile::new(Arc::new(file.clone()), core.files.clone());
+            let mut entries = live.unnumbered_reader()?.iter(IterOptions::sequential());
+            entries.seek_to_first()?;
+            while entries.valid() {
+                let (key, kind) = decode(entries.key())?;
+                transaction.take_back(kind, key.user, entries.value())?;
+                entries.next()?;
+            }
+        }
+        let files = undecided.files.map(|files| Files {
+            files,
+            dropped: BTreeMap::new(),
+        });
         transaction.stage = Stage::Prepared(Prepared {
             id,
             name: undecided.name,
             in_coordinator: undecided.in_coordinator,
+            files,
         });
         Ok(transaction)
+    }
+
+    /// Makes a write of a prepared transaction its own again. Which of the keys had a lock of their own is not known; nobody else can have written
+    /// any of them.
+    fn take_back(&mut self, kind: ValueKind, key: &[u8], value: &[u8]) -> Result<()> {
+        let (locks, mode) = (&self.core.locks, LockMode::Exclusive);
+        locks.acquire(&mut self.locks, key, mode, LockWait::NoWait)?;
+        let batch = &self.batch;
+        locks.will_write(&mut self.locks, key, || batch.view().clone());
+        match kind {
+            ValueKind::Put => self.batch.put(key, value),
+            ValueKind::Delete => self.batch.delete(key),
+        }
+        self.batch.spill_if_full()
     }
 
     /// First phase of a commit in two phases: its writes go to the log under `name`, locks stay, and from now on only a commit or a rollback
@@ -162,31 +182,50 @@ impl Transaction {
         self.core.throttle()?;
         let id = self.core.ids.next_prepared.fetch_add(1, Ordering::Relaxed);
         let name: Arc<[u8]> = name.into();
-        let request = Request {
-            action: Action::Prepare {
+        let files = match self.batch.is_spilled() {
+            true => Some(self.core.write_files(&self.batch)?),
+            false => None,
+        };
+        let action = match &files {
+            Some(files) => Action::PrepareFiles {
+                id,
+                name: name.clone(),
+                files: encode_files(&files.files),
+            },
+            None => Action::Prepare {
                 id,
                 name: name.clone(),
                 ops: self.encode(),
             },
+        };
+        let request = Request {
+            action,
             raises: std::mem::take(&mut self.raises),
         };
         let (core, buffer) = (&self.core, &mut self.ops);
-        core.pipeline.log(
+        let mut logged = false;
+        let done = core.pipeline.log(
             &**core,
             request,
             |seq, slot| {
+                logged = true;
                 *buffer = std::mem::take(&mut slot.ops);
                 core.apply(seq, slot, None);
                 Ok(())
             },
             |slot| core.sync_slot(slot, sync),
-        )?;
+        );
+        if let (Err(error), Some(files)) = (&done, &files) {
+            core.discard_unless_logged(files, logged, error);
+        }
+        done?;
         failpoint::hit("prepare.logged")?;
         self.snapshot = None;
         self.stage = Stage::Prepared(Prepared {
             id,
             name,
             in_coordinator: false,
+            files,
         });
         Ok(())
     }
@@ -226,11 +265,14 @@ impl Transaction {
         Ok(())
     }
 
-    /// Logs what becomes of a prepared transaction and, where it commits, shows it.
-    pub(super) fn log_decision(&self, action: Action, sync: bool) -> Result<()> {
-        let batch = matches!(action, Action::CommitPrepared { .. }).then_some(&self.batch);
+    /// Logs that it commits, and shows it.
+    pub(super) fn commit_prepared(&self, sync: bool) -> Result<()> {
+        let Prepared { id, files, .. } = self.prepared()?;
         let request = Request {
-            action,
+            action: Action::CommitPrepared {
+                id: *id,
+                by_files: files.is_some(),
+            },
             raises: Vec::new(),
         };
         let core = &self.core;
@@ -238,11 +280,42 @@ impl Transaction {
             &**core,
             request,
             |seq, slot| {
-                core.apply(seq, slot, batch);
+                slot.seq = seq;
+                if files.is_none() {
+                    core.apply(seq, slot, Some(&self.batch));
+                }
+                Ok(())
+            },
+            |slot| match files {
+                Some(files) => core.finish_ingest(slot, files),
+                None => core.sync_slot(slot, sync),
+            },
+        )?;
+        Ok(())
+    }
+
+    /// Logs that it is undone.
+    pub(super) fn rollback_prepared(&self, sync: bool) -> Result<()> {
+        let Prepared { id, files, .. } = self.prepared()?;
+        let request = Request {
+            action: Action::RollbackPrepared { id: *id },
+            raises: Vec::new(),
+        };
+        let core = &self.core;
+        // As long as the decision is not durable, the files may be asked for.
+        let sync = sync || files.is_some();
+        core.pipeline.commit(
+            &**core,
+            request,
+            |seq, slot| {
+                core.apply(seq, slot, None);
                 Ok(())
             },
             |slot| core.sync_slot(slot, sync),
         )?;
+        if let Some(files) = files {
+            core.discard(&files.files);
+        }
         Ok(())
     }
 }

@@ -67,6 +67,17 @@ impl LiveFile {
         Ok(self.reader.get_or_init(|| Arc::new(opened)))
     }
 
+    /// The open file of a transaction that is not committed: its entries have no sequence numbers.
+    pub fn unnumbered_reader(&self) -> Result<Arc<SstReader>> {
+        let key = sst_key(self.meta.id);
+        let object = self.context.store.reader(&key);
+        let cache = self.context.cache.clone();
+        object
+            .and_then(|object| SstReader::open(object, self.meta.id, self.meta.size, cache))
+            .map(Arc::new)
+            .context(|| format!("open {key}"))
+    }
+
     /// Has the object deleted once the last user lets go of this.
     pub fn mark_obsolete(&self) {
         self.obsolete.store(true, Ordering::Release);

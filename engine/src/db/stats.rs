@@ -19,6 +19,8 @@ pub struct Stats {
     pub stall_micros: AtomicU64,
     pub active_transactions: AtomicU64,
     pub deleted_files: AtomicU64,
+    pub ingested_files: AtomicU64,
+    pub ingested_bytes: AtomicU64,
 }
 
 /// One level at one moment.
@@ -74,6 +76,11 @@ pub struct EngineStats {
     pub oldest_snapshot: Option<u64>,
     pub epoch: u64,
     pub deleted_files: u64,
+    pub spilled_transactions: u64,
+    pub spilled_runs: u64,
+    pub spilled_bytes: u64,
+    pub ingested_files: u64,
+    pub ingested_bytes: u64,
 }
 
 impl EngineStats {
@@ -95,6 +102,7 @@ impl Core {
         let cache = self.cache.stats();
         let wal = self.wal.stats();
         let locks = self.locks.stats();
+        let spill = self.spill.stats();
         let version = &state.files.version;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let levels = std::array::from_fn(|level| {
@@ -147,6 +155,11 @@ impl Core {
             oldest_snapshot: self.snapshots.oldest(),
             epoch: version.epoch,
             deleted_files: get(&self.stats.deleted_files),
+            spilled_transactions: get(&spill.transactions),
+            spilled_runs: get(&spill.runs),
+            spilled_bytes: get(&spill.bytes),
+            ingested_files: get(&self.stats.ingested_files),
+            ingested_bytes: get(&self.stats.ingested_bytes),
         }
     }
 }

@@ -121,6 +121,15 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         out,
+        "{} spilled {} MiB in {} runs; {} files of {} MiB ingested",
+        stats.spilled_transactions,
+        mib(stats.spilled_bytes),
+        stats.spilled_runs,
+        stats.ingested_files,
+        mib(stats.ingested_bytes)
+    )?;
+    writeln!(
+        out,
         "{} row locks held, {} waits, {} timed out, {} deadlocks",
         stats.row_locks, stats.lock_waits, stats.lock_timeouts, stats.deadlocks
     )

@@ -302,6 +302,9 @@ impl Transaction {
 
     /// Several writes in order, all or none. An error names the write it is about by its place; locks stay.
     pub fn apply(&mut self, writes: &[Write<'_>]) -> Result<(), (usize, Error)> {
+        if let Err(error) = self.batch.spill_if_full() {
+            return Err((0, error));
+        }
         let savepoint = self.batch.savepoint();
         for (place, write) in writes.iter().enumerate() {
             if let Err(error) = self.write(write) {
@@ -408,9 +411,7 @@ impl Transaction {
     pub fn commit_with(&mut self, sync: bool) -> Result<()> {
         let result = match &self.stage {
             Stage::Active => self.write_out(sync),
-            Stage::Prepared(prepared) => {
-                self.log_decision(Action::CommitPrepared { id: prepared.id }, sync)
-            }
+            Stage::Prepared(_) => self.commit_prepared(sync),
             Stage::Ended => return self.check_running(),
         };
         let outcome = match &result {
@@ -449,6 +450,9 @@ impl Transaction {
         self.core.check_open()?;
         self.check_counters()?;
         self.core.throttle()?;
+        if self.batch.is_spilled() {
+            return self.commit_by_files();
+        }
         let request = Request {
             action: Action::Commit(self.encode()),
             raises: std::mem::take(&mut self.raises),
@@ -476,9 +480,9 @@ impl Transaction {
                 self.write_out(false)
                     .context(|| "keep counters of a rolled back transaction")
             }
-            Stage::Prepared(prepared) => {
+            Stage::Prepared(_) => {
                 let sync = self.core.tunables.sync_each_commit.load(Ordering::Relaxed);
-                self.log_decision(Action::RollbackPrepared { id: prepared.id }, sync)
+                self.rollback_prepared(sync)
             }
         };
         self.core.stats.rollbacks.fetch_add(1, Ordering::Relaxed);

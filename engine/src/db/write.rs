@@ -22,12 +22,30 @@ pub enum Action {
         name: Arc<[u8]>,
         ops: OpWriter,
     },
-    /// That a prepared transaction takes effect.
-    CommitPrepared { id: u64 },
+    /// Descriptions of the files with its writes, encoded, which take effect.
+    CommitFiles(Vec<u8>),
+    /// The same, which take effect if `CommitPrepared` with the same id follows.
+    PrepareFiles {
+        id: u64,
+        name: Arc<[u8]>,
+        files: Vec<u8>,
+    },
+    /// That a prepared transaction takes effect, and whether its writes are in files.
+    CommitPrepared { id: u64, by_files: bool },
     /// That a prepared transaction does not.
     RollbackPrepared { id: u64 },
     /// That the coordinator knows of a prepared transaction.
     InCoordinator { id: u64 },
+}
+
+impl Action {
+    /// Whether files become part of the database by it: they must come between what was written before and after.
+    fn ingests(&self) -> bool {
+        matches!(
+            self,
+            Self::CommitFiles(_) | Self::CommitPrepared { by_files: true, .. }
+        )
+    }
 }
 
 /// A transaction's entry on its way to the log.
@@ -47,6 +65,8 @@ pub struct Slot {
     pub counters: Vec<(Box<[u8]>, u64)>,
     /// The request's buffer, for reuse.
     pub ops: OpWriter,
+    /// The commit's sequence number, where that is needed after it was applied.
+    pub seq: SeqNo,
 }
 
 /// A group as one record: headers and small entries stand in `frames`, and `cuts` says where each transaction's ops and counters go
@@ -73,7 +93,16 @@ impl Record {
             Action::Prepare { id, name, ops } => {
                 record::put_prepare(frames, *id, name, ops.as_bytes().len() as u64);
             }
-            Action::CommitPrepared { id } => record::put_commit_prepared(frames, seq, *id),
+            Action::CommitFiles(files) => {
+                record::put_commit_files(frames, seq, files, counters_len);
+                self.cuts.push(frames.len());
+                self.cuts.push(frames.len());
+                return;
+            }
+            Action::PrepareFiles { id, name, files } => {
+                record::put_prepare_files(frames, *id, name, files);
+            }
+            Action::CommitPrepared { id, .. } => record::put_commit_prepared(frames, seq, *id),
             Action::RollbackPrepared { id } => record::put_rollback_prepared(frames, *id),
             Action::InCoordinator { id } => record::put_in_coordinator(frames, *id),
         }
@@ -126,9 +155,14 @@ impl GroupWriter for Core {
         }
         let range = self.wal.append(&record.pieces(group, &encoded))?;
         failpoint::hit("commit.appended")?;
-        let mem = self.state.load().mem.clone();
+        let mut mem = self.state.load().mem.clone();
         let mut slots = Vec::with_capacity(group.len());
         for (request, counters) in group.iter_mut().zip(counters) {
+            if request.action.ingests() {
+                // What is older goes to a memtable that is flushed before the files come, what is newer to one that is flushed after.
+                self.rotate_at(range.start);
+                mem = self.state.load().mem.clone();
+            }
             self.note_prepared(&request.action, range.start, &mem)?;
             mem.begin_write(range.end);
             let ops = match &mut request.action {
@@ -140,6 +174,7 @@ impl GroupWriter for Core {
                 wal_end: range.end,
                 counters,
                 ops,
+                seq: 0,
             });
         }
         Ok(slots)
@@ -193,10 +228,10 @@ impl Core {
     /// Keeps the log from `position` on for as long as it may be needed: a prepare until it is decided, then the memtable it goes to.
     fn note_prepared(&self, action: &Action, position: u64, mem: &MemTable) -> Result<()> {
         match action {
-            Action::Prepare { id, .. } => {
+            Action::Prepare { id, .. } | Action::PrepareFiles { id, .. } => {
                 self.undecided.lock().insert(*id, position);
             }
-            Action::CommitPrepared { id } => {
+            Action::CommitPrepared { id, .. } => {
                 let mut undecided = self.undecided.lock();
                 let position = undecided.remove(id).ok_or_else(|| {
                     Error::new(
@@ -209,7 +244,7 @@ impl Core {
             Action::RollbackPrepared { id } => {
                 self.undecided.lock().remove(id);
             }
-            Action::Commit(_) | Action::InCoordinator { .. } => {}
+            Action::Commit(_) | Action::CommitFiles(_) | Action::InCoordinator { .. } => {}
         }
         Ok(())
     }
@@ -224,7 +259,7 @@ impl Core {
             bytes += (key.len() + value.len()) as u64;
         };
         if let Some(batch) = batch {
-            batch.for_each_newest(&mut insert);
+            batch.for_each_in_memory(&mut insert);
         }
         for (key, value) in &slot.counters {
             insert(key, ValueKind::Put, &value.to_be_bytes());

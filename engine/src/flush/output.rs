@@ -109,7 +109,8 @@ impl<'a> Output<'a> {
         })
     }
 
-    fn close_file(&mut self) -> Result<()> {
+    /// Ends the last file.
+    pub fn close_file(&mut self) -> Result<()> {
         let Some(current) = self.current.take() else {
             return Ok(());
         };
@@ -134,5 +135,10 @@ impl<'a> Output<'a> {
     pub fn finish(mut self) -> Result<Vec<FileMeta>> {
         self.close_file()?;
         Ok(self.done)
+    }
+
+    /// Describes the files that are whole, in key order.
+    pub fn into_files(self) -> Vec<FileMeta> {
+        self.done
     }
 }

@@ -30,11 +30,13 @@ pub fn list_files(store: &dyn ObjectStore) -> Result<Vec<ObjectMeta>> {
     }
 }
 
-/// Those of `listed` that `version` does not name. Only for a writer that owns the store: another's output under way would be among them.
-pub fn orphans(version: &Version, listed: &[ObjectMeta]) -> Vec<String> {
+/// Those of `listed` that `version` does not name and that are not in `kept`, by number. Only for a writer that owns the store: another's output under way would be among them.
+pub fn orphans(version: &Version, kept: &HashSet<u64>, listed: &[ObjectMeta]) -> Vec<String> {
     let live: HashSet<String> = (0..LEVELS)
         .flat_map(|level| version.level(level))
-        .map(|file| crate::manifest::sst_key(file.id))
+        .map(|file| file.id)
+        .chain(kept.iter().copied())
+        .map(crate::manifest::sst_key)
         .collect();
     listed
         .iter()

@@ -248,12 +248,14 @@ pub fn encode_files(files: &[FileMeta]) -> Vec<u8> {
     out
 }
 
-/// What [`encode_files`] made these bytes of, or what is wrong with them.
-pub fn decode_files(bytes: &[u8]) -> Result<Vec<FileMeta>, String> {
+/// What [`encode_files`] made these bytes of, or [`ErrorKind::Corruption`](crate::ErrorKind::Corruption).
+pub fn decode_files(bytes: &[u8]) -> crate::Result<Vec<FileMeta>> {
     let mut reader = Reader { bytes, at: 0 };
     let mut files = Vec::new();
     while reader.at < bytes.len() {
-        files.push(decode_file(&mut reader)?);
+        let file = decode_file(&mut reader)
+            .map_err(|cause| crate::Error::corruption(format!("descriptions of files: {cause}")))?;
+        files.push(file);
     }
     Ok(files)
 }

@@ -9,12 +9,16 @@
 //!             | 3 commit of prepared: sequence number u64 | prepared id u64
 //!             | 4 rollback of prepared: prepared id u64
 //!             | 5 prepared in the coordinator: prepared id u64
+//!             | 6 commit by files:      sequence number u64 | length of files u64 | files | length of ops u64 | ops
+//!             | 7 prepare by files:     prepared id u64 | length of name u8 | name | length of files u64 | files
+//! files       = descriptions of SSTs, as `manifest::encode_files` writes them
 //! op          = kind u8 (0 delete, 1 put) | key length varint | key | put only: value length varint, value
 //! ```
 //!
 //! A prepared transaction's writes stand in entry 2 alone; entry 3 makes them visible, under its own sequence number. The prepared id ties
 //! the entries of one transaction together and is unique in the part of the log that is replayed. Entry 5 says that the
-//! transaction coordinator has the prepare on record.
+//! transaction coordinator has the prepare on record. In entries 6 and 7 the transaction's writes are in SSTs that were made durable before;
+//! the ops of entry 6 are its counters.
 //!
 //! The WAL's own checksum covers the payload; this decoder still trusts no length.
 
@@ -32,6 +36,8 @@ const KIND_PREPARE: u8 = 2;
 const KIND_COMMIT_PREPARED: u8 = 3;
 const KIND_ROLLBACK_PREPARED: u8 = 4;
 const KIND_IN_COORDINATOR: u8 = 5;
+const KIND_COMMIT_FILES: u8 = 6;
+const KIND_PREPARE_FILES: u8 = 7;
 
 /// One entry of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +57,24 @@ pub enum Entry<'a> {
         name: &'a [u8],
         /// Its writes, for [`decode_ops`].
         ops: &'a [u8],
+    },
+    /// A transaction that commits, whose writes are in files.
+    CommitFiles {
+        /// The number that its writes get.
+        seq: SeqNo,
+        /// Descriptions of the files.
+        files: &'a [u8],
+        /// What else it writes, for [`decode_ops`].
+        ops: &'a [u8],
+    },
+    /// A transaction that is prepared, whose writes are in files.
+    PrepareFiles {
+        /// Ties later entries to it.
+        id: u64,
+        /// What the coordinator calls it.
+        name: &'a [u8],
+        /// Descriptions of the files.
+        files: &'a [u8],
     },
     /// A prepared transaction commits.
     CommitPrepared {
@@ -85,6 +109,25 @@ pub fn put_prepare(out: &mut Vec<u8>, id: u64, name: &[u8], ops_len: u64) {
     out.push(name.len() as u8);
     out.extend(name);
     out.extend(ops_len.to_le_bytes());
+}
+
+/// Appends the start of a commit by files, whose ops take `ops_len` bytes, which follow.
+pub fn put_commit_files(out: &mut Vec<u8>, seq: SeqNo, files: &[u8], ops_len: u64) {
+    out.push(KIND_COMMIT_FILES);
+    out.extend(seq.to_le_bytes());
+    out.extend((files.len() as u64).to_le_bytes());
+    out.extend(files);
+    out.extend(ops_len.to_le_bytes());
+}
+
+/// Appends a prepare by files. `name` has at most [`MAX_NAME_LEN`] bytes.
+pub fn put_prepare_files(out: &mut Vec<u8>, id: u64, name: &[u8], files: &[u8]) {
+    out.push(KIND_PREPARE_FILES);
+    out.extend(id.to_le_bytes());
+    out.push(name.len() as u8);
+    out.extend(name);
+    out.extend((files.len() as u64).to_le_bytes());
+    out.extend(files);
 }
 
 /// Appends the entry that commits a prepared transaction.
@@ -179,6 +222,20 @@ pub fn decode_payload(payload: &[u8], each: &mut dyn FnMut(Entry<'_>) -> Result<
             },
             KIND_ROLLBACK_PREPARED => Entry::RollbackPrepared { id: reader.u64()? },
             KIND_IN_COORDINATOR => Entry::InCoordinator { id: reader.u64()? },
+            KIND_COMMIT_FILES => Entry::CommitFiles {
+                seq: reader.seq()?,
+                files: reader.sized()?,
+                ops: reader.sized()?,
+            },
+            KIND_PREPARE_FILES => {
+                let id = reader.u64()?;
+                let name_len = reader.u8()?;
+                Entry::PrepareFiles {
+                    id,
+                    name: reader.take(u64::from(name_len))?,
+                    files: reader.sized()?,
+                }
+            }
             kind => return Err(reader.bad(format_args!("unknown kind of entry {kind}"))),
         };
         each(entry)?;
@@ -300,6 +357,9 @@ mod tests {
         put_in_coordinator(&mut payload, 3);
         put_commit_prepared(&mut payload, 44, 3);
         put_rollback_prepared(&mut payload, 2);
+        put_commit_files(&mut payload, 45, b"files", len);
+        payload.extend(ops.as_bytes());
+        put_prepare_files(&mut payload, 4, b"xid", b"more");
         payload
     }
 
@@ -314,6 +374,10 @@ mod tests {
                 }
                 Entry::Prepare { id, name, ops } => {
                     all.push(format!("prepare {id} {}", name.escape_ascii()));
+                    ops
+                }
+                Entry::CommitFiles { seq, files, ops } => {
+                    all.push(format!("commit {seq} by {}", files.escape_ascii()));
                     ops
                 }
                 other => {
@@ -345,6 +409,10 @@ mod tests {
                 "InCoordinator { id: 3 }",
                 "CommitPrepared { seq: 44, id: 3 }",
                 "RollbackPrepared { id: 2 }",
+                "commit 45 by files",
+                "Put key 200",
+                "Delete  0",
+                "PrepareFiles { id: 4, name: [120, 105, 100], files: [109, 111, 114, 101] }",
             ]
         );
     }
@@ -367,6 +435,14 @@ mod tests {
         golden.extend([5, 3, 0, 0, 0, 0, 0, 0, 0]);
         golden.extend([3, 44, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
         golden.extend([4, 2, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend([6, 45, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend(b"files");
+        golden.extend([209, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend(&ops);
+        golden.extend([7, 4, 0, 0, 0, 0, 0, 0, 0, 3]);
+        golden.extend(b"xid");
+        golden.extend([4, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend(b"more");
         assert_eq!(payload, golden);
     }
 

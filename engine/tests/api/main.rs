@@ -3,6 +3,7 @@
 mod lifecycle;
 mod limits;
 mod prepared;
+mod spill;
 mod transactions;
 
 use std::path::Path;

@@ -29,6 +29,8 @@ pub fn small_options(fs: &FaultFs, store: &Arc<MemoryStore>) -> Options {
     options.level_multiplier = 2;
     options.level0_compaction_trigger = 2;
     options.compaction_threads = 2;
+    // Many transactions are larger, so that they are committed by files.
+    options.transaction_memory = 12 << 10;
     options
 }
 

@@ -15,6 +15,7 @@ mod own_iter;
 mod tests;
 mod view;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -26,7 +27,7 @@ use super::spill::{Run, SpillSpace};
 use crate::iter::{InternalIterator, MergingIterator};
 use crate::memtable::{InsertHint, MemIter, NodeRef, SkipList};
 use crate::sst::{Found, IterOptions, key_hash};
-use crate::types::{KeyRef, OWN_WRITE_SEQ, SeqNo, ValueKind, encode_trailer};
+use crate::types::{IndexId, KeyRef, OWN_WRITE_SEQ, SeqNo, ValueKind, encode_trailer};
 use crate::{Error, Result};
 
 /// First chunk of a batch's arena, in bytes.
@@ -152,9 +153,9 @@ impl Batch {
         !self.runs.is_empty()
     }
 
-    /// Bytes of keys and values in its runs.
-    pub fn spilled_bytes(&self) -> u64 {
-        self.runs.iter().map(|run| run.raw_bytes()).sum()
+    /// The indexes that its runs hold writes of.
+    pub fn spilled_indexes(&self) -> BTreeSet<IndexId> {
+        self.runs.iter().flat_map(|run| run.indexes()).collect()
     }
 
     /// The place to which [`Batch::rollback_to`] can return.
@@ -254,8 +255,8 @@ impl Batch {
         OwnIter::new(self.view.clone(), None, options)
     }
 
-    /// Calls `each` with the newest live entry of every key, in key order. Only for a batch that is not spilled.
-    pub fn for_each_newest(&self, mut each: impl FnMut(&[u8], ValueKind, &[u8])) {
+    /// Calls `each` with the newest live entry of every key that is in memory, in key order: of all, if the batch is not spilled.
+    pub fn for_each_in_memory(&self, mut each: impl FnMut(&[u8], ValueKind, &[u8])) {
         let mut last = None;
         for (encoded, value) in self.list.entries() {
             let key = KeyRef::decode(encoded);
@@ -272,7 +273,7 @@ impl Batch {
 
     /// Appends its operations to `ops`. Only for a batch that is not spilled.
     pub fn encode(&self, ops: &mut OpWriter) {
-        self.for_each_newest(|key, kind, value| ops.push(kind, key, value));
+        self.for_each_in_memory(|key, kind, value| ops.push(kind, key, value));
     }
 
     /// Forgets everything, keeping what memory can be kept.

@@ -37,7 +37,7 @@ fn contents(batch: &Batch) -> Vec<Write> {
     }
     if !batch.is_spilled() {
         let mut in_memory = Vec::new();
-        batch.for_each_newest(|key, kind, value| {
+        batch.for_each_in_memory(|key, kind, value| {
             in_memory.push((key.to_vec(), kind, value.to_vec()));
         });
         assert_eq!(in_memory, all);

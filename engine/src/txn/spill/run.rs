@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{FileReader, FileWriter, SpillSpace};
 use crate::iter::InternalIterator;
 use crate::sst::{Compression, Found, IterOptions, SstBuilder, SstIter, SstOptions, SstReader};
-use crate::types::{IndexId, KeyRef, MAX_SEQ, SeqNo, trailer_of, user_key_of};
+use crate::types::{IndexId, KeyRef, MAX_SEQ, SeqNo, trailer_of};
 use crate::{Result, ResultExt};
 
 /// A run, open for reading by any thread.
@@ -89,12 +89,6 @@ impl Run {
     /// Writes in it, also those that were rolled back since.
     pub fn entries(&self) -> u64 {
         self.reader.properties().entries
-    }
-
-    /// Bytes of the writes in it, uncompressed.
-    pub fn raw_bytes(&self) -> u64 {
-        let properties = self.reader.properties();
-        properties.key_bytes + properties.value_bytes
     }
 
     /// Bytes of memory that it takes beside the cache.
@@ -178,11 +172,6 @@ impl RunIter {
             self.entries.prev()?;
         }
         Ok(())
-    }
-
-    /// The user key it stands on.
-    pub fn user_key(&self) -> &[u8] {
-        user_key_of(self.entries.key())
     }
 }
 
