@@ -67,6 +67,10 @@ int show(THD *, SHOW_VAR *var, char *) {
       entry("deadlocks", &stats.deadlocks),
       entry("active_transactions", &stats.active_transactions),
       entry("snapshots", &stats.snapshots),
+      entry("spilled_transactions", &stats.spilled_transactions),
+      entry("spilled_bytes", &stats.spilled_bytes),
+      entry("ingested_files", &stats.ingested_files),
+      entry("ingested_bytes", &stats.ingested_bytes),
       {nullptr, nullptr, SHOW_UNDEF, SHOW_SCOPE_UNDEF},
   };
   var->type = SHOW_ARRAY;

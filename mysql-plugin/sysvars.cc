@@ -29,6 +29,7 @@ unsigned long long total_memtable_size;
 unsigned long long total_wal_size;
 unsigned long long rate_limiter_bytes_per_sec;
 unsigned long long max_row_locks;
+unsigned long long transaction_memory;
 unsigned int flush_threads;
 unsigned int compaction_threads;
 unsigned int level0_file_num_compaction_trigger;
@@ -93,6 +94,9 @@ MYSQL_SYSVAR_ULONGLONG(rate_limiter_bytes_per_sec, rate_limiter_bytes_per_sec, P
                        kTib, 0);
 MYSQL_SYSVAR_ULONGLONG(max_row_locks, max_row_locks, PLUGIN_VAR_RQCMDARG, "Row locks that one transaction may hold.", nullptr,
                        update<unsigned long long>, kGib, 1, 16 * kGib, 0);
+MYSQL_SYSVAR_ULONGLONG(transaction_memory, transaction_memory, PLUGIN_VAR_RQCMDARG,
+                       "Memory for the writes of one transaction, in bytes; what is beyond goes to local files until it commits.", nullptr,
+                       update<unsigned long long>, 32 * kMib, 64 * kKib, kTib, 0);
 MYSQL_SYSVAR_UINT(flush_threads, flush_threads, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY, "Threads that write memtables out.", nullptr,
                   nullptr, 1, 1, 64, 0);
 MYSQL_SYSVAR_UINT(compaction_threads, compaction_threads, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY, "Threads that compact.", nullptr,
@@ -135,6 +139,7 @@ SYS_VAR *all[] = {MYSQL_SYSVAR(data_dir),
                   MYSQL_SYSVAR(total_wal_size),
                   MYSQL_SYSVAR(rate_limiter_bytes_per_sec),
                   MYSQL_SYSVAR(max_row_locks),
+                  MYSQL_SYSVAR(transaction_memory),
                   MYSQL_SYSVAR(flush_threads),
                   MYSQL_SYSVAR(compaction_threads),
                   MYSQL_SYSVAR(level0_file_num_compaction_trigger),
@@ -171,6 +176,7 @@ ffi::EngineOptions engine_options() {
   options.rate_limiter_bytes_per_sec = rate_limiter_bytes_per_sec;
   options.compression_per_level = text(compression_per_level);
   options.max_row_locks = max_row_locks;
+  options.transaction_memory = transaction_memory;
   options.flush_log_at_trx_commit = static_cast<uint32_t>(flush_log_at_trx_commit);
   options.disable_auto_compactions = disable_auto_compactions;
   options.writer = text(glob_hostname) + ":" + std::to_string(mysqld_port) + ":" + std::to_string(current_pid);
@@ -186,6 +192,7 @@ ffi::DynamicOptions dynamic_options() {
   options.rate_limiter_bytes_per_sec = rate_limiter_bytes_per_sec;
   options.flush_log_at_trx_commit = static_cast<uint32_t>(flush_log_at_trx_commit);
   options.max_row_locks = max_row_locks;
+  options.transaction_memory = transaction_memory;
   options.disable_auto_compactions = disable_auto_compactions;
   options.pause_background_work = pause_background_work;
   return options;

@@ -170,6 +170,7 @@ pub mod api {
         rate_limiter_bytes_per_sec: u64,
         compression_per_level: String,
         max_row_locks: u64,
+        transaction_memory: u64,
         flush_log_at_trx_commit: u32,
         disable_auto_compactions: bool,
         /// What names this writer in the manifest: host, port and process.
@@ -185,6 +186,7 @@ pub mod api {
         rate_limiter_bytes_per_sec: u64,
         flush_log_at_trx_commit: u32,
         max_row_locks: u64,
+        transaction_memory: u64,
         disable_auto_compactions: bool,
         pause_background_work: bool,
     }
@@ -236,6 +238,10 @@ pub mod api {
         deadlocks: u64,
         active_transactions: u64,
         snapshots: u64,
+        spilled_transactions: u64,
+        spilled_bytes: u64,
+        ingested_files: u64,
+        ingested_bytes: u64,
     }
 
     extern "Rust" {

@@ -51,6 +51,7 @@ fn convert(given: &EngineOptions) -> Result<Options> {
         options.compression = parse_compression(&given.compression_per_level)?;
     }
     options.max_row_locks = given.max_row_locks;
+    options.transaction_memory = given.transaction_memory;
     options.wal_sync = wal_sync(given.flush_log_at_trx_commit);
     options.disable_auto_compactions = given.disable_auto_compactions;
     Ok(options)
@@ -106,6 +107,7 @@ pub fn engine_set_options(handle: &EngineHandle, options: &DynamicOptions) -> St
         engine.set_rate_limit(options.rate_limiter_bytes_per_sec);
         engine.set_wal_sync(wal_sync(options.flush_log_at_trx_commit));
         engine.set_max_row_locks(options.max_row_locks);
+        engine.set_transaction_memory(options.transaction_memory);
         engine.set_auto_compactions(!options.disable_auto_compactions);
         engine.pause_background_work(options.pause_background_work);
         Ok(Status::OK)
@@ -204,6 +206,10 @@ pub fn engine_stats(handle: &EngineHandle) -> EngineStats {
             deadlocks: stats.deadlocks,
             active_transactions: stats.active_transactions,
             snapshots: stats.snapshots,
+            spilled_transactions: stats.spilled_transactions,
+            spilled_bytes: stats.spilled_bytes,
+            ingested_files: stats.ingested_files,
+            ingested_bytes: stats.ingested_bytes,
         })
     })
 }

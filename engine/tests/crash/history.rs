@@ -27,6 +27,8 @@ pub fn small(dir: impl Into<PathBuf>) -> Options {
     options.base_level_size = 64 << 10;
     options.level_multiplier = 2;
     options.level0_compaction_trigger = 2;
+    // The larger ones of the transactions below are committed by files.
+    options.transaction_memory = 5 << 10;
     options
 }
 

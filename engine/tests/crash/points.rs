@@ -17,7 +17,7 @@ use crate::history::{Writer, check_no_garbage, create, in_memory, make_and_drop_
 use crate::{alone, with_others};
 
 /// Each point, and the hits at which to act.
-const POINTS: [(&str, &[u64]); 21] = [
+const POINTS: [(&str, &[u64]); 29] = [
     ("commit.appended", &[1, 40]),
     ("prepare.logged", &[1, 30]),
     ("wal.before_append", &[30]),
@@ -39,6 +39,14 @@ const POINTS: [(&str, &[u64]); 21] = [
     ("open.replayed", &[1]),
     ("open.attached", &[1]),
     ("gc.before_delete", &[1]),
+    ("spill.before_create", &[1, 30]),
+    ("spill.created", &[1, 30]),
+    ("spill.before_write", &[1, 30]),
+    ("ingest.written", &[1, 20]),
+    ("ingest.logged", &[1, 20]),
+    ("ingest.flushed", &[1, 20]),
+    ("ingest.before_install", &[1, 20]),
+    ("ingest.installed", &[1, 20]),
 ];
 
 const CHILD: &str = "SMARTENGINE_TEST_CHILD";
@@ -108,6 +116,8 @@ fn a_kill_at_any_point_loses_nothing_that_was_acknowledged() {
                 Writer::new(id).check(&engine, noted..=noted + 2);
             }
             check_no_garbage(&engine);
+            let mut spilled = std::fs::read_dir(dir.join("engine/spill")).unwrap();
+            assert!(spilled.next().is_none(), "{point}@{hit}");
             engine.close().unwrap();
             std::fs::remove_dir_all(&dir).unwrap();
         }
@@ -120,6 +130,9 @@ fn break_at(point: &str, action: Action) {
     let mut options = in_memory(&fs, store.clone());
     // Nobody is to wait for a flush that cannot be.
     options.total_memtable_size = 1 << 30;
+    if point.starts_with("flush.") {
+        options.transaction_memory = 1 << 20;
+    }
     create(options.clone()).close().unwrap();
     let engine = Engine::open(options.clone()).unwrap();
     let writer = Writer::new(0);

@@ -31,6 +31,8 @@ fn relaxed_commits_are_not_synced_until_asked_for() {
     let (fs, store) = (FaultFs::new(), Arc::new(MemoryStore::new()));
     let mut options = in_memory(&fs, store.clone());
     options.wal_sync = WalSync::EachSecond;
+    // What is committed by files is synced in any case.
+    options.transaction_memory = 1 << 20;
     options.memtable_size = 1 << 20;
     options.total_memtable_size = 4 << 20;
     let engine = create(options);

@@ -48,6 +48,10 @@ pub struct Batch {
     hint: InsertHint,
     /// Oldest first.
     runs: Vec<Arc<Run>>,
+    /// Writes in the runs.
+    spilled: usize,
+    /// Bytes of memory that the runs take.
+    runs_memory: usize,
     view: Arc<BatchView>,
     space: Arc<SpillSpace>,
 }
@@ -83,6 +87,8 @@ impl Batch {
             next: OWN_WRITE_SEQ,
             hint: InsertHint::default(),
             runs: Vec::new(),
+            spilled: 0,
+            runs_memory: 0,
             space,
         }
     }
@@ -138,14 +144,25 @@ impl Batch {
 
     /// Number of writes that were not rolled back, several of one key counted each; of a run that is rolled back in part, all count.
     pub fn len(&self) -> usize {
-        let spilled: u64 = self.runs.iter().map(|run| run.entries()).sum();
-        self.written.len() + spilled as usize
+        self.written.len() + self.spilled
     }
 
     /// Bytes of memory it takes.
     pub fn allocated(&self) -> usize {
-        let runs: usize = self.runs.iter().map(|run| run.memory()).sum();
-        self.list.allocated() + self.written.capacity() * size_of::<NodeRef>() + runs
+        self.list_memory() + self.runs_memory
+    }
+
+    fn list_memory(&self) -> usize {
+        self.list.allocated() + self.written.capacity() * size_of::<NodeRef>()
+    }
+
+    /// Replaces the runs from place `kept` on and returns the old ones. Others are to be shown what there is.
+    fn replace_runs(&mut self, kept: usize, by: Option<Run>) -> Vec<Arc<Run>> {
+        let old = self.runs.split_off(kept);
+        self.runs.extend(by.map(Arc::new));
+        self.spilled = self.runs.iter().map(|run| run.entries() as usize).sum();
+        self.runs_memory = self.runs.iter().map(|run| run.memory()).sum();
+        old
     }
 
     /// Whether a part of it lies in runs.
@@ -174,7 +191,7 @@ impl Batch {
             last.kill_from(from);
         }
         if kept < self.runs.len() {
-            let dropped = self.runs.split_off(kept);
+            let dropped = self.replace_runs(kept, None);
             for run in &dropped {
                 run.kill_from(from);
             }
@@ -186,8 +203,7 @@ impl Batch {
     /// Spills if it takes more than its memory. After an error it is as it was before.
     #[inline]
     pub fn spill_if_full(&mut self) -> Result<()> {
-        let takes = self.list.allocated() + self.written.capacity() * size_of::<NodeRef>();
-        if takes as u64 <= self.space.memory() || self.list.is_empty() {
+        if self.list_memory() as u64 <= self.space.memory() || self.list.is_empty() {
             return Ok(());
         }
         self.spill()
@@ -199,14 +215,11 @@ impl Batch {
         let mut entries = MemIter::over(self.list.clone());
         let run = Run::write(&self.space, &mut entries, 0)?;
         drop(entries);
-        let first_one = self.runs.is_empty();
-        if let Some(run) = run {
-            if first_one {
-                let spilled = &self.space.stats().transactions;
-                spilled.fetch_add(1, Ordering::Relaxed);
-            }
-            self.runs.push(Arc::new(run));
+        if self.runs.is_empty() && run.is_some() {
+            let spilled = &self.space.stats().transactions;
+            spilled.fetch_add(1, Ordering::Relaxed);
         }
+        self.replace_runs(self.runs.len(), run);
         self.written = Vec::new();
         self.hint = InsertHint::default();
         self.empty_list();
@@ -227,8 +240,7 @@ impl Batch {
             let all = self.runs[from..].iter().rev();
             let mut merged = MergingIterator::new(all.map(|run| run.iter(options)).collect());
             let run = Run::write(&self.space, &mut merged, tier.saturating_add(1))?;
-            let old = self.runs.split_off(from);
-            self.runs.extend(run.map(Arc::new));
+            let old = self.replace_runs(from, run);
             self.view.set(Some(&self.list), &self.runs);
             self.space.forget(&old);
         }
@@ -282,7 +294,7 @@ impl Batch {
         self.hint = InsertHint::default();
         self.written.clear();
         self.written.shrink_to(KEEP);
-        let runs = std::mem::take(&mut self.runs);
+        let runs = self.replace_runs(0, None);
         if !self.list.is_empty() || !runs.is_empty() {
             self.empty_list();
         }
