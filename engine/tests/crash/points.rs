@@ -130,7 +130,7 @@ fn break_at(point: &str, action: Action) {
     let mut options = in_memory(&fs, store.clone());
     // Nobody is to wait for a flush that cannot be.
     options.total_memtable_size = 1 << 30;
-    if point.starts_with("flush.") {
+    if point.starts_with("flush.") || point.starts_with("compaction.") {
         options.transaction_memory = 1 << 20;
     }
     create(options.clone()).close().unwrap();
