@@ -1,6 +1,7 @@
 //! Memory stays within what was configured, plus the overhead that `Options` states.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use smartengine::env::Sequence;
@@ -70,8 +71,65 @@ fn peak_since(base: usize) -> usize {
     peak.saturating_sub(base)
 }
 
+/// What is counted is the process's: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn a_transaction_of_many_times_its_memory_stays_within_it() {
+    let _alone = ALONE.lock().unwrap();
+    const BUDGET: usize = 4 * MIB;
+    const LARGE: u64 = 600_000;
+    let dir = tempfile::tempdir().unwrap();
+    let base = NOW.load(Relaxed);
+    let mut options = Options::new(dir.path());
+    options.block_cache_size = CACHE as u64;
+    options.memtable_size = 2 * MIB as u64;
+    options.total_memtable_size = MEMTABLES as u64;
+    options.target_file_size = 4 * MIB as u64;
+    options.transaction_memory = BUDGET as u64;
+    // The list is full before it is spilled, and then an idle cursor may look at it while the next one fills.
+    let allowed = CACHE + MEMTABLES + 2 * BUDGET + options.memory_overhead() as usize;
+    let engine = Engine::open(options).unwrap();
+    peak_since(base);
+    let mut txn = engine.begin(Isolation::RepeatableRead);
+    let mut idle = txn.cursor(&[0], &[0xff], View::Snapshot).unwrap();
+    idle.seek_to_first().unwrap();
+    for number in 0..LARGE {
+        txn.put(&key(number), &value(number)[..80]).unwrap();
+    }
+    let writing = peak_since(base);
+    let mut cursor = txn.cursor(&[0], &[0xff], View::Newest).unwrap();
+    let mut count = 0;
+    cursor.seek_to_first().unwrap();
+    while cursor.valid() {
+        count += 1;
+        cursor.next().unwrap();
+    }
+    assert_eq!(count, LARGE);
+    drop((cursor, idle));
+    let reading = peak_since(base);
+    txn.commit().unwrap();
+    let committing = peak_since(base);
+    let stats = engine.stats();
+    assert!(stats.spilled_bytes > 12 * BUDGET as u64, "{stats:?}");
+    assert_eq!(stats.levels[6].entries, LARGE);
+    for (what, peak) in [
+        ("writing", writing),
+        ("reading", reading),
+        ("committing", committing),
+    ] {
+        assert!(
+            peak <= allowed,
+            "{what}: {peak} bytes, {allowed} are allowed"
+        );
+    }
+    drop(txn);
+    engine.close().unwrap();
+}
+
 #[test]
 fn loading_and_reading_many_times_the_memory_stays_within_it() {
+    let _alone = ALONE.lock().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let base = NOW.load(Relaxed);
     let mut options = Options::new(dir.path());
