@@ -330,6 +330,11 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         compaction_failing: Failing::default(),
         options,
     });
+    // Before anything is flushed: the log is kept for them.
+    let positions = replayed.undecided.iter();
+    core.undecided
+        .lock()
+        .extend(positions.map(|(&id, undecided)| (id, undecided.position)));
     for Ingest {
         seq,
         files,

@@ -62,7 +62,6 @@ impl Detached {
     pub fn recover(core: &Arc<Core>, found: BTreeMap<u64, Undecided>) -> Result<Self> {
         let mut detached = Self::default();
         for (id, undecided) in found {
-            core.undecided.lock().insert(id, undecided.position);
             let name = undecided.name.clone();
             let transaction = Transaction::recovered(core, id, undecided)
                 .context(|| format!("recover prepared transaction {}", name.escape_ascii()))?;

@@ -41,7 +41,12 @@ fn random_failures_lose_nothing() {
         for generation in 0..2 {
             let clock = Arc::new(SystemClock::new());
             let store = FaultStore::with_clock(inner.clone(), clock, seed << 8 | generation);
-            let engine = Engine::open(in_memory(&fs, Arc::new(store.clone()))).unwrap();
+            let mut options = in_memory(&fs, Arc::new(store.clone()));
+            if operation == Operation::Read {
+                // With many files in level 0 no compaction would ever get through.
+                options.transaction_memory = 1 << 20;
+            }
+            let engine = Engine::open(options).unwrap();
             store.add(rule(operation, fault, 4));
             for step in 0..60 {
                 // What fails here may fail; what is acknowledged is kept.
@@ -116,7 +121,10 @@ fn writers_that_wait_for_a_flush_that_fails_for_good_are_told() {
     let _guard = with_others();
     let (fs, inner) = (FaultFs::new(), Arc::new(MemoryStore::new()));
     let store = FaultStore::new(inner);
-    let engine = create(in_memory(&fs, Arc::new(store.clone())));
+    let mut options = in_memory(&fs, Arc::new(store.clone()));
+    // What is committed by files does not wait for long.
+    options.transaction_memory = 1 << 20;
+    let engine = create(options);
     store.add(rule(
         Operation::Append,
         Fault::Fail(ErrorKind::OutOfSpace),
