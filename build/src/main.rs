@@ -58,7 +58,7 @@ enum Task {
     Run(run::RunArgs),
     /// Run mysql-test-run with the plugin loaded and our suites in place
     ///
-    /// Without arguments it runs the suite smartengine. The servers' files are in target/mtr/var (target/mtr/var-innodb with --innodb).
+    /// Without arguments it runs our suites. The servers' files are in target/mtr/var (target/mtr/var-innodb with --innodb).
     Mtr(mtr::MtrArgs),
     /// Load real data into SMARTENGINE and InnoDB, compare every answer, kill the server, show that nothing is lost
     ///
