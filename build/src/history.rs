@@ -15,7 +15,7 @@ mod points;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ use crate::progress::Step;
 use crate::random::Random;
 use crate::server::{Server, Setup};
 
-use anomaly::Anomaly;
+use anomaly::{Anomaly, Violation};
 use client::{Shared, Worker};
 use model::{Action, Op, Outcome, Transaction};
 
@@ -66,6 +66,22 @@ pub struct HistoryArgs {
     pub engine: Engine,
 }
 
+impl Default for HistoryArgs {
+    fn default() -> Self {
+        Self {
+            plugin: PluginArgs::default(),
+            level: Level::Serializable,
+            check_as: None,
+            seed: 1,
+            seconds: 15,
+            connections: 16,
+            kills: false,
+            binlog: false,
+            engine: Engine::Smartengine,
+        }
+    }
+}
+
 pub fn run(args: &HistoryArgs, mysql: &MysqlArgs) -> Result<()> {
     let mysql = Mysql::locate(mysql)?;
     let plugin = match args.engine {
@@ -75,31 +91,29 @@ pub fn run(args: &HistoryArgs, mysql: &MysqlArgs) -> Result<()> {
     run_with(args, &mysql, plugin.as_ref())
 }
 
-/// Runs on a plugin that is built already.
-pub fn run_with(args: &HistoryArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Result<()> {
-    let work = paths::target().join("history");
-    if work.exists() {
-        fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
+/// What was found in a history.
+pub struct Findings {
+    violations: Vec<Violation>,
+    /// Where the whole history is, if there are any.
+    file: PathBuf,
+}
+
+impl Findings {
+    pub fn is_empty(&self) -> bool {
+        self.violations.is_empty()
     }
-    fs::create_dir_all(&work)?;
-    let setup = setup(args, mysql, plugin, &work);
-    let server = setup.start()?;
-    create_table(&server, args.engine)?;
-    let (history, kills) = record(args, &setup, server)?;
+}
+
+/// Runs on a plugin that is built already; any anomaly is an error.
+pub fn run_with(args: &HistoryArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Result<()> {
+    let found = find(args, mysql, plugin)?;
     let level = args.check_as.unwrap_or(args.level);
-    let step = Step::spinner("look for anomalies");
-    let violations = check::check(&history, level);
-    step.done();
-    println!("{}", summary(args, &history, kills));
-    if violations.is_empty() {
+    if found.is_empty() {
         println!("no anomaly that {} forbids", level.sql());
         return Ok(());
     }
-    let file = work.join("history.txt");
-    let lines: Vec<_> = history.iter().map(Transaction::describe).collect();
-    fs::write(&file, lines.join("\n") + "\n")?;
     let mut counts: BTreeMap<Anomaly, usize> = BTreeMap::new();
-    for violation in &violations {
+    for violation in &found.violations {
         let count = counts.entry(violation.anomaly).or_default();
         *count += 1;
         if *count <= SHOWN {
@@ -115,8 +129,31 @@ pub fn run_with(args: &HistoryArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> R
         level.sql(),
         counts.join(", "),
         args.seed,
-        file.display()
+        found.file.display()
     );
+}
+
+/// Runs the transactions and looks for anomalies.
+pub fn find(args: &HistoryArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Result<Findings> {
+    let work = paths::target().join("history");
+    if work.exists() {
+        fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
+    }
+    fs::create_dir_all(&work)?;
+    let setup = setup(args, mysql, plugin, &work);
+    let server = setup.start()?;
+    create_table(&server, args.engine)?;
+    let (history, kills) = record(args, &setup, server)?;
+    let step = Step::spinner("look for anomalies");
+    let violations = check::check(&history, args.check_as.unwrap_or(args.level));
+    step.done();
+    println!("{}", summary(args, &history, kills));
+    let file = work.join("history.txt");
+    if !violations.is_empty() {
+        let lines: Vec<_> = history.iter().map(Transaction::describe).collect();
+        fs::write(&file, lines.join("\n") + "\n")?;
+    }
+    Ok(Findings { violations, file })
 }
 
 fn setup(args: &HistoryArgs, mysql: &Mysql, plugin: Option<&Plugin>, work: &Path) -> Setup {

@@ -3,14 +3,16 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::exec;
+use crate::history::{self, HistoryArgs};
 use crate::lint;
 use crate::mtr::{self, MtrArgs, Tally};
 use crate::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, Plugin, PluginArgs};
 use crate::tools::Tools;
+use crate::torture::{self, TortureArgs};
 
 /// Stock suites that name no engine, so that they run on the default one.
 const STOCK_SUITES: [&str; 2] = ["engines/funcs", "engines/iuds"];
@@ -72,6 +74,7 @@ pub fn run(args: &TestArgs, mysql: &MysqlArgs) -> Result<()> {
         Ok(plugin) => {
             report.add("plugin build", Ok(one_passed()));
             suites(args, &mysql, &plugin, &mut report);
+            live(args.full, &mysql, &plugin, &mut report);
         }
         Err(error) => report.add("plugin build", Err(error)),
     }
@@ -206,6 +209,51 @@ fn suites(args: &TestArgs, mysql: &Mysql, plugin: &Plugin, report: &mut Report) 
         };
         report.add(suite, mtr::run_suite(&mtr, mysql, Some(plugin)));
     }
+}
+
+/// Histories at each level, with kills and without, and servers killed under load.
+fn live(full: bool, mysql: &Mysql, plugin: &Plugin, report: &mut Report) {
+    use crate::history::Level;
+    let seconds = if full { 120 } else { 12 };
+    for (level, kills) in [
+        (Level::ReadCommitted, false),
+        (Level::RepeatableRead, true),
+        (Level::Serializable, false),
+    ] {
+        let history = HistoryArgs {
+            level,
+            kills,
+            binlog: kills,
+            seconds,
+            ..HistoryArgs::default()
+        };
+        let name = format!("history at {}", level.sql());
+        let result = history::run_with(&history, mysql, Some(plugin));
+        report.add(&name, result.map(|()| one_passed()));
+    }
+    // A checker that never finds anything would pass too.
+    let seeing = HistoryArgs {
+        level: Level::ReadCommitted,
+        check_as: Some(Level::Serializable),
+        seconds: 3,
+        ..HistoryArgs::default()
+    };
+    let result = match history::find(&seeing, mysql, Some(plugin)) {
+        Ok(found) if found.is_empty() => Err(anyhow!(
+            "READ COMMITTED passed for SERIALIZABLE: the checker is blind"
+        )),
+        Ok(_) => Ok(one_passed()),
+        Err(error) => Err(error),
+    };
+    report.add("history at READ COMMITTED, checked as SERIALIZABLE", result);
+    let torture = TortureArgs {
+        rounds: if full { 200 } else { 10 },
+        failpoints: true,
+        replica: full,
+        ..TortureArgs::default()
+    };
+    let result = torture::run_with(&torture, mysql, Some(plugin));
+    report.add("torture", result.map(|()| one_passed()));
 }
 
 #[cfg(test)]

@@ -68,6 +68,23 @@ pub struct TortureArgs {
     pub engine: Engine,
 }
 
+impl Default for TortureArgs {
+    fn default() -> Self {
+        Self {
+            plugin: PluginArgs::default(),
+            rounds: 10,
+            seed: 1,
+            failpoints: false,
+            replica: false,
+            no_binlog: false,
+            no_xa: false,
+            no_ddl: false,
+            connections: 10,
+            engine: Engine::Smartengine,
+        }
+    }
+}
+
 /// What the whole run has done.
 #[derive(Default)]
 struct Totals {
