@@ -34,6 +34,7 @@ unsigned int flush_threads;
 unsigned int compaction_threads;
 unsigned int level0_file_num_compaction_trigger;
 unsigned long flush_log_at_trx_commit;
+bool accept_lost_log;
 bool disable_auto_compactions;
 bool pause_background_work;
 bool flush_memtable;
@@ -70,6 +71,9 @@ MYSQL_SYSVAR_STR(data_dir, data_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Directory of the engine's local files; empty: .smartengine in the server's data directory.", nullptr, nullptr, "");
 MYSQL_SYSVAR_STR(wal_dir, wal_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Directory of the local write-ahead log; empty: wal in smartengine_data_dir.", nullptr, nullptr, "");
+MYSQL_SYSVAR_BOOL(accept_lost_log, accept_lost_log, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
+                  "Start though the write-ahead log of the store is not in smartengine_wal_dir; commits that were in it alone are lost.",
+                  nullptr, nullptr, false);
 MYSQL_SYSVAR_STR(store_url, store_url, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Where the data lives, file:///directory; empty: store in smartengine_data_dir.", nullptr, nullptr, "");
 MYSQL_SYSVAR_STR(compression_per_level, compression_per_level, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
@@ -130,6 +134,7 @@ std::string absolute(const std::string &path) {
 
 SYS_VAR *all[] = {MYSQL_SYSVAR(data_dir),
                   MYSQL_SYSVAR(wal_dir),
+                  MYSQL_SYSVAR(accept_lost_log),
                   MYSQL_SYSVAR(store_url),
                   MYSQL_SYSVAR(compression_per_level),
                   MYSQL_SYSVAR(block_size),
@@ -165,6 +170,7 @@ ffi::EngineOptions engine_options() {
   options.data_dir = data;
   options.wal_dir = wal;
   options.store_url = url;
+  options.accept_lost_log = accept_lost_log;
   options.block_size = block_size_bytes;
   options.block_cache_size = block_cache_size_bytes;
   options.memtable_size = memtable_size;

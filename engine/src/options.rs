@@ -41,6 +41,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Where the WAL is; `None` for `wal` in `data_dir`.
     pub wal_dir: Option<PathBuf>,
+    /// Whether a store that was written to may be opened though its WAL is not in `wal_dir`: commits that were in it alone are then lost.
+    pub accept_lost_log: bool,
     /// Where objects are kept; `None` for the directory `store` in `data_dir`.
     pub store: Option<Arc<dyn ObjectStore>>,
     /// The local file layer, for the WAL.
@@ -97,6 +99,7 @@ impl Options {
         Self {
             data_dir: data_dir.into(),
             wal_dir: None,
+            accept_lost_log: false,
             store: None,
             fs: Arc::new(RealFs),
             clock: Arc::new(SystemClock::new()),

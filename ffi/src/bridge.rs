@@ -158,6 +158,8 @@ pub mod api {
     struct EngineOptions {
         data_dir: String,
         wal_dir: String,
+        /// Whether a store whose log is not in `wal_dir` is opened without it.
+        accept_lost_log: bool,
         store_url: String,
         block_size: u64,
         block_cache_size: u64,

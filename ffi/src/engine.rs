@@ -34,6 +34,12 @@ fn convert(given: &EngineOptions) -> Result<Options> {
     if !given.wal_dir.is_empty() {
         options.wal_dir = Some(given.wal_dir.clone().into());
     }
+    options.accept_lost_log = given.accept_lost_log;
+    if given.store_url.starts_with("memory:") {
+        return Err(Error::invalid(
+            "a store in memory keeps nothing: give smartengine_store_url as file:///absolute/path",
+        ));
+    }
     if !given.store_url.is_empty() {
         options.store = Some(open_store(&given.store_url)?);
     }

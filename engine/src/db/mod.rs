@@ -4,6 +4,7 @@ mod background;
 mod core;
 mod cursor;
 mod get;
+mod identity;
 mod ingest;
 mod maintenance;
 mod open;

@@ -1,10 +1,11 @@
 //! Opening an engine: what is there becomes what is running.
 //!
-//! In order: lock the data directory; read the manifest; replay the WAL from the version's floor into memtables (a torn tail is cut, anything
-//! else wrong refuses the open and changes nothing), where prepared transactions without a decision are found, and commits by files that are not
-//! in the version; write a manifest edit with the next epoch, which also gives this writer file ids of its own; finish those commits; take
-//! the prepared transactions back; remove objects that neither the version nor a prepare names; start the threads. A crash between any two
-//! of these steps leaves what the next open does again: the epoch may have risen without a writer, which costs a range of file ids.
+//! In order: lock the data directory; read the manifest; see that the WAL is this store's; replay it from the version's floor into memtables
+//! (a torn tail is cut, anything else wrong refuses the open and changes nothing), where prepared transactions without a decision are found,
+//! and commits by files that are not in the version; write a manifest edit with the next epoch, which also gives this writer file ids of its
+//! own; finish those commits; take the prepared transactions back; remove objects that neither the version nor a prepare names; start the
+//! threads. A crash between any two of these steps leaves what the next open does again: the epoch may have risen without a writer, which costs
+//! a range of file ids.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::prepared::{Detached, Undecided};
 use super::signal::{Failing, Signal};
 use super::state::{FileContext, LiveVersion, State};
 use super::stats::Stats;
-use super::{Engine, background};
+use super::{Engine, background, identity};
 use crate::cache::BlockCache;
 use crate::env::failpoint;
 use crate::flush::RateLimiter;
@@ -237,6 +238,13 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         None => Arc::new(LocalStore::open(dir.join("store"))?),
     };
     let (mut manifest, version) = Manifest::load(store.clone()).context(|| "read manifest")?;
+    identity::bind(
+        &*store,
+        &version,
+        &*options.fs,
+        &options.wal_dir(),
+        options.accept_lost_log,
+    )?;
     let mut replayed = Replayed::new(&version, options.memtable_size);
     let wal = Wal::open(
         options.fs.clone(),

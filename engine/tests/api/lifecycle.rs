@@ -44,6 +44,8 @@ fn a_second_writer_of_a_store_takes_it_over() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let open = |dir: &tempfile::TempDir, name: &str| {
         let mut options = small(dir.path());
+        // It knows nothing of the first one's log.
+        options.accept_lost_log = true;
         options.store = Some(store.clone());
         options.writer = name.to_owned();
         Engine::open(options).unwrap()

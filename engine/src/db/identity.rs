@@ -1,0 +1,195 @@
+//! Which store a log belongs to.
+//!
+//! A store has a number of its own, drawn when it is first opened, in the object `STORE`; the log's directory has the same in the file `STORE`. A log of
+//! another store is never replayed, and a log that is missing is noticed: commits that were acknowledged may have been in it alone.
+//!
+//! Bytes of both, integers little endian:
+//!
+//! | offset | bytes | what |
+//! | --- | --- | --- |
+//! | 0 | 8 | magic `SESTOREI` |
+//! | 8 | 4 | version, 1 |
+//! | 12 | 16 | the store's number |
+//! | 28 | 4 | CRC-32 of bytes 0 to 28 |
+//!
+//! A first open writes the object, then the file, and then attaches itself to the manifest. A crash in between leaves a store that nobody has written
+//! to yet; the next open takes the number that is there and writes what is missing.
+
+use std::io::IoSlice;
+use std::path::Path;
+
+use crate::env::fs::{Fs, OpenMode};
+use crate::env::unique_u128;
+use crate::format::checksum::crc32;
+use crate::manifest::Version;
+use crate::object_store::ObjectStore;
+use crate::{Error, ErrorKind, Result, ResultExt};
+
+const NAME: &str = "STORE";
+const MAGIC: &[u8; 8] = b"SESTOREI";
+const VERSION: u32 = 1;
+const LEN: usize = 32;
+
+fn encode(id: u128) -> [u8; LEN] {
+    let mut bytes = [0; LEN];
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[12..28].copy_from_slice(&id.to_le_bytes());
+    let crc = crc32(&[&bytes[..28]]);
+    bytes[28..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Result<u128> {
+    let Some(bytes) = bytes.first_chunk::<LEN>().filter(|_| bytes.len() == LEN) else {
+        return Err(Error::corruption(format!(
+            "{} bytes, {LEN} expected",
+            bytes.len()
+        )));
+    };
+    if bytes[..8] != *MAGIC {
+        return Err(Error::corruption("not a store's number (bad magic)"));
+    }
+    let version = u32::from_le_bytes(std::array::from_fn(|i| bytes[8 + i]));
+    if version != VERSION {
+        return Err(Error::corruption(format!(
+            "format {version} at byte 8, this engine knows {VERSION}"
+        )));
+    }
+    if crc32(&[&bytes[..28]]).to_le_bytes() != bytes[28..] {
+        return Err(Error::corruption("checksum mismatch at byte 28"));
+    }
+    Ok(u128::from_le_bytes(std::array::from_fn(|i| bytes[12 + i])))
+}
+
+/// The store's number, drawn now if it has none.
+fn of_store(store: &dyn ObjectStore) -> Result<u128> {
+    for _ in 0..2 {
+        match store.get(NAME) {
+            Ok(bytes) => return decode(&bytes).context(|| format!("object {NAME}")),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        match store.put_if_absent(NAME, &encode(unique_u128())) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Unavailable,
+        format!("object {NAME} was written and is not there"),
+    ))
+}
+
+fn of_log(fs: &dyn Fs, dir: &Path) -> Result<Option<u128>> {
+    let file = match fs.open(&dir.join(NAME), OpenMode::Read) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = [0; LEN + 1];
+    let read = file.read_at(&mut bytes, 0)?;
+    decode(&bytes[..read]).map(Some)
+}
+
+fn note_in_log(fs: &dyn Fs, dir: &Path, id: u128) -> Result<()> {
+    let draft = dir.join("STORE.new");
+    match fs.remove(&draft) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = fs.open(&draft, OpenMode::CreateNew)?;
+    file.write_at(&[IoSlice::new(&encode(id))], 0)?;
+    file.sync_data()?;
+    fs.rename(&draft, &dir.join(NAME))?;
+    fs.sync_dir(dir)
+}
+
+/// Makes sure that the log in `dir` is that of `store`, whose manifest says `version`; a store that nobody has written to takes an
+/// empty directory for its log. With `accept_lost_log` a store that was written to does so, too.
+pub fn bind(
+    store: &dyn ObjectStore,
+    version: &Version,
+    fs: &dyn Fs,
+    dir: &Path,
+    accept_lost_log: bool,
+) -> Result<()> {
+    let id = of_store(store)?;
+    fs.create_dir_all(dir)?;
+    let found = of_log(fs, dir).context(|| format!("{}", dir.join(NAME).display()))?;
+    match found {
+        Some(found) if found == id => Ok(()),
+        Some(found) => Err(Error::invalid(format!(
+            "the log in {} belongs to store {found:032x}, not to this one, {id:032x}; nothing was changed: \
+             give the store's own log directory",
+            dir.display()
+        ))),
+        None if version.epoch > 0 && !accept_lost_log => Err(Error::new(
+            ErrorKind::NotFound,
+            format!(
+                "the store was written to by {}, and its log is not in {}: give the directory where it is, for it may hold commits that \
+                 are nowhere else; if it is lost for good, say so (accept_lost_log) to go on without them",
+                version.writer,
+                dir.display()
+            ),
+        )),
+        None => {
+            if version.epoch > 0 {
+                tracing::warn!(
+                    "the log is not in {}: going on without it, and without the commits that were in it alone",
+                    dir.display()
+                );
+            }
+            note_in_log(fs, dir, id)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::fs::FaultFs;
+    use crate::object_store::MemoryStore;
+
+    fn check(store: &MemoryStore, fs: &FaultFs, dir: &str, epoch: u64, lost: bool) -> Result<()> {
+        let version = Version {
+            epoch,
+            ..Version::default()
+        };
+        bind(store, &version, fs, Path::new(dir), lost)
+    }
+
+    #[test]
+    fn version_1_has_these_bytes() {
+        let mut golden = b"SESTOREI\x01\0\0\0\x02\x01".to_vec();
+        golden.extend([0; 14]);
+        golden.extend([0xba, 0x71, 0x6d, 0x65]);
+        assert_eq!(encode(0x0102).to_vec(), golden);
+        assert_eq!(decode(&golden).unwrap(), 0x0102);
+        for at in 0..LEN {
+            let mut bad = golden.clone();
+            bad[at] ^= 1;
+            assert_eq!(decode(&bad).unwrap_err().kind(), ErrorKind::Corruption);
+        }
+        assert_eq!(
+            decode(&golden[..31]).unwrap_err().kind(),
+            ErrorKind::Corruption
+        );
+    }
+
+    #[test]
+    fn a_log_is_bound_to_its_store() {
+        let (one, other, fs) = (MemoryStore::new(), MemoryStore::new(), FaultFs::new());
+        for epoch in [0, 0, 1, 2] {
+            check(&one, &fs, "/one", epoch, false).unwrap();
+        }
+        let missing = check(&one, &fs, "/elsewhere", 2, false).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+        check(&other, &fs, "/other", 0, false).unwrap();
+        for lost in [false, true] {
+            let foreign = check(&one, &fs, "/other", 2, lost).unwrap_err();
+            assert_eq!(foreign.kind(), ErrorKind::Invalid);
+        }
+        check(&one, &fs, "/elsewhere", 2, true).unwrap();
+        check(&one, &fs, "/elsewhere", 2, false).unwrap();
+    }
+}
