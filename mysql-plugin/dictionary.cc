@@ -9,6 +9,7 @@
 #include "error_map.h"
 #include "handlerton.h"
 #include "log.h"
+#include "sql/sql_table.h"
 
 namespace smartengine::dictionary {
 
@@ -61,6 +62,34 @@ int put(Trx &trx, const std::shared_ptr<TableState> &table) {
   const int error = replace(trx, table->def());
   if (error == 0) remember(table);
   return error;
+}
+
+namespace {
+
+/// A part of a path, as users write it.
+std::string decoded_name(const std::string &name) {
+  char text[NAME_LEN + 1];
+  const size_t length = filename_to_tablename(name.c_str(), text, sizeof(text));
+  return {text, length};
+}
+
+}  // namespace
+
+std::unordered_map<uint32_t, IndexName> index_names() {
+  std::unordered_map<uint32_t, IndexName> names;
+  names[kDictionaryIndex] = {"", "", "DICTIONARY"};
+  const std::lock_guard<std::mutex> guard(mutex);
+  for (const auto &[id, table] : tables) {
+    const std::string &path = table->def().comment;
+    const size_t slash = path.find('/');
+    if (slash == std::string::npos) continue;
+    const std::string schema = decoded_name(path.substr(0, slash));
+    const std::string name = decoded_name(path.substr(slash + 1));
+    for (const IndexDef &index : table->def().indexes) {
+      names[index.index_id] = {schema, name, index.kind == IndexKind::kHiddenPrimary ? "GEN_CLUST_INDEX" : index.name};
+    }
+  }
+  return names;
 }
 
 void remember(const std::shared_ptr<TableState> &table) {

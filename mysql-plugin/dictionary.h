@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "table_state.h"
@@ -33,6 +34,17 @@ int find(uint64_t table_id, std::shared_ptr<TableState> *table);
 /// Drops a table from memory.
 void forget(uint64_t table_id);
 void forget_all();
+
+/// What an index is called.
+struct IndexName {
+  std::string schema;
+  std::string table;
+  std::string index;
+};
+
+/// The names of all indexes of the tables in memory, by index id: of every table that a running transaction may have
+/// locked anything in.
+std::unordered_map<uint32_t, IndexName> index_names();
 
 /// The tables that these indexes belong to, as the server names their files: schema/table. None of those whose rows
 /// cannot be read.

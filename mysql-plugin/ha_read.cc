@@ -51,7 +51,8 @@ void ha_smartengine::close_scan() {
 /// Of a scan of the rows themselves; entries of other indexes are waited for, as InnoDB does.
 ffi::ReadSpec ha_smartengine::scan_spec(uint32_t row_index) const {
   ffi::ReadSpec spec = this->spec(row_index);
-  if (m_try_semi_consistent && m_index->is_row_index() && spec.wait == ffi::LockWait::Wait) spec.wait = ffi::LockWait::SemiConsistent;
+  if (m_try_semi_consistent && m_index != nullptr && m_index->is_row_index() && spec.wait == ffi::LockWait::Wait)
+    spec.wait = ffi::LockWait::SemiConsistent;
   return spec;
 }
 

@@ -183,8 +183,8 @@ ffi::LockMode ha_smartengine::lock_mode(THD *thd, thr_lock_type type) const {
   }
   const enum_tx_isolation isolation = thd_get_trx_isolation(thd);
   const bool plain = type == TL_READ || type == TL_READ_NO_INSERT;
-  const bool feeds_change = command == SQLCOM_INSERT_SELECT || command == SQLCOM_REPLACE_SELECT || command == SQLCOM_UPDATE ||
-                            command == SQLCOM_CREATE_TABLE;
+  const bool feeds_change =
+      command == SQLCOM_INSERT_SELECT || command == SQLCOM_REPLACE_SELECT || command == SQLCOM_UPDATE || command == SQLCOM_CREATE_TABLE;
   // Below REPEATABLE READ these read a snapshot, unless they ask for more.
   const bool consistent = isolation <= ISO_READ_COMMITTED && plain && feeds_change;
   // The tables of stored functions and triggers are read under LOCK TABLES as the server understands it.
@@ -237,6 +237,10 @@ void ha_smartengine::unlock_row() {
 /// UPDATE and DELETE ask for it: a row that another holds is shown as last committed, and only if the statement wants it, waited for.
 void ha_smartengine::try_semi_consistent_read(bool yes) {
   m_try_semi_consistent = yes && thd_get_trx_isolation(ha_thd()) <= ISO_READ_COMMITTED;
+  const bool scans = m_place == Place::kOpened || m_place == Place::kScan;
+  if (scans && m_scan && m_lock != ffi::LockMode::None && m_trx != nullptr && m_scan_txn == m_trx->id()) {
+    ffi::reader_set_wait(**m_scan, txn(), scan_spec(0).wait);
+  }
 }
 
 void ha_smartengine::fill_sizes(bool exact_zero) {

@@ -7,6 +7,7 @@
 
 #include "compat.h"
 #include "handlerton.h"
+#include "lock_tables.h"
 #include "log.h"
 #include "sql/current_thd.h"
 #include "status_vars.h"
@@ -54,4 +55,36 @@ mysql_declare_plugin(smartengine){
     smartengine::sysvars::all,
     nullptr,
     0,
-} mysql_declare_plugin_end;
+},
+    {
+        MYSQL_INFORMATION_SCHEMA_PLUGIN,
+        &smartengine::lock_tables::descriptor,
+        "SMARTENGINE_TRX",
+        "SmartEngine",
+        "Running transactions of SMARTENGINE",
+        PLUGIN_LICENSE_GPL,
+        smartengine::lock_tables::init_trx,
+        nullptr,
+        nullptr,
+        0x0001,
+        nullptr,
+        nullptr,
+        nullptr,
+        0,
+    },
+    {
+        MYSQL_INFORMATION_SCHEMA_PLUGIN,
+        &smartengine::lock_tables::descriptor,
+        "SMARTENGINE_LOCKS",
+        "SmartEngine",
+        "Locks of SMARTENGINE that are held or waited for",
+        PLUGIN_LICENSE_GPL,
+        smartengine::lock_tables::init_locks,
+        nullptr,
+        nullptr,
+        0x0001,
+        nullptr,
+        nullptr,
+        nullptr,
+        0,
+    } mysql_declare_plugin_end;

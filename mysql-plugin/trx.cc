@@ -87,6 +87,7 @@ void Trx::begin(THD *thd) {
     ffi::txn_restart(**m_txn, isolation);
   else
     m_txn.emplace(ffi::txn_begin(engine(), isolation));
+  ffi::txn_set_label(**m_txn, thd->thread_id());
   m_id.store(ffi::txn_id(**m_txn), std::memory_order_release);
   m_active = true;
 }

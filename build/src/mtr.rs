@@ -109,7 +109,7 @@ pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Resu
         Some(plugin) => {
             command
                 .arg(path_option("--mysqld=--plugin-dir=", &plugin.folder))
-                .arg("--mysqld=--plugin-load-add=SMARTENGINE=ha_smartengine.so")
+                .arg("--mysqld=--plugin-load-add=ha_smartengine.so")
                 .arg("--mysqld=--default-storage-engine=SMARTENGINE")
                 .arg("--mysqld=--default-tmp-storage-engine=SMARTENGINE");
             let skipped = paths::workspace().join(SKIPPED);

@@ -108,7 +108,7 @@ impl Setup {
         if let Some(plugin) = &self.plugin {
             command
                 .arg(option("plugin-dir", &plugin.folder))
-                .arg("--plugin-load-add=SMARTENGINE=ha_smartengine.so")
+                .arg("--plugin-load-add=ha_smartengine.so")
                 .arg("--default-storage-engine=SMARTENGINE");
         }
         command.args(&self.options);

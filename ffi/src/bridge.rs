@@ -6,6 +6,7 @@
 //! A transaction and its readers belong to one thread at a time; `engine_interrupt` may be called from any thread.
 
 use crate::engine::*;
+use crate::listing::*;
 use crate::log::set_log_sink;
 use crate::prepared::*;
 use crate::reader::*;
@@ -246,6 +247,46 @@ pub mod api {
         ingested_bytes: u64,
     }
 
+    /// A transaction that has locked or written something.
+    struct TransactionRow {
+        id: u64,
+        /// What `txn_set_label` said.
+        label: u64,
+        /// Seconds since 1970.
+        started: u64,
+        isolation: Isolation,
+        locks: u64,
+        writes: u64,
+        /// Bytes of memory that its writes take.
+        memory: u64,
+        /// Seconds since 1970; 0 where it does not wait for a lock.
+        waiting_since: u64,
+    }
+
+    /// What a lock is on.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    enum LockKind {
+        /// A key.
+        Row,
+        /// The keys from `key` up to `end`, without that one; no `end` where it is waited for.
+        Gap,
+        /// A key that is to be added where another has locked the gap.
+        Insertion,
+    }
+
+    /// A lock that is held or waited for.
+    struct LockRow {
+        txn: u64,
+        kind: LockKind,
+        mode: LockMode,
+        /// With their index ids.
+        key: Vec<u8>,
+        end: Vec<u8>,
+        /// The transactions that stand in its way; none for a lock that is held.
+        blocked_by: Vec<u64>,
+    }
+
     extern "Rust" {
         type EngineHandle;
         type TxnHandle;
@@ -281,6 +322,10 @@ pub mod api {
         fn engine_stats(engine: &EngineHandle) -> EngineStats;
         /// The report for SHOW ENGINE … STATUS.
         fn engine_status_text(engine: &EngineHandle) -> String;
+        /// The transactions that have locked or written something, by id.
+        fn engine_transactions(engine: &EngineHandle) -> Vec<TransactionRow>;
+        /// Up to `limit` locks: first those that are waited for, then gaps, then those on keys.
+        fn engine_locks(engine: &EngineHandle, limit: u64) -> Vec<LockRow>;
         /// A committed counter's value; 0 if it was never raised.
         fn engine_counter(engine: &EngineHandle, key: &[u8], value: &mut u64) -> Status;
         /// Wakes the transaction of this id if it waits for a lock: its call returns `Interrupted`.
@@ -305,6 +350,8 @@ pub mod api {
         fn txn_start_statement(txn: &mut TxnHandle);
         /// Takes the snapshot now (START TRANSACTION WITH CONSISTENT SNAPSHOT).
         fn txn_take_snapshot(txn: &mut TxnHandle) -> Status;
+        /// What listings call it by, from its next lock or write on.
+        fn txn_set_label(txn: &mut TxnHandle, label: u64);
         fn txn_set_lock_wait_timeout(txn: &mut TxnHandle, millis: u64);
         /// Whether the transaction has written anything.
         fn txn_has_writes(txn: &TxnHandle) -> bool;
@@ -369,6 +416,8 @@ pub mod api {
             spec: &ReadSpec,
             entry: &mut Entry,
         ) -> Status;
+        /// Changes what an open scan does about rows that others hold.
+        fn reader_set_wait(reader: &mut ReaderHandle, txn: &TxnHandle, wait: LockWait);
         /// Gives up the lock of the row read last, if this read took it (a row that the scan rejected).
         fn reader_unlock_row(reader: &mut ReaderHandle, txn: &mut TxnHandle);
         /// Ends a scan and lets go of everything pinned.

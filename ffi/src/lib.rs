@@ -3,6 +3,7 @@
 mod bridge;
 mod engine;
 mod guard;
+mod listing;
 mod locator;
 mod log;
 mod prepared;

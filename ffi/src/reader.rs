@@ -391,13 +391,18 @@ pub fn reader_open(
 }
 
 fn gaps_of(txn: &Transaction, spec: &ReadSpec) -> Gaps {
-    if !txn.isolation().locks_gaps() {
-        return Gaps::Open;
-    }
+    let locks_gaps = txn.isolation().locks_gaps();
+    let gaps = if locks_gaps {
+        Gaps::Locked
+    } else {
+        Gaps::Awaited
+    };
     match spec.wait {
-        LockWait::NoWait => Gaps::Locked(EngineWait::NoWait),
-        LockWait::SkipLocked => Gaps::LockedPassing,
-        _ => Gaps::Locked(txn.lock_wait()),
+        LockWait::NoWait => gaps(EngineWait::NoWait),
+        LockWait::SkipLocked if locks_gaps => Gaps::LockedPassing,
+        // As last committed, what others have added is not there.
+        LockWait::SkipLocked | LockWait::SemiConsistent => Gaps::Open,
+        _ => gaps(txn.lock_wait()),
     }
 }
 
@@ -521,6 +526,17 @@ pub fn reader_unlock_row(reader: &mut ReaderHandle, txn: &mut TxnHandle) {
         reader.unlocked = false;
         Ok(Status::OK)
     });
+}
+
+/// Changes what a locking scan does about rows that others hold.
+pub fn reader_set_wait(reader: &mut ReaderHandle, txn: &TxnHandle, wait: LockWait) {
+    reader.spec.wait = wait;
+    let gaps = gaps_of(&txn.txn, &reader.spec);
+    if let Some(scan) = &mut reader.scan
+        && is_locking(&reader.spec)
+    {
+        scan.set_gaps(gaps);
+    }
 }
 
 /// Ends a scan and lets go of everything pinned.

@@ -27,6 +27,8 @@ pub enum Target<'a> {
 pub enum Gaps {
     /// Not.
     Open,
+    /// Not, but what others have added and not committed is waited for in this way.
+    Awaited(LockWait),
     /// Waiting in this way for those who have added to one.
     Locked(LockWait),
     /// Passing over what others have added.
@@ -67,6 +69,11 @@ impl Scan {
             past_edge: false,
             reach: Vec::new(),
         })
+    }
+
+    /// Locks gaps in another way from here on.
+    pub fn set_gaps(&mut self, gaps: Gaps) {
+        self.gaps = gaps;
     }
 
     /// What it stands on.
@@ -129,11 +136,9 @@ impl Scan {
 
     /// Locks what lies between `edge` and the cursor.
     fn lock_gap(&mut self, txn: &mut Transaction, direction: Direction) -> Result<()> {
-        let wait = match self.gaps {
-            Gaps::Open => return Ok(()),
-            Gaps::Locked(wait) => Some(wait),
-            Gaps::LockedPassing => None,
-        };
+        if matches!(self.gaps, Gaps::Open) {
+            return Ok(());
+        }
         let mut renewed = false;
         loop {
             let at = match direction {
@@ -148,8 +153,19 @@ impl Scan {
             if from >= to || (renewed && reached) {
                 return Ok(());
             }
-            txn.lock_gap(from, to, wait)?;
-            if txn.is_newest(&self.cursor) {
+            let done = match self.gaps {
+                Gaps::Open => true,
+                Gaps::Awaited(wait) => !txn.await_additions(from, to, wait)?,
+                Gaps::Locked(wait) => {
+                    txn.lock_gap(from, to, Some(wait))?;
+                    txn.is_newest(&self.cursor)
+                }
+                Gaps::LockedPassing => {
+                    txn.lock_gap(from, to, None)?;
+                    txn.is_newest(&self.cursor)
+                }
+            };
+            if done {
                 return Ok(());
             }
             self.reach.clear();

@@ -68,6 +68,11 @@ pub fn txn_take_snapshot(handle: &mut TxnHandle) -> Status {
     })
 }
 
+/// What listings call it by.
+pub fn txn_set_label(handle: &mut TxnHandle, label: u64) {
+    handle.txn.set_label(label);
+}
+
 /// How long lock requests wait.
 pub fn txn_set_lock_wait_timeout(handle: &mut TxnHandle, millis: u64) {
     handle

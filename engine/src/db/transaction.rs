@@ -256,6 +256,15 @@ impl Transaction {
         self.core.locks.lock_gap(&mut self.locks, from, to, wait)
     }
 
+    /// Waits for those who have added a key to [from, to), both of one index, and not committed it, without keeping others from adding
+    /// further ones; whether there were any. A cursor that was made before does not see what became of them.
+    pub fn await_additions(&mut self, from: &[u8], to: &[u8], wait: LockWait) -> Result<bool> {
+        self.check_running()?;
+        self.core
+            .locks
+            .await_additions(&mut self.locks, from, to, wait)
+    }
+
     /// How long its lock requests wait, as [`Transaction::lock_gap`] takes it.
     pub fn lock_wait(&self) -> LockWait {
         LockWait::Timeout(self.lock_wait)

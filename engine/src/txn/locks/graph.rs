@@ -213,6 +213,15 @@ impl WaitGraph {
         waiter.outcome()
     }
 
+    /// `id`, which waits, does so for `other` as well.
+    pub fn waits_also_for(&mut self, id: TxnId, other: TxnId) {
+        if let Some(edges) = self.edges.get_mut(&id)
+            && !edges.to.contains(&other)
+        {
+            edges.to.push(other);
+        }
+    }
+
     /// `id` does not wait for `other` any more.
     pub fn waits_no_more_for(&mut self, id: TxnId, other: TxnId) {
         if let Some(edges) = self.edges.get_mut(&id) {

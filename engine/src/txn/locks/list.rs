@@ -34,7 +34,7 @@ pub struct TxnInfo {
 pub enum LockKind {
     /// A key.
     Row,
-    /// The keys from the lock's own up to this one, without it: none may be added.
+    /// The keys from the lock's own up to this one, without it: none may be added. Empty while it is waited for.
     Gap(Vec<u8>),
     /// A key that is to be added where another has locked the gap.
     Insertion,
@@ -115,7 +115,7 @@ impl LockManager {
             kind: match waiter.wanted {
                 Wanted::Row => LockKind::Row,
                 Wanted::Insertion => LockKind::Insertion,
-                Wanted::Gap => LockKind::Gap(waiter.key.to_vec()),
+                Wanted::Gap => LockKind::Gap(Vec::new()),
             },
             key: waiter.key.to_vec(),
             mode: waiter.mode,

@@ -1,15 +1,15 @@
 //! Locks: on rows, shared and exclusive, by key; and on gaps between them. Granted first come first served.
 //!
-//! A key's lock lives in one of many shards ([`shard`]), each a hash table under a mutex. A request that conflicts with a holder, or with a
+//! A key's lock lives in one of many shards (`shard`), each a hash table under a mutex. A request that conflicts with a holder, or with a
 //! request that waits already, joins the key's queue and sleeps until it is granted, times out, is interrupted, or is given up to
-//! break a circle of waits. Who waits for whom is kept in one graph ([`graph`]), touched only by requests that wait; a request that would close
+//! break a circle of waits. Who waits for whom is kept in one graph (`graph`), touched only by requests that wait; a request that would close
 //! a circle has the cheapest member of it fail with [`ErrorKind::Deadlock`] at once, itself or another. A transaction that already
 //! holds a shared lock and asks for the exclusive one goes to the head of the queue. Locks are given back all together when the
 //! transaction ends, or one by one by [`LockManager::release`].
 //!
 //! A transaction's first 65,536 locks are explicit: their keys are kept. Of further ones only fingerprints are, 9 to 18 bytes a lock.
 //!
-//! Gaps ([`gaps`]) are locked by scans at [`crate::Isolation::RepeatableRead`] and above. Who waits because of a gap waits for its owner's end,
+//! Gaps (`gaps`) are locked by scans at [`crate::Isolation::RepeatableRead`] and above. Who waits because of a gap waits for its owner's end,
 //! or for the end of who added a key to it: for a lock on a key that stands for that transaction, which it is made to hold when somebody asks.
 
 mod gaps;
@@ -308,6 +308,12 @@ impl LockManager {
             return Ok(Granted::New);
         };
         let free = !lock.conflicts(txn.id, mode) && (already.is_some() || !lock.is_awaited());
+        if already.is_some() && lock.is_awaited() {
+            // It goes before all that wait, also those that its shared lock did not stand in the way of.
+            let mut graph = self.graph.lock();
+            lock.queue()
+                .for_each(|waiter| graph.waits_also_for(waiter.id, txn.id));
+        }
         let shared_key = lock.key.clone();
         if free {
             shard.held += u64::from(lock.grant(txn.id, mode));
@@ -320,13 +326,15 @@ impl LockManager {
                 ));
             };
             let waiter = Waiter::new(txn.id, mode, txn.weight(), request.wanted, request.target);
+            let conflicts = |other: LockMode| mode.max(other) == LockMode::Exclusive;
             let mut waits_for: Vec<_> = lock
                 .holders()
+                .filter(|&(id, held)| id != txn.id && conflicts(held))
                 .map(|(id, _)| id)
-                .filter(|&id| id != txn.id)
                 .collect();
             if already.is_none() {
-                waits_for.extend(lock.queue().map(|ahead| ahead.id));
+                let ahead = lock.queue().filter(|ahead| conflicts(ahead.mode));
+                waits_for.extend(ahead.map(|ahead| ahead.id));
             }
             self.waits.fetch_add(1, Ordering::Relaxed);
             // The graph is locked inside the shard, so that no grant slips between the two.
@@ -542,6 +550,25 @@ impl LockManager {
                 }
             }
         }
+    }
+
+    /// Waits for those who have added a key to [from, to); whether there were any.
+    pub fn await_additions(
+        &self,
+        txn: &mut TxnLocks,
+        from: &[u8],
+        to: &[u8],
+        wait: LockWait,
+    ) -> Result<bool> {
+        let mut waited = false;
+        if from < to {
+            self.enter(txn);
+            while let Some(writer) = self.registry.writer_in(txn.id, from, to) {
+                self.await_end(txn, writer, Wanted::Gap, from, wait)?;
+                waited = true;
+            }
+        }
+        Ok(waited)
     }
 
     /// Waits until `other` has ended.

@@ -1,5 +1,9 @@
 //! Who gets a lock, when, and who is refused.
 
+mod bulk;
+mod gaps;
+mod victims;
+
 use std::sync::atomic::AtomicU32;
 use std::thread::{Scope, ScopedJoinHandle};
 
