@@ -30,7 +30,6 @@ unsigned long long total_wal_size;
 unsigned long long rate_limiter_bytes_per_sec;
 unsigned long long max_row_locks;
 unsigned long long transaction_memory;
-unsigned int flush_threads;
 unsigned int compaction_threads;
 unsigned int level0_file_num_compaction_trigger;
 unsigned long flush_log_at_trx_commit;
@@ -101,8 +100,6 @@ MYSQL_SYSVAR_ULONGLONG(max_row_locks, max_row_locks, PLUGIN_VAR_RQCMDARG, "Row l
 MYSQL_SYSVAR_ULONGLONG(transaction_memory, transaction_memory, PLUGIN_VAR_RQCMDARG,
                        "Memory for the writes of one transaction, in bytes; what is beyond goes to local files until it commits.", nullptr,
                        update<unsigned long long>, 32 * kMib, 64 * kKib, kTib, 0);
-MYSQL_SYSVAR_UINT(flush_threads, flush_threads, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY, "Threads that write memtables out.", nullptr,
-                  nullptr, 1, 1, 64, 0);
 MYSQL_SYSVAR_UINT(compaction_threads, compaction_threads, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY, "Threads that compact.", nullptr,
                   nullptr, 1, 1, 64, 0);
 MYSQL_SYSVAR_UINT(level0_file_num_compaction_trigger, level0_file_num_compaction_trigger, PLUGIN_VAR_RQCMDARG,
@@ -145,7 +142,6 @@ SYS_VAR *all[] = {MYSQL_SYSVAR(data_dir),
                   MYSQL_SYSVAR(rate_limiter_bytes_per_sec),
                   MYSQL_SYSVAR(max_row_locks),
                   MYSQL_SYSVAR(transaction_memory),
-                  MYSQL_SYSVAR(flush_threads),
                   MYSQL_SYSVAR(compaction_threads),
                   MYSQL_SYSVAR(level0_file_num_compaction_trigger),
                   MYSQL_SYSVAR(flush_log_at_trx_commit),
@@ -176,7 +172,6 @@ ffi::EngineOptions engine_options() {
   options.memtable_size = memtable_size;
   options.total_memtable_size = total_memtable_size;
   options.total_wal_size = total_wal_size;
-  options.flush_threads = flush_threads;
   options.compaction_threads = compaction_threads;
   options.level0_file_num_compaction_trigger = level0_file_num_compaction_trigger;
   options.rate_limiter_bytes_per_sec = rate_limiter_bytes_per_sec;

@@ -77,8 +77,6 @@ pub struct Options {
     pub compression: Vec<Compression>,
     /// The level of zstd's effort, 1 to 19.
     pub zstd_level: i32,
-    /// Threads that flush, at least 1.
-    pub flush_threads: usize,
     /// Threads that compact, at least 1.
     pub compaction_threads: usize,
     /// Bytes a second that flush and compaction may write; 0 for no limit.
@@ -123,7 +121,6 @@ impl Options {
                 Compression::Zstd,
             ],
             zstd_level: 3,
-            flush_threads: 1,
             compaction_threads: 1,
             rate_limit: 0,
             disable_auto_compactions: false,
@@ -165,7 +162,7 @@ impl Options {
 
     /// Fails naming the first option that is out of range.
     pub fn validate(&self) -> Result<()> {
-        let limits: [(&str, u64, u64, u64); 13] = [
+        let limits: [(&str, u64, u64, u64); 12] = [
             ("block_size", self.block_size as u64, 1 << 10, 1 << 20),
             ("memtable_size", self.memtable_size, 64 << 10, 1 << 40),
             (
@@ -190,7 +187,6 @@ impl Options {
                 self.level0_slowdown_trigger as u64,
                 100_000,
             ),
-            ("flush_threads", self.flush_threads as u64, 1, 64),
             ("compaction_threads", self.compaction_threads as u64, 1, 64),
             ("max_row_locks", self.max_row_locks, 1, u64::MAX),
             (

@@ -167,7 +167,6 @@ pub mod api {
         memtable_size: u64,
         total_memtable_size: u64,
         total_wal_size: u64,
-        flush_threads: u32,
         compaction_threads: u32,
         level0_file_num_compaction_trigger: u32,
         rate_limiter_bytes_per_sec: u64,

@@ -49,7 +49,6 @@ fn convert(given: &EngineOptions) -> Result<Options> {
     options.memtable_size = given.memtable_size;
     options.total_memtable_size = given.total_memtable_size.max(given.memtable_size);
     options.total_wal_size = given.total_wal_size;
-    options.flush_threads = given.flush_threads as usize;
     options.compaction_threads = given.compaction_threads as usize;
     options.level0_compaction_trigger = given.level0_file_num_compaction_trigger as usize;
     options.rate_limit = given.rate_limiter_bytes_per_sec;

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use crate::Result;
-use crate::flush::{Output, OutputSpec, decode};
+use crate::flush::{DropRules, Output, OutputSpec, decode};
 use crate::iter::{InternalIterator, MergingIterator};
 use crate::manifest::{FileMeta, LEVELS, Version};
-
-use super::DropRules;
 
 /// What is merged.
 pub struct Inputs<I> {

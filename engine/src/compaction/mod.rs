@@ -3,13 +3,11 @@
 //! The choice ([`pick`]) is apart from the doing ([`merge`]). A crash before the manifest edit that installs the output leaves objects that
 //! nobody refers to, which the next open removes; the inputs are removed only after that edit, when their last reader is gone.
 
-mod drop_rules;
 mod merge;
 mod picker;
 #[cfg(test)]
 mod tests;
 
-pub use drop_rules::DropRules;
 pub use merge::{Inputs, merge};
 pub use picker::{
     BOTTOM, PickConfig, Reason, Targets, Task, pending_bytes, pick, targets, touches_dropped,

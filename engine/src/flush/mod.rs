@@ -3,16 +3,17 @@
 //! A flush merges quiet immutable memtables, oldest data last, into files for level 0. A crash before the manifest edit that names them
 //! leaves objects that nobody refers to, which the next open removes; the WAL still holds the entries.
 
+mod drop_rules;
 mod output;
 mod rate_limiter;
 
+pub use drop_rules::DropRules;
 pub use output::{Output, OutputHost, OutputSpec};
 pub use rate_limiter::RateLimiter;
 
 use std::sync::Arc;
 
 use crate::Result;
-use crate::compaction::DropRules;
 use crate::iter::{InternalIterator, MergingIterator};
 use crate::manifest::FileMeta;
 use crate::memtable::MemTable;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::flush::DropRules;
 
 /// User key, sequence number, kind.
 type Entry = (Vec<u8>, SeqNo, ValueKind);
