@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use smartengine::env::Sequence;
+use smartengine::txn::locks::{LockManager, LockMode, LockWait, TxnLocks};
 use smartengine::{Engine, Isolation, Options, View, WalSync};
 
 /// Counts what is allocated, and the most that ever was.
@@ -125,6 +126,44 @@ fn a_transaction_of_many_times_its_memory_stays_within_it() {
     }
     drop(txn);
     engine.close().unwrap();
+}
+
+#[test]
+fn a_million_locks_of_a_scan_or_of_inserts_take_less_than_forty_mebibytes() {
+    let _alone = ALONE.lock().unwrap();
+    for mode in [LockMode::Shared, LockMode::Exclusive] {
+        let base = NOW.load(Relaxed);
+        peak_since(base);
+        let locks = LockManager::new(u64::MAX);
+        let mut txn = TxnLocks::new(1, Isolation::RepeatableRead);
+        for number in 0..1_000_000 {
+            let key = key(number);
+            locks
+                .acquire(&mut txn, &key, mode, LockWait::NoWait)
+                .unwrap();
+        }
+        let peak = peak_since(base);
+        assert_eq!(locks.stats().held, 1_000_000);
+        assert!(peak < 40 * MIB, "{mode:?}: {peak} bytes");
+        assert!(peak > 20 * MIB, "{mode:?}: only {peak} bytes");
+        // They are locks all the same: the first, whose keys are kept, and the others.
+        let mut other = TxnLocks::new(2, Isolation::RepeatableRead);
+        for number in (0..1_000_000).step_by(50_000) {
+            let request = locks.acquire(
+                &mut other,
+                &key(number),
+                LockMode::Exclusive,
+                LockWait::NoWait,
+            );
+            assert!(request.is_err(), "{number}");
+        }
+        locks.release_all(&mut other);
+        locks.release_all(&mut txn);
+        assert_eq!(locks.stats().held, 0);
+        // The tables of explicit locks keep their size.
+        let left = NOW.load(Relaxed).saturating_sub(base);
+        assert!(left < 6 * MIB, "{left} bytes are left");
+    }
 }
 
 #[test]

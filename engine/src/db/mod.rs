@@ -158,11 +158,6 @@ impl Engine {
         self.core.locks.list(limit)
     }
 
-    /// What is told of the last deadlock, if there was one: who waited for what, and who gave way.
-    pub fn last_deadlock(&self) -> Option<String> {
-        self.core.locks.last_deadlock()
-    }
-
     /// Makes a transaction that waits for a lock, or that is about to, fail with [`crate::ErrorKind::Interrupted`].
     pub fn interrupt(&self, txn: TxnId) {
         self.core.locks.interrupt(txn);

@@ -132,7 +132,13 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
         out,
         "{} row locks held, {} waits, {} timed out, {} deadlocks",
         stats.row_locks, stats.lock_waits, stats.lock_timeouts, stats.deadlocks
-    )
+    )?;
+    let Some((when, deadlock)) = core.locks.last_deadlock() else {
+        return Ok(());
+    };
+    writeln!(out, "\nLATEST DETECTED DEADLOCK")?;
+    let ago = when.elapsed().unwrap_or_default();
+    writeln!(out, "{} s ago\n{deadlock}", ago.as_secs())
 }
 
 /// Mebibytes with one decimal.

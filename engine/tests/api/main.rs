@@ -2,6 +2,7 @@
 
 mod lifecycle;
 mod limits;
+mod phantoms;
 mod prepared;
 mod spill;
 mod transactions;

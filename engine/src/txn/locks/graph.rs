@@ -1,6 +1,6 @@
 //! Who waits for whom, and who has to give way where they wait in a circle.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -96,8 +96,8 @@ pub struct WaitGraph {
     edges: HashMap<TxnId, Edges>,
     /// Transactions that were interrupted before they began to wait.
     interrupted: HashSet<TxnId>,
-    /// What is told of the last deadlock.
-    last_deadlock: Option<String>,
+    /// When the last deadlock was, and what is told of it.
+    last_deadlock: Option<(SystemTime, String)>,
 }
 
 /// What became of a request that is to wait.
@@ -128,7 +128,7 @@ impl WaitGraph {
                 .min_by_key(|other| other.weight);
             victims += 1;
             let victim = cheapest.as_ref().unwrap_or(waiter);
-            self.last_deadlock = Some(self.tell(waiter, &circle, victim.id));
+            self.last_deadlock = Some((SystemTime::now(), self.tell(waiter, &circle, victim.id)));
             let Some(victim) = cheapest else {
                 return (Entered::Victim, victims);
             };
@@ -140,11 +140,12 @@ impl WaitGraph {
         (Entered::Waits, victims)
     }
 
-    /// Those who wait, each for the next and the last for `id`, the first being one of `targets`.
+    /// Those who wait, each for the next and the last for `id`, the first being one of `targets`: the smallest such circle, so that nobody is made to
+    /// give way who only stands in line with those that really wait for each other.
     fn circle(&self, targets: &[TxnId], id: TxnId) -> Option<Vec<TxnId>> {
         let mut came_from: HashMap<TxnId, TxnId> = HashMap::new();
-        let mut stack: Vec<(TxnId, TxnId)> = targets.iter().map(|&to| (id, to)).collect();
-        while let Some((from, at)) = stack.pop() {
+        let mut next: VecDeque<(TxnId, TxnId)> = targets.iter().map(|&to| (id, to)).collect();
+        while let Some((from, at)) = next.pop_front() {
             if at == id {
                 let mut members = Vec::new();
                 let mut member = from;
@@ -158,7 +159,7 @@ impl WaitGraph {
             if let std::collections::hash_map::Entry::Vacant(new) = came_from.entry(at) {
                 new.insert(from);
                 if let Some(edges) = self.edges.get(&at) {
-                    stack.extend(edges.to.iter().map(|&to| (at, to)));
+                    next.extend(edges.to.iter().map(|&to| (at, to)));
                 }
             }
         }
@@ -243,9 +244,9 @@ impl WaitGraph {
         self.interrupted.remove(&id)
     }
 
-    /// What is told of the last deadlock.
-    pub fn last_deadlock(&self) -> Option<&str> {
-        self.last_deadlock.as_deref()
+    /// When the last deadlock was, and what is told of it.
+    pub fn last_deadlock(&self) -> Option<&(SystemTime, String)> {
+        self.last_deadlock.as_ref()
     }
 
     /// All waits, and whom each is for.

@@ -20,7 +20,7 @@ mod registry;
 mod shard;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use self::gaps::{Gaps, latch_of};
 use self::graph::{Entered, Outcome, WaitGraph, Waiter, Wanted};
@@ -224,9 +224,9 @@ impl LockManager {
         }
     }
 
-    /// What is told of the last deadlock: who waited for what, and who gave way.
-    pub fn last_deadlock(&self) -> Option<String> {
-        self.graph.lock().last_deadlock().map(str::to_string)
+    /// When the last deadlock was, and what is told of it: who waited for what, and who gave way.
+    pub fn last_deadlock(&self) -> Option<(SystemTime, String)> {
+        self.graph.lock().last_deadlock().cloned()
     }
 
     fn shard(&self, hash: u64) -> &Mutex<Shard> {

@@ -133,7 +133,7 @@ fn additions_into_each_others_gaps_are_a_deadlock_that_the_cheaper_pays_for() {
         added.unwrap();
         b.end(locks);
     });
-    let told = locks.last_deadlock().unwrap();
+    let (_, told) = locks.last_deadlock().unwrap();
     assert!(told.contains("insertion of index 1 key 0x0c"), "{told}");
     assert!(locks.is_idle());
 }

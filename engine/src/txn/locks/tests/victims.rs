@@ -26,7 +26,7 @@ fn the_cheapest_of_the_circle_gives_way_though_it_came_first() {
         let (mut b, refused) = b.join().unwrap();
         assert_eq!(kind(refused), ErrorKind::Deadlock);
         assert!(!a.is_finished() && !c.is_finished());
-        let told = locks.last_deadlock().unwrap();
+        let (_, told) = locks.last_deadlock().unwrap();
         assert!(told.ends_with("transaction 2 is the victim"), "{told}");
         assert_eq!(told.lines().count(), 4);
         locks.release_all(&mut b);

@@ -1,0 +1,153 @@
+//! What the lock manager finds around it: the scheduler's primitives, and batches that are sets of keys.
+
+#[path = "../../src/txn/locks/mod.rs"]
+pub mod locks;
+
+pub use smartengine::Isolation;
+pub use smartengine::txn::spill;
+
+pub type TxnId = u64;
+
+pub mod sync {
+    //! With the interface of the real ones.
+
+    use std::ops::{Deref, DerefMut};
+    use std::time::Instant;
+
+    pub use shuttle::sync::atomic;
+
+    #[derive(Default)]
+    pub struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+    /// Always holds a guard but while its owner waits.
+    pub struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
+
+    impl<T> Mutex<T> {
+        pub fn new(value: T) -> Self {
+            Self(shuttle::sync::Mutex::new(value))
+        }
+
+        pub fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard(Some(self.0.lock().unwrap()))
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.0.as_ref().unwrap()
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_mut().unwrap()
+        }
+    }
+
+    #[derive(Default)]
+    pub struct RwLock<T>(shuttle::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
+            self.0.read().unwrap()
+        }
+
+        pub fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap()
+        }
+    }
+
+    #[derive(Default)]
+    pub struct Condvar(shuttle::sync::Condvar);
+
+    /// Time does not pass.
+    pub struct NeverTimedOut;
+
+    impl NeverTimedOut {
+        pub fn timed_out(&self) -> bool {
+            false
+        }
+    }
+
+    impl Condvar {
+        pub fn new() -> Self {
+            Self(shuttle::sync::Condvar::new())
+        }
+
+        pub fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        pub fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> NeverTimedOut {
+            let held = guard.0.take().unwrap();
+            guard.0 = Some(self.0.wait(held).unwrap());
+            NeverTimedOut
+        }
+    }
+}
+
+pub mod batch {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use smartengine::txn::spill::SpillSpace;
+
+    use super::sync::Mutex;
+    use crate::Result;
+
+    /// The keys that a batch gives values to.
+    #[derive(Default)]
+    pub struct BatchView(Mutex<BTreeSet<Vec<u8>>>);
+
+    impl BatchView {
+        pub fn has_live_put_in(&self, from: &[u8], to: &[u8]) -> Result<bool> {
+            let keys = self.0.lock();
+            Ok(keys.range(from.to_vec()..to.to_vec()).next().is_some())
+        }
+
+        pub fn keys(&self) -> BTreeSet<Vec<u8>> {
+            self.0.lock().clone()
+        }
+    }
+
+    #[derive(Default)]
+    pub struct Batch {
+        view: Arc<BatchView>,
+        written: Vec<Vec<u8>>,
+    }
+
+    impl Batch {
+        pub fn new(_: Arc<SpillSpace>) -> Self {
+            Self::default()
+        }
+
+        pub fn view(&self) -> &Arc<BatchView> {
+            &self.view
+        }
+
+        pub fn put(&mut self, key: &[u8], _: &[u8]) {
+            self.written.push(key.to_vec());
+            self.view.0.lock().insert(key.to_vec());
+        }
+
+        pub fn delete(&mut self, key: &[u8]) {
+            self.view.0.lock().remove(key);
+        }
+
+        pub fn savepoint(&self) -> usize {
+            self.written.len()
+        }
+
+        pub fn rollback_to(&mut self, savepoint: usize) {
+            for key in self.written.drain(savepoint..) {
+                self.view.0.lock().remove(&key);
+            }
+        }
+
+        pub fn clear(&mut self) {
+            self.rollback_to(0);
+        }
+    }
+}
