@@ -209,6 +209,8 @@ impl Transaction {
             |seq, slot| {
                 logged = true;
                 *buffer = std::mem::take(&mut slot.ops);
+                // They are in the log: not a third time in memory while they go to the memtable.
+                buffer.clear();
                 core.apply(seq, slot, None);
                 Ok(())
             },

@@ -472,6 +472,8 @@ impl Transaction {
             request,
             |seq, slot| {
                 *buffer = std::mem::take(&mut slot.ops);
+                // They are in the log: not a third time in memory while they go to the memtable.
+                buffer.clear();
                 core.apply(seq, slot, Some(batch));
                 Ok(())
             },

@@ -79,11 +79,11 @@ struct Record {
 
 impl Record {
     fn push(&mut self, seq: SeqNo, action: &Action, counters: &OpWriter) {
-        let counters_len = counters.as_bytes().len() as u64;
+        let counters_len = counters.len();
         let frames = &mut self.frames;
         match action {
             Action::Commit(ops) => {
-                let len = ops.as_bytes().len() as u64 + counters_len;
+                let len = ops.len() + counters_len;
                 record::put_commit(frames, seq, len);
                 // The counters are the last of the commit's operations.
                 self.cuts.push(frames.len());
@@ -91,7 +91,7 @@ impl Record {
                 return;
             }
             Action::Prepare { id, name, ops } => {
-                record::put_prepare(frames, *id, name, ops.as_bytes().len() as u64);
+                record::put_prepare(frames, *id, name, ops.len());
             }
             Action::CommitFiles(files) => {
                 record::put_commit_files(frames, seq, files, counters_len);
@@ -116,17 +116,18 @@ impl Record {
     fn pieces<'a>(&'a self, group: &'a [Request], counters: &'a [OpWriter]) -> Vec<&'a [u8]> {
         let mut pieces: Vec<&[u8]> = Vec::with_capacity(1 + 4 * group.len());
         let mut at = 0;
-        let bodies = group.iter().zip(counters).flat_map(|(request, counters)| {
+        for ((request, counters), cuts) in
+            group.iter().zip(counters).zip(self.cuts.as_chunks::<2>().0)
+        {
             let ops = match &request.action {
-                Action::Commit(ops) | Action::Prepare { ops, .. } => ops.as_bytes(),
-                _ => &[],
+                Action::Commit(ops) | Action::Prepare { ops, .. } => Some(ops),
+                _ => None,
             };
-            [ops, counters.as_bytes()]
-        });
-        for (&cut, body) in self.cuts.iter().zip(bodies) {
-            pieces.push(&self.frames[at..cut]);
-            pieces.push(body);
-            at = cut;
+            pieces.push(&self.frames[at..cuts[0]]);
+            pieces.extend(ops.into_iter().flat_map(OpWriter::pieces));
+            pieces.push(&self.frames[cuts[0]..cuts[1]]);
+            pieces.extend(counters.pieces());
+            at = cuts[1];
         }
         pieces
     }

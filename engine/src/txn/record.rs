@@ -149,42 +149,59 @@ pub fn put_in_coordinator(out: &mut Vec<u8>, id: u64) {
     out.extend(id.to_le_bytes());
 }
 
-/// Encodes operations one after another.
+/// A buffer grows up to about this many bytes; then the next one begins.
+const PIECE: usize = 256 << 10;
+
+/// Encodes operations one after another, in pieces, so that what a large transaction writes is not moved as it grows.
 #[derive(Default)]
 pub struct OpWriter {
-    bytes: Vec<u8>,
-    count: u64,
+    pieces: Vec<Vec<u8>>,
+    len: u64,
 }
 
 impl OpWriter {
     /// Adds one operation; the value of a deletion is not kept.
     pub fn push(&mut self, kind: ValueKind, key: &[u8], value: &[u8]) {
-        self.count += 1;
-        self.bytes.push(kind as u8);
-        put_varint(&mut self.bytes, key.len() as u64);
-        self.bytes.extend_from_slice(key);
-        if kind == ValueKind::Put {
-            put_varint(&mut self.bytes, value.len() as u64);
-            self.bytes.extend_from_slice(value);
+        if self.pieces.last().is_none_or(|piece| piece.len() >= PIECE) {
+            self.pieces.push(Vec::new());
         }
+        let Some(piece) = self.pieces.last_mut() else {
+            return;
+        };
+        let before = piece.len();
+        piece.push(kind as u8);
+        put_varint(piece, key.len() as u64);
+        piece.extend_from_slice(key);
+        if kind == ValueKind::Put {
+            put_varint(piece, value.len() as u64);
+            piece.extend_from_slice(value);
+        }
+        self.len += (piece.len() - before) as u64;
     }
 
-    /// The encoded operations.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+    /// The encoded operations, one piece after the other.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.pieces.iter().map(Vec::as_slice)
     }
 
-    /// How many there are.
-    pub fn count(&self) -> u64 {
-        self.count
+    /// Their length in bytes.
+    pub fn len(&self) -> u64 {
+        self.len
     }
 
-    /// Forgets them, keeping the buffer unless it is large.
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets them, keeping a buffer for as many as are usual.
     pub fn clear(&mut self) {
-        const KEEP: usize = 1 << 20;
-        self.bytes.clear();
-        self.bytes.shrink_to(KEEP);
-        self.count = 0;
+        self.pieces.truncate(1);
+        for piece in &mut self.pieces {
+            piece.clear();
+            piece.shrink_to(PIECE);
+        }
+        self.len = 0;
     }
 }
 
@@ -347,18 +364,18 @@ mod tests {
         let mut ops = OpWriter::default();
         ops.push(ValueKind::Put, b"key", &[7; 200]);
         ops.push(ValueKind::Delete, b"", b"ignored");
-        let len = ops.as_bytes().len() as u64;
+        let len = ops.len();
         let mut payload = vec![PAYLOAD_VERSION];
         put_commit(&mut payload, 42, len);
-        payload.extend(ops.as_bytes());
+        payload.extend(ops.pieces().flatten());
         put_commit(&mut payload, 43, 0);
         put_prepare(&mut payload, 3, b"xid", len);
-        payload.extend(ops.as_bytes());
+        payload.extend(ops.pieces().flatten());
         put_in_coordinator(&mut payload, 3);
         put_commit_prepared(&mut payload, 44, 3);
         put_rollback_prepared(&mut payload, 2);
         put_commit_files(&mut payload, 45, b"files", len);
-        payload.extend(ops.as_bytes());
+        payload.extend(ops.pieces().flatten());
         put_prepare_files(&mut payload, 4, b"xid", b"more");
         payload
     }
