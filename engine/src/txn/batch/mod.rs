@@ -27,11 +27,14 @@ use super::spill::{Run, SpillSpace};
 use crate::iter::{InternalIterator, MergingIterator};
 use crate::memtable::{InsertHint, MemIter, NodeRef, SkipList};
 use crate::sst::{Found, IterOptions, key_hash};
-use crate::types::{IndexId, KeyRef, OWN_WRITE_SEQ, SeqNo, ValueKind, encode_trailer};
+use crate::types::{IndexId, KeyRef, OWN_WRITE_SEQ, SeqNo, ValueKind, encode_trailer, index_id_of};
 use crate::{Error, Result};
 
 /// First chunk of a batch's arena, in bytes.
 const FIRST_CHUNK: usize = 2 << 10;
+
+/// Rows are often written in the order of one of their indexes: each has its own place in the list then.
+const HINTS: usize = 4;
 
 /// How many runs of a size are merged into one.
 const FAN_IN: usize = 32;
@@ -45,7 +48,8 @@ pub struct Batch {
     /// Live entries of the list, in the order in which they were written.
     written: Vec<NodeRef>,
     next: SeqNo,
-    hint: InsertHint,
+    /// Where each index was last written to, several indexes sharing one.
+    hints: Box<[InsertHint; HINTS]>,
     /// Oldest first.
     runs: Vec<Arc<Run>>,
     /// Writes in the runs.
@@ -85,7 +89,7 @@ impl Batch {
             list,
             written: Vec::new(),
             next: OWN_WRITE_SEQ,
-            hint: InsertHint::default(),
+            hints: Box::default(),
             runs: Vec::new(),
             spilled: 0,
             runs_memory: 0,
@@ -109,12 +113,13 @@ impl Batch {
     }
 
     fn write(&mut self, key: &[u8], kind: ValueKind, value: &[u8]) {
+        let index = index_id_of(key).unwrap_or_default();
+        let hint = &mut self.hints[index as usize % HINTS];
         let key = KeyRef {
             user: key,
             trailer: encode_trailer(self.next, kind),
         };
-        self.written
-            .push(self.list.insert(key, value, &mut self.hint));
+        self.written.push(self.list.insert(key, value, hint));
         self.next += 1;
     }
 
@@ -221,7 +226,7 @@ impl Batch {
         }
         self.replace_runs(self.runs.len(), run);
         self.written = Vec::new();
-        self.hint = InsertHint::default();
+        *self.hints = Default::default();
         self.empty_list();
         self.merge_runs()
     }
@@ -291,7 +296,7 @@ impl Batch {
     /// Forgets everything, keeping what memory can be kept.
     pub fn clear(&mut self) {
         const KEEP: usize = 1024;
-        self.hint = InsertHint::default();
+        *self.hints = Default::default();
         self.written.clear();
         self.written.shrink_to(KEEP);
         let runs = self.replace_runs(0, None);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{FileReader, FileWriter, SpillSpace};
 use crate::iter::InternalIterator;
 use crate::sst::{Compression, Found, IterOptions, SstBuilder, SstIter, SstOptions, SstReader};
-use crate::types::{IndexId, KeyRef, MAX_SEQ, SeqNo, trailer_of};
+use crate::types::{IndexId, KeyRef, MAX_SEQ, SeqNo, index_id_of, trailer_of, user_key_of};
 use crate::{Result, ResultExt};
 
 /// A run, open for reading by any thread.
@@ -19,6 +19,8 @@ pub struct Run {
     newest: AtomicU64,
     /// Runs merged into it, one by one or in steps: 0 for none.
     tier: u8,
+    /// The least and the greatest user key of each index in it, ascending. Rows written in key order are in few runs then.
+    ranges: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Run {
@@ -55,9 +57,23 @@ impl Run {
             ..SstOptions::default()
         };
         let mut builder = SstBuilder::new(Box::new(writer), options);
+        let mut ranges: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut last = Vec::new();
         while entries.valid() {
+            let user_key = user_key_of(entries.key());
+            if ranges.is_empty() || index_id_of(user_key) != index_id_of(&last) {
+                if let Some((_, largest)) = ranges.last_mut() {
+                    largest.clone_from(&last);
+                }
+                ranges.push((user_key.to_vec(), Vec::new()));
+            }
+            last.clear();
+            last.extend_from_slice(user_key);
             builder.add(entries.key(), entries.value())?;
             entries.next()?;
+        }
+        if let Some((_, largest)) = ranges.last_mut() {
+            *largest = last;
         }
         let size = builder.finish()?.size;
         let file = Arc::new(FileReader(file));
@@ -68,6 +84,7 @@ impl Run {
             reader: Arc::new(reader),
             newest: AtomicU64::new(MAX_SEQ),
             tier,
+            ranges,
         }))
     }
 
@@ -113,16 +130,22 @@ impl Run {
         seq <= self.newest.load(Ordering::Acquire)
     }
 
-    /// Whether its range of user keys includes `user_key`.
+    /// Whether its range of user keys of that index includes `user_key`.
     pub fn covers(&self, user_key: &[u8]) -> bool {
-        let properties = self.reader.properties();
-        properties.smallest.user_key() <= user_key && user_key <= properties.largest.user_key()
+        let after = self
+            .ranges
+            .partition_point(|(_, largest)| largest.as_slice() < user_key);
+        let range = self.ranges.get(after);
+        range.is_some_and(|(smallest, _)| smallest.as_slice() <= user_key)
     }
 
-    /// Whether its range of user keys meets [lower, upper).
+    /// Whether its range of user keys of some index meets [lower, upper).
     pub fn overlaps(&self, lower: &[u8], upper: &[u8]) -> bool {
-        let properties = self.reader.properties();
-        properties.smallest.user_key() < upper && lower <= properties.largest.user_key()
+        let after = self
+            .ranges
+            .partition_point(|(_, largest)| largest.as_slice() < lower);
+        let range = self.ranges.get(after);
+        range.is_some_and(|(smallest, _)| smallest.as_slice() < upper)
     }
 
     /// The newest write of a key that is not rolled back; `hash` is [`crate::sst::key_hash`] of the key.
