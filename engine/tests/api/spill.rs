@@ -138,39 +138,39 @@ fn a_large_transaction_sees_its_own_writes_and_commits_whole() {
     let mut old = engine.begin(RR);
     old.take_snapshot();
     let mut txn = engine.begin(RR);
-    insert(&mut txn, index, 0..8000, 1);
+    insert(&mut txn, index, 0..3000, 1);
     assert!(engine.stats().spilled_runs > 10);
     assert_eq!(engine.stats().spilled_transactions, 1);
     assert_eq!(world.runs(), 0, "runs have no name");
     assert_eq!(
-        read(&mut txn, index, 8000, View::Newest).unwrap(),
-        all(8000, 1)
+        read(&mut txn, index, 3000, View::Newest).unwrap(),
+        all(3000, 1)
     );
     assert_eq!(
-        read(&mut txn, index, 8000, View::Snapshot).unwrap(),
-        all(8000, 1)
+        read(&mut txn, index, 3000, View::Snapshot).unwrap(),
+        all(3000, 1)
     );
     // Its own rows are in the way of a second insertion, wherever they are.
-    for number in [0, 10, 4000, 7999] {
+    for number in [0, 10, 1500, 2999] {
         let error = txn.insert(&key(index, number), b"again").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Duplicate);
     }
     assert_eq!(
-        read(&mut old, index, 8000, View::Newest).unwrap(),
-        vec![None; 8000]
+        read(&mut old, index, 3000, View::Newest).unwrap(),
+        vec![None; 3000]
     );
     txn.commit().unwrap();
     assert_eq!(
-        read(&mut old, index, 8000, View::Snapshot).unwrap(),
-        vec![None; 8000]
+        read(&mut old, index, 3000, View::Snapshot).unwrap(),
+        vec![None; 3000]
     );
     assert_eq!(
-        read(&mut old, index, 8000, View::Newest).unwrap(),
-        all(8000, 1)
+        read(&mut old, index, 3000, View::Newest).unwrap(),
+        all(3000, 1)
     );
     drop(old);
     let stats = engine.stats();
-    assert!(stats.ingested_files > 1);
+    assert!(stats.ingested_files > 0);
     assert_eq!(
         stats.levels[6].files, stats.ingested_files,
         "a new table goes straight down"
@@ -180,8 +180,8 @@ fn a_large_transaction_sees_its_own_writes_and_commits_whole() {
         let found = world.crash();
         let after = found.open();
         assert_eq!(
-            read(&mut after.begin(RR), index, 8000, View::Newest).unwrap(),
-            all(8000, 1)
+            read(&mut after.begin(RR), index, 3000, View::Newest).unwrap(),
+            all(3000, 1)
         );
         if close {
             after.close().unwrap();
@@ -222,7 +222,7 @@ fn what_is_ingested_lies_over_what_is_older_and_under_what_is_newer() {
     let mut txn = engine.begin(RR);
     for round in 1..=6u64 {
         // Small commits before and after, some flushed, some not, and a large one that goes over all but a few of the rows.
-        for number in 0..3000 {
+        for number in 0..1000 {
             if number % 5 == round % 5 {
                 txn.put(&key(index, number), &value(number, round * 10))
                     .unwrap();
@@ -233,7 +233,7 @@ fn what_is_ingested_lies_over_what_is_older_and_under_what_is_newer() {
             engine.flush().unwrap();
         }
         txn.restart(RR).unwrap();
-        for number in 0..3000 {
+        for number in 0..1000 {
             if number % 7 != 0 {
                 txn.put(&key(index, number), &value(number, round * 10 + 1))
                     .unwrap();
@@ -259,19 +259,19 @@ fn what_is_ingested_lies_over_what_is_older_and_under_what_is_newer() {
                 assert_eq!(*found, wanted, "row {number} in round {round}");
             }
         };
-        expected(&read(&mut txn, index, 3000, View::Newest).unwrap());
+        expected(&read(&mut txn, index, 1000, View::Newest).unwrap());
         let after = world.crash().open();
-        expected(&read(&mut after.begin(RR), index, 3000, View::Newest).unwrap());
+        expected(&read(&mut after.begin(RR), index, 1000, View::Newest).unwrap());
         if round == 3 {
             engine.compact().unwrap();
         }
-        expected(&read(&mut txn, index, 3000, View::Newest).unwrap());
+        expected(&read(&mut txn, index, 1000, View::Newest).unwrap());
         txn.restart(RR).unwrap();
     }
     assert!(engine.stats().ingested_files >= 6);
     engine.compact().unwrap();
     let stats = engine.stats();
-    assert_eq!(stats.levels[6].entries, 2999, "{}", engine.status());
+    assert_eq!(stats.levels[6].entries, 999, "{}", engine.status());
 }
 
 #[test]
@@ -467,13 +467,13 @@ fn a_large_transaction_may_be_prepared() {
     let engine = world.open();
     let index = engine.allocate_indexes(1).unwrap();
     let mut txn = engine.begin(RR);
-    insert(&mut txn, index, 0..3000, 1);
+    insert(&mut txn, index, 0..1200, 1);
     txn.prepare(b"first", true).unwrap();
     let files = world.files();
     assert!(files > 0);
     assert_eq!(
-        read(&mut engine.begin(RR), index, 3000, View::Newest).unwrap(),
-        vec![None; 3000]
+        read(&mut engine.begin(RR), index, 1200, View::Newest).unwrap(),
+        vec![None; 1200]
     );
 
     // After a crash it is found again, with its files and its locks, and either end is possible.
@@ -492,7 +492,7 @@ fn a_large_transaction_may_be_prepared() {
             assert_eq!(prepared[0].indexes, [index]);
             let mut other = after.begin(RR);
             let error = other
-                .try_lock(&key(index, 1500), LockMode::Shared)
+                .try_lock(&key(index, 600), LockMode::Shared)
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::LockNotAvailable);
         }
@@ -503,12 +503,12 @@ fn a_large_transaction_may_be_prepared() {
         }
         drop(recovered);
         let wanted = if commit {
-            all(3000, 1)
+            all(1200, 1)
         } else {
-            vec![None; 3000]
+            vec![None; 1200]
         };
         assert_eq!(
-            read(&mut after.begin(RR), index, 3000, View::Newest).unwrap(),
+            read(&mut after.begin(RR), index, 1200, View::Newest).unwrap(),
             wanted
         );
         let left = if commit { files } else { 0 };
@@ -516,7 +516,7 @@ fn a_large_transaction_may_be_prepared() {
         let again = found.crash().open();
         assert!(again.prepared().is_empty());
         assert_eq!(
-            read(&mut again.begin(RR), index, 3000, View::Newest).unwrap(),
+            read(&mut again.begin(RR), index, 1200, View::Newest).unwrap(),
             wanted
         );
         after.close().unwrap();
@@ -525,18 +525,18 @@ fn a_large_transaction_may_be_prepared() {
     // In the session that prepared it.
     txn.commit().unwrap();
     assert_eq!(
-        read(&mut engine.begin(RR), index, 3000, View::Newest).unwrap(),
-        all(3000, 1)
+        read(&mut engine.begin(RR), index, 1200, View::Newest).unwrap(),
+        all(1200, 1)
     );
     txn.restart(RR).unwrap();
-    insert(&mut txn, index, 3000..6000, 1);
+    insert(&mut txn, index, 1200..2400, 1);
     txn.prepare(b"second", false).unwrap();
     assert!(world.files() > files);
     txn.rollback().unwrap();
     assert_eq!(world.settled_files(files), files);
     let after = world.crash().open();
     assert_eq!(
-        read(&mut after.begin(RR), index, 3000, View::Newest).unwrap(),
-        all(3000, 1)
+        read(&mut after.begin(RR), index, 1200, View::Newest).unwrap(),
+        all(1200, 1)
     );
 }
