@@ -17,6 +17,7 @@ mod progress;
 mod random;
 mod run;
 mod server;
+mod stress;
 mod table;
 mod test;
 mod tools;
@@ -72,6 +73,10 @@ enum Task {
     ///
     /// Ends with an error at the first violation. The servers' files and logs are in target/torture.
     Torture(torture::TortureArgs),
+    /// Run the stock suite engines/rr_trx: transactions of many clients that check what they see
+    ///
+    /// The server's files and the report are in target/stress.
+    Stress(stress::StressArgs),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -115,6 +120,7 @@ fn execute(cli: Cli) -> Result<()> {
         Task::Demo(args) => demo::run(&args, &cli.mysql),
         Task::History(args) => history::run(&args, &cli.mysql),
         Task::Torture(args) => torture::run(&args, &cli.mysql),
+        Task::Stress(args) => stress::run(&args, &cli.mysql),
         Task::Bench(bench) => bench::run(&bench, &cli.mysql),
         Task::Lint(args) => lint::run(args, &cli.mysql),
         Task::Test(args) => test::run(&args, &cli.mysql),

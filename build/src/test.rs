@@ -11,17 +11,16 @@ use crate::lint;
 use crate::mtr::{self, MtrArgs, Tally};
 use crate::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, Plugin, PluginArgs};
+use crate::stress;
 use crate::tools::Tools;
 use crate::torture::{self, TortureArgs};
 
 /// Stock suites that name no engine, so that they run on the default one.
 const STOCK_SUITES: [&str; 2] = ["engines/funcs", "engines/iuds"];
-/// Those that `--full` adds.
-const MORE_STOCK_SUITES: [&str; 1] = ["engines/rr_trx"];
 
 #[derive(clap::Args)]
 pub struct TestArgs {
-    /// Also run what takes long: more cases of the randomised tests, more stock suites
+    /// Also run what takes long: more cases of the randomised tests, longer runs of clients and kills
     #[arg(long)]
     full: bool,
     /// How many servers work at once [default: as many as there are processors]
@@ -196,12 +195,7 @@ fn closing_line(line: &str) -> Option<Tally> {
 }
 
 fn suites(args: &TestArgs, mysql: &Mysql, plugin: &Plugin, report: &mut Report) {
-    let mut suites = vec![mtr::OUR_SUITES];
-    suites.extend(STOCK_SUITES);
-    if args.full {
-        suites.extend(MORE_STOCK_SUITES);
-    }
-    for suite in suites {
+    for suite in [mtr::OUR_SUITES].into_iter().chain(STOCK_SUITES) {
         let mtr = MtrArgs {
             suite: Some(suite.to_string()),
             parallel: args.parallel,
@@ -214,6 +208,8 @@ fn suites(args: &TestArgs, mysql: &Mysql, plugin: &Plugin, report: &mut Report) 
 /// Histories at each level, with kills and without, and servers killed under load.
 fn live(full: bool, mysql: &Mysql, plugin: &Plugin, report: &mut Report) {
     use crate::history::Level;
+    let stress = stress::run_with(mysql, Some(plugin), if full { 600 } else { 20 }, 10);
+    report.add("engines/rr_trx", stress);
     let seconds = if full { 120 } else { 12 };
     for (level, kills) in [
         (Level::ReadCommitted, false),
