@@ -79,7 +79,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 fn a_transaction_of_many_times_its_memory_stays_within_it() {
     let _alone = ALONE.lock().unwrap();
     const BUDGET: usize = 4 * MIB;
-    const LARGE: u64 = 600_000;
+    const LARGE: u64 = 1_000_000;
     let dir = tempfile::tempdir().unwrap();
     let base = NOW.load(Relaxed);
     let mut options = Options::new(dir.path());
@@ -108,6 +108,10 @@ fn a_transaction_of_many_times_its_memory_stays_within_it() {
     }
     assert_eq!(count, LARGE);
     drop((cursor, idle));
+    for number in (0..LARGE).step_by(997) {
+        let found = txn.get(&key(number), View::Newest).unwrap();
+        assert_eq!(found.unwrap()[..], value(number)[..80]);
+    }
     let reading = peak_since(base);
     txn.commit().unwrap();
     let committing = peak_since(base);

@@ -1,7 +1,7 @@
 //! What transactions write beyond their memory: sorted runs in local files.
 //!
-//! A run holds a part of one transaction's writes, in key order, as an SST whose sequence numbers are the transaction's own. Its file is made
-//! under `<data_dir>/spill/` and loses its name as soon as it is open, so that it takes space exactly as long as somebody reads it: ending the
+//! A run holds a part of one transaction's writes, in key order, as one or more SSTs whose sequence numbers are the transaction's own. A file is
+//! made under `<data_dir>/spill/` and loses its name as soon as it is open, so that it takes space exactly as long as somebody reads it: ending the
 //! transaction, or the process, leaves nothing. A crash between the two steps leaves a file that the next open removes.
 //! Nothing is ever synced: a run does not outlive its transaction, and what is committed is written anew.
 
@@ -116,7 +116,7 @@ impl SpillSpace {
     /// Lets go of what the cache holds of runs that are gone.
     pub fn forget(&self, runs: &[Arc<Run>]) {
         if !runs.is_empty() {
-            let ids: HashSet<u64> = runs.iter().map(|run| run.id()).collect();
+            let ids: HashSet<u64> = runs.iter().flat_map(|run| run.ids()).collect();
             self.cache.erase_files(&ids);
         }
     }

@@ -7,14 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{FileReader, FileWriter, SpillSpace};
-use crate::iter::InternalIterator;
+use crate::env::fs::FsFile;
+use crate::iter::{InternalIterator, LevelFiles, LevelIter};
 use crate::sst::{Compression, Found, IterOptions, SstBuilder, SstIter, SstOptions, SstReader};
 use crate::types::{IndexId, KeyRef, MAX_SEQ, SeqNo, index_id_of, trailer_of, user_key_of};
 use crate::{Result, ResultExt};
 
+/// Bytes at which a run's file is cut, at the least.
+const LEAST_CUT: u64 = 1 << 20;
+
 /// A run, open for reading by any thread.
 pub struct Run {
-    reader: Arc<SstReader>,
+    /// Its files, one after the other. No user key is in two of them.
+    files: Arc<[Arc<SstReader>]>,
     /// The greatest sequence number that is not rolled back.
     newest: AtomicU64,
     /// Runs merged into it, one by one or in steps: 0 for none.
@@ -47,50 +52,53 @@ impl Run {
         if !entries.valid() {
             return Ok(None);
         }
-        let (id, file) = space.create()?;
-        let writer = FileWriter {
-            file: file.clone(),
-            end: 0,
-        };
-        let options = SstOptions {
-            compression: Compression::Lz4,
-            ..SstOptions::default()
-        };
-        let mut builder = SstBuilder::new(Box::new(writer), options);
+        // A filter is made in memory: so that it stays small beside what the transaction may take, files do.
+        let cut = space.memory().max(LEAST_CUT);
+        let mut files = Vec::new();
+        let mut current: Option<RunFile> = None;
         let mut ranges: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut last = Vec::new();
         while entries.valid() {
             let user_key = user_key_of(entries.key());
-            if ranges.is_empty() || index_id_of(user_key) != index_id_of(&last) {
-                if let Some((_, largest)) = ranges.last_mut() {
-                    largest.clone_from(&last);
+            let new_key = ranges.is_empty() || user_key != last.as_slice();
+            if new_key {
+                if ranges.is_empty() || index_id_of(user_key) != index_id_of(&last) {
+                    if let Some((_, largest)) = ranges.last_mut() {
+                        largest.clone_from(&last);
+                    }
+                    ranges.push((user_key.to_vec(), Vec::new()));
                 }
-                ranges.push((user_key.to_vec(), Vec::new()));
+                last.clear();
+                last.extend_from_slice(user_key);
+                if let Some(full) = current.take_if(|file| file.builder.estimated_size() >= cut) {
+                    files.push(full.finish(space)?);
+                }
             }
-            last.clear();
-            last.extend_from_slice(user_key);
-            builder.add(entries.key(), entries.value())?;
+            let file = match &mut current {
+                Some(file) => file,
+                none => none.insert(RunFile::create(space)?),
+            };
+            file.builder.add(entries.key(), entries.value())?;
             entries.next()?;
         }
         if let Some((_, largest)) = ranges.last_mut() {
             *largest = last;
         }
-        let size = builder.finish()?.size;
-        let file = Arc::new(FileReader(file));
-        let reader = SstReader::open(file, id, size, space.cache.clone())?;
+        if let Some(file) = current {
+            files.push(file.finish(space)?);
+        }
         space.stats.runs.fetch_add(1, Ordering::Relaxed);
-        space.stats.bytes.fetch_add(size, Ordering::Relaxed);
         Ok(Some(Self {
-            reader: Arc::new(reader),
+            files: files.into(),
             newest: AtomicU64::new(MAX_SEQ),
             tier,
             ranges,
         }))
     }
 
-    /// Its id in the cache.
-    pub fn id(&self) -> u64 {
-        self.reader.file_id()
+    /// Ids of its files in the cache.
+    pub fn ids(&self) -> impl Iterator<Item = u64> {
+        self.files.iter().map(|file| file.file_id())
     }
 
     /// How often its entries were merged.
@@ -100,23 +108,28 @@ impl Run {
 
     /// The least sequence number in it.
     pub fn first(&self) -> SeqNo {
-        self.reader.properties().smallest_seq
+        let seqs = self.files.iter().map(|file| file.properties().smallest_seq);
+        seqs.min().unwrap_or(MAX_SEQ)
     }
 
     /// Writes in it, also those that were rolled back since.
     pub fn entries(&self) -> u64 {
-        self.reader.properties().entries
+        self.files
+            .iter()
+            .map(|file| file.properties().entries)
+            .sum()
     }
 
     /// Bytes of memory that it takes beside the cache.
     pub fn memory(&self) -> usize {
-        self.reader.memory()
+        self.files.iter().map(|file| file.memory()).sum()
     }
 
     /// The indexes that it holds writes of.
     pub fn indexes(&self) -> impl Iterator<Item = IndexId> {
-        let indexes = self.reader.properties().indexes.iter();
-        indexes.map(|stats| stats.index_id)
+        self.ranges
+            .iter()
+            .filter_map(|(smallest, _)| index_id_of(smallest))
     }
 
     /// Rolls back all writes of it from `seq` on.
@@ -151,21 +164,84 @@ impl Run {
     /// The newest write of a key that is not rolled back; `hash` is [`crate::sst::key_hash`] of the key.
     pub fn get(&self, user_key: &[u8], hash: u64) -> Result<Option<Found>> {
         let newest = self.newest.load(Ordering::Acquire);
-        self.reader.get(user_key, hash, newest)
+        let at = self
+            .files
+            .partition_point(|file| file.properties().largest.user_key() < user_key);
+        match self.files.get(at) {
+            Some(file) => file.get(user_key, hash, newest),
+            None => Ok(None),
+        }
     }
 
     /// An iterator over what is not rolled back.
     pub fn iter(self: &Arc<Self>, options: IterOptions) -> RunIter {
+        let files = self.files.clone();
         RunIter {
-            entries: self.reader.iter(options),
+            entries: LevelIter::new(Files { files, options }),
             run: self.clone(),
         }
     }
 }
 
+/// A file of a run being written.
+struct RunFile {
+    id: u64,
+    file: Arc<dyn FsFile>,
+    builder: SstBuilder,
+}
+
+impl RunFile {
+    fn create(space: &SpillSpace) -> Result<Self> {
+        let (id, file) = space.create()?;
+        let writer = FileWriter {
+            file: file.clone(),
+            end: 0,
+        };
+        let options = SstOptions {
+            compression: Compression::Lz4,
+            ..SstOptions::default()
+        };
+        let builder = SstBuilder::new(Box::new(writer), options);
+        Ok(Self { id, file, builder })
+    }
+
+    fn finish(self, space: &SpillSpace) -> Result<Arc<SstReader>> {
+        let size = self.builder.finish()?.size;
+        space.stats.bytes.fetch_add(size, Ordering::Relaxed);
+        let file = Arc::new(FileReader(self.file));
+        SstReader::open(file, self.id, size, space.cache.clone()).map(Arc::new)
+    }
+}
+
+/// A run's files as [`LevelIter`] wants them.
+struct Files {
+    files: Arc<[Arc<SstReader>]>,
+    options: IterOptions,
+}
+
+impl LevelFiles for Files {
+    type Iter = SstIter;
+
+    fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    fn smallest(&self, i: usize) -> KeyRef<'_> {
+        self.files[i].properties().smallest.as_ref()
+    }
+
+    fn largest(&self, i: usize) -> KeyRef<'_> {
+        self.files[i].properties().largest.as_ref()
+    }
+
+    fn open(&self, i: usize) -> Result<SstIter> {
+        Ok(self.files[i].iter(self.options))
+    }
+}
+
 /// A cursor over a run, past what is rolled back.
 pub struct RunIter {
-    entries: SstIter,
+    entries: LevelIter<Files>,
     run: Arc<Run>,
 }
 
