@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measurements. All of them compare on the same machine in the same run; an absolute number means
 //! little elsewhere.
 
+mod load;
 mod sysbench;
 
 use std::ffi::OsString;
@@ -20,6 +21,8 @@ pub enum Bench {
     /// Both engines get the same memory (buffer pool for the one; block cache and memtables for the other) and sync
     /// each commit. The order of the engines alternates by round, and the median of the rounds counts.
     Sysbench(sysbench::SysbenchArgs),
+    /// LOAD DATA and INSERT … SELECT of many rows on SMARTENGINE and InnoDB in turn, and one transaction of 20 million with `--times 20`
+    Load(load::LoadArgs),
     /// The engine's own benchmarks, without a server
     Engine {
         /// Options of cargo bench, such as a name to filter by
@@ -31,6 +34,7 @@ pub enum Bench {
 pub fn run(bench: &Bench, mysql: &MysqlArgs) -> Result<()> {
     match bench {
         Bench::Sysbench(args) => sysbench::run(args, mysql),
+        Bench::Load(args) => load::run(args, mysql),
         Bench::Engine { options } => exec::run(
             Command::new("cargo")
                 .args(["bench", "--package", "smartengine"])
