@@ -27,16 +27,16 @@ pub extern "C" fn smartengine_ha_error(code: u8) -> i32 {
         // 1114 "The table is full", as InnoDB reports a full disk.
         Code::OutOfSpace => c::HA_ERR_RECORD_FILE_FULL,
         // Not corruption: a lifecycle rule or a person may have removed the object and may bring it back.
-        Code::ObjectMissing => c::kErrorObjectMissing as i32,
-        Code::AlreadyExists => c::kErrorAlreadyExists as i32,
+        Code::ObjectMissing => c::kErrorObjectMissing,
+        Code::AlreadyExists => c::kErrorAlreadyExists,
         // The store cannot be reached: temporary, and neither corruption nor a deadlock.
-        Code::Unavailable => c::kErrorUnavailable as i32,
+        Code::Unavailable => c::kErrorUnavailable,
         // Another writer took over; retrying here never helps.
-        Code::Fenced => c::kErrorFenced as i32,
+        Code::Fenced => c::kErrorFenced,
         // A failed log write or sync stopped writes; reads go on.
-        Code::ReadOnly => c::kErrorReadOnly as i32,
-        Code::Invalid => c::kErrorInvalid as i32,
+        Code::ReadOnly => c::kErrorReadOnly,
+        Code::Invalid => c::kErrorInvalid,
         // A defect of ours, a caught panic among them.
-        _ => c::kErrorInternal as i32,
+        _ => c::kErrorInternal,
     }
 }
