@@ -110,8 +110,8 @@ bool ha_smartengine::is_stale(const uchar *record) {
   if (!may_be_stale()) return false;
   const Slice row_key = slice(m_entry.row_key);
   IndexEntry entry;
-  const int error = m_index->encode_entry(record, {row_key.data + kIndexIdSize, row_key.size - kIndexIdSize}, &entry.key, &entry.value,
-                                          &entry.unique);
+  const int error =
+      m_index->encode_entry(record, {row_key.data + kIndexIdSize, row_key.size - kIndexIdSize}, &entry.key, &entry.value, &entry.unique);
   return error == 0 && entry.key.slice() != slice(m_entry.key);
 }
 

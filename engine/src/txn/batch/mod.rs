@@ -5,7 +5,7 @@
 //! savepoint kills the entries written since; what they covered shows again. At commit the newest live entry of each key is encoded.
 //!
 //! A list that has grown beyond the transaction's memory is written as a sorted run ([`crate::txn::spill`]), and an empty one takes its place:
-//! so a batch is a list and any number of runs, each newer than the ones before. Once there are [`FAN_IN`] runs of a size, they are
+//! so a batch is a list and any number of runs, each newer than the ones before. Once there are `FAN_IN` runs of a size, they are
 //! merged into one, which keeps their number, and with it open files and the cost of a lookup, logarithmic. All live versions stay in
 //! runs, since a rollback may uncover them. Memory: the list, up to the transaction's memory; as much again for as long as an idle cursor
 //! looks at a list that was spilled; and for each run its top index, a few bytes for each MiB.
