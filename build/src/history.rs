@@ -187,7 +187,8 @@ fn create_table(server: &Server, engine: Engine) -> Result<()> {
     let mut client = server.connect()?;
     client.query("CREATE DATABASE history")?;
     client.query(&format!(
-        "CREATE TABLE history.lists (k BIGINT PRIMARY KEY, s BIGINT NOT NULL, v TEXT NOT NULL, KEY s (s)) ENGINE={}",
+        "CREATE TABLE history.lists (k BIGINT PRIMARY KEY, s BIGINT NOT NULL, v VARCHAR(1000) CHARACTER SET ascii NOT NULL, \
+         KEY s (s), KEY sv (s, v)) ENGINE={}",
         engine.name()
     ))?;
     Ok(())
@@ -289,10 +290,10 @@ fn read_all(args: &HistoryArgs, shared: &Shared, history: &[Transaction]) -> Res
     let mut client = shared.connect()?;
     let mut ops = Vec::new();
     client.query("BEGIN")?;
-    for index in ["PRIMARY", "s"] {
+    for index in ["PRIMARY", "s", "sv"] {
         let started = shared.now();
         let rows = client.query(&format!(
-            "SELECT k, v FROM lists FORCE INDEX ({index}) WHERE k >= 0 AND s >= 0"
+            "SELECT k, v FROM lists FORCE INDEX ({index}) WHERE k >= 0 AND s > -1000000000"
         ))?;
         ops.push(Op {
             action: Action::Read {
