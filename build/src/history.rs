@@ -314,6 +314,7 @@ fn read_all(args: &HistoryArgs, shared: &Shared, history: &[Transaction]) -> Res
         snapshot: None,
         commit_started,
         ended: shared.now(),
+        error: None,
     })
 }
 
@@ -324,6 +325,12 @@ fn summary(args: &HistoryArgs, history: &[Transaction], kills: usize) -> String 
             .filter(|transaction| transaction.outcome == outcome)
             .count()
     };
+    let refused = |code| {
+        history
+            .iter()
+            .filter(|transaction| transaction.error == Some(code))
+            .count()
+    };
     let (mut reads, mut appends) = (0, 0);
     for op in history.iter().flat_map(|transaction| &transaction.ops) {
         match op.action {
@@ -332,12 +339,15 @@ fn summary(args: &HistoryArgs, history: &[Transaction], kills: usize) -> String 
         }
     }
     format!(
-        "history: {} on {}, seed {}: {} transactions committed, {} rolled back, {} unknown; {reads} reads, {appends} appends, {kills} kills",
+        "history: {} on {}, seed {}: {} transactions committed, {} rolled back ({} deadlocks, {} lock-wait timeouts, {} of NOWAIT), {} unknown; {reads} reads, {appends} appends, {kills} kills",
         args.level.sql(),
         args.engine.name(),
         args.seed,
         ended(Outcome::Committed),
         ended(Outcome::Aborted),
+        refused(client::ER_LOCK_DEADLOCK),
+        refused(client::ER_LOCK_WAIT_TIMEOUT),
+        refused(client::ER_LOCK_NOWAIT),
         ended(Outcome::Unknown)
     )
 }

@@ -25,6 +25,7 @@ fn transaction(client: usize, time: (u64, u64), actions: Vec<Action>) -> Transac
         snapshot: None,
         commit_started: time.1 - 1,
         ended: time.1,
+        error: None,
     }
 }
 

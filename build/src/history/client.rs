@@ -34,9 +34,9 @@ const LOCKS: [&str; 8] = [
 ];
 
 const ER_SERVER_SHUTDOWN: u16 = 1053;
-const ER_LOCK_WAIT_TIMEOUT: u16 = 1205;
-const ER_LOCK_DEADLOCK: u16 = 1213;
-const ER_LOCK_NOWAIT: u16 = 3572;
+pub const ER_LOCK_WAIT_TIMEOUT: u16 = 1205;
+pub const ER_LOCK_DEADLOCK: u16 = 1213;
+pub const ER_LOCK_NOWAIT: u16 = 3572;
 
 /// What all connections share.
 pub struct Shared {
@@ -67,7 +67,7 @@ impl Shared {
 /// Why a transaction ended early.
 enum Trouble {
     /// The server refused a statement as it may: the transaction is to be rolled back.
-    Refused,
+    Refused(u16),
     /// The connection is gone.
     Lost,
     /// Something that must not happen.
@@ -76,7 +76,9 @@ enum Trouble {
 
 fn trouble(error: anyhow::Error) -> Trouble {
     match error.downcast_ref::<SqlError>().map(|sql| sql.code) {
-        Some(ER_LOCK_WAIT_TIMEOUT | ER_LOCK_DEADLOCK | ER_LOCK_NOWAIT) => Trouble::Refused,
+        Some(code @ (ER_LOCK_WAIT_TIMEOUT | ER_LOCK_DEADLOCK | ER_LOCK_NOWAIT)) => {
+            Trouble::Refused(code)
+        }
         Some(ER_SERVER_SHUTDOWN) => Trouble::Lost,
         Some(_) => Trouble::Failed(error),
         None if Client::ran_out_of_patience(&error) => Trouble::Failed(error),
@@ -114,7 +116,7 @@ impl<'a> Worker<'a> {
             };
             while !self.shared.stop.load(Ordering::Relaxed) {
                 match self.transaction(&mut client) {
-                    Ok(()) | Err(Trouble::Refused) => {}
+                    Ok(()) | Err(Trouble::Refused(_)) => {}
                     Err(Trouble::Lost) if self.kills => break,
                     Err(Trouble::Lost) => bail!("connection {} is lost", self.id),
                     Err(Trouble::Failed(error)) => {
@@ -149,13 +151,15 @@ impl<'a> Worker<'a> {
             snapshot: None,
             commit_started: 0,
             ended: 0,
+            error: None,
         };
         let result = match self.random.chance(10) {
             true => self.single_statement(client, &mut record),
             false => self.several_statements(client, &mut record),
         };
         record.ended = self.shared.now();
-        if let Err(Trouble::Refused) = result {
+        if let Err(Trouble::Refused(code)) = result {
+            record.error = Some(code);
             // After a lock-wait timeout the transaction is still open.
             client.query("ROLLBACK").map_err(trouble)?;
         }
@@ -218,9 +222,9 @@ impl<'a> Worker<'a> {
                 record.outcome = Outcome::Committed;
                 Ok(())
             }
-            Err(Trouble::Refused) => {
+            Err(Trouble::Refused(code)) => {
                 record.outcome = Outcome::Aborted;
-                Err(Trouble::Refused)
+                Err(Trouble::Refused(code))
             }
             Err(other) => Err(other),
         }

@@ -76,6 +76,8 @@ pub struct Transaction {
     pub commit_started: Time,
     /// When the outcome was known.
     pub ended: Time,
+    /// The error for which it was rolled back.
+    pub error: Option<u16>,
 }
 
 impl Transaction {
