@@ -89,6 +89,13 @@ impl Setup {
 
     /// Starts the server and waits until it takes connections.
     pub fn start(&self) -> Result<Server> {
+        let mut server = self.launch()?;
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    /// Starts the server, which may not take connections yet.
+    pub fn launch(&self) -> Result<Server> {
         self.initialize()?;
         let socket = socket_for(&self.datadir);
         let port = match self.port {
@@ -123,14 +130,12 @@ impl Setup {
                 .with_context(|| format!("open {}", log.display()))?;
             command.stdout(file.try_clone()?).stderr(file);
         }
-        let mut server = Server {
+        Ok(Server {
             child: exec::spawn(&mut command)?,
             socket,
             port,
             log: self.log.clone(),
-        };
-        server.wait_until_ready()?;
-        Ok(server)
+        })
     }
 }
 

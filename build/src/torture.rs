@@ -28,7 +28,7 @@ use crate::progress::Step;
 use crate::random::Random;
 use crate::server::{Server, Setup};
 
-use bank::Teller;
+use bank::{Manner, Teller};
 use binlog::Binlog;
 use deed::Mark;
 use ledger::Ledger;
@@ -263,7 +263,10 @@ impl<'a> Rounds<'a> {
         let socket = source.socket().to_path_buf();
         let client_seed = self.random.next();
         let stream = |id: usize| Random::stream(client_seed, id as u64);
-        let xa = !self.args.no_xa;
+        let manner = Manner {
+            xa: !self.args.no_xa,
+            failing: self.armed.as_deref().is_some_and(points::survives),
+        };
         let tellers: Vec<_> = (0u64..)
             .zip(&self.next_numbers)
             .map(|(client, next)| {
@@ -272,7 +275,7 @@ impl<'a> Rounds<'a> {
                     number: *next,
                 };
                 let random = Random::stream(client_seed, client);
-                Teller::new(&socket, mark, round, random, xa)
+                Teller::new(&socket, mark, round, random, manner)
             })
             .collect();
         let engine = self.args.engine.name();
@@ -281,7 +284,14 @@ impl<'a> Rounds<'a> {
             .iter()
             .enumerate()
             .map(|(id, model)| {
-                ddl::Builder::new(&socket, id, stream(1000 + id), engine, model.clone())
+                ddl::Builder::new(
+                    &socket,
+                    id,
+                    stream(1000 + id),
+                    engine,
+                    manner,
+                    model.clone(),
+                )
             })
             .collect();
         let site = self.site;
@@ -313,6 +323,7 @@ impl<'a> Rounds<'a> {
                 match (&self.armed, fired) {
                     (None, _) => String::new(),
                     (Some(point), true) => format!(" of {point}"),
+                    (Some(point), false) if points::survives(point) => format!(", with {point}"),
                     (Some(point), false) => format!(", {point} was not reached"),
                 }
             ))?;
@@ -357,6 +368,17 @@ impl<'a> Rounds<'a> {
     fn restart(&mut self, dead: Server, round: u64, armed: bool) -> Result<Server> {
         drop(dead);
         self.armed = None;
+        if self.random.chance(25) {
+            // Recovery is killed too, wherever it is.
+            let life = Duration::from_millis(self.random.between(20, 2500));
+            let mut server = self.site.source.launch()?;
+            thread::sleep(life);
+            server.kill_now()?;
+            self.note(&format!(
+                "round {round}: restart killed after {} ms",
+                life.as_millis()
+            ))?;
+        }
         let point = match armed && !self.points.is_empty() && self.random.chance(60) {
             true => Some(points::arm(self.points, &mut self.random)),
             false => None,
@@ -369,11 +391,14 @@ impl<'a> Rounds<'a> {
                     self.armed = Some(point);
                     return Ok(server);
                 }
-                Err((_, true)) => {
+                // If it was not the point that failed, it fails without it as well.
+                Err((error, killed)) if killed || points::survives(&point) => {
                     self.points_fired += 1;
-                    self.note(&format!("round {round}: dead of {point} before the next"))?;
+                    self.note(&format!(
+                        "round {round}: {point} before the next: {error:#}"
+                    ))?;
                 }
-                Err((error, false)) => {
+                Err((error, _)) => {
                     return Err(error.context(format!("round {round}, next point {point}")));
                 }
             }

@@ -85,6 +85,15 @@ pub fn trouble(error: anyhow::Error) -> Trouble {
     }
 }
 
+/// What a client does, and bears.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Some transactions are external XA ones.
+    pub xa: bool,
+    /// The engine may fail by itself: a client that meets an error stops and says nothing.
+    pub failing: bool,
+}
+
 pub struct Teller<'a> {
     socket: &'a Path,
     client: u64,
@@ -92,22 +101,31 @@ pub struct Teller<'a> {
     next: u64,
     round: u64,
     random: Random,
-    /// External XA is possible on the engine and wanted.
-    xa: bool,
+    manner: Manner,
     deeds: Vec<Deed>,
     /// Earlier inserts of this round that can be removed.
     inserted: Vec<u64>,
 }
 
+impl Manner {
+    /// What a client's day ends with when it meets this error.
+    pub fn bear(self, error: anyhow::Error) -> Result<()> {
+        match self.failing && error.downcast_ref::<SqlError>().is_some() {
+            true => Ok(()),
+            false => Err(error),
+        }
+    }
+}
+
 impl<'a> Teller<'a> {
-    pub fn new(socket: &'a Path, mark: Mark, round: u64, random: Random, xa: bool) -> Self {
+    pub fn new(socket: &'a Path, mark: Mark, round: u64, random: Random, manner: Manner) -> Self {
         Self {
             socket,
             client: mark.client,
             next: mark.number,
             round,
             random,
-            xa,
+            manner,
             deeds: Vec::new(),
             inserted: Vec::new(),
         }
@@ -132,7 +150,7 @@ impl<'a> Teller<'a> {
                 },
                 work: self.choose(),
                 fate: Fate::RolledBack,
-                xa: self.xa && self.random.chance(25),
+                xa: self.manner.xa && self.random.chance(25),
             };
             self.next += 1;
             let result = self.perform(&mut client, &mut deed);
@@ -164,12 +182,12 @@ impl<'a> Teller<'a> {
                     match client.query(&undo).map_err(trouble) {
                         Ok(_) => {}
                         Err(Trouble::Failed(_)) if is_xa => {}
-                        Err(Trouble::Failed(error)) => return Err(error),
+                        Err(Trouble::Failed(error)) => return self.manner.bear(error),
                         Err(_) => return Ok(()),
                     }
                 }
                 Err(Trouble::Lost) => return Ok(()),
-                Err(Trouble::Failed(error)) => return Err(error),
+                Err(Trouble::Failed(error)) => return self.manner.bear(error),
             }
         }
     }

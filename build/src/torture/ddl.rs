@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::bank::{self, Trouble, trouble};
+use super::bank::{self, Manner, Trouble, trouble};
 use crate::client::Client;
 use crate::random::Random;
 
@@ -36,6 +36,7 @@ pub struct Builder<'a> {
     id: usize,
     random: Random,
     engine: &'static str,
+    manner: Manner,
     model: Model,
 }
 
@@ -50,6 +51,7 @@ impl<'a> Builder<'a> {
         id: usize,
         random: Random,
         engine: &'static str,
+        manner: Manner,
         model: Model,
     ) -> Self {
         Self {
@@ -57,6 +59,7 @@ impl<'a> Builder<'a> {
             id,
             random,
             engine,
+            manner,
             model,
         }
     }
@@ -78,7 +81,7 @@ impl<'a> Builder<'a> {
                 let sql = format!("CREATE DATABASE IF NOT EXISTS {}", own_schema(self.id));
                 match client.query(&sql).map_err(trouble) {
                     Ok(_) => {}
-                    Err(Trouble::Failed(error)) => return Err(error.context(sql)),
+                    Err(Trouble::Failed(error)) => return self.manner.bear(error.context(sql)),
                     Err(_) => return Ok(()),
                 }
             }
@@ -95,7 +98,7 @@ impl<'a> Builder<'a> {
                 }
                 Err(Trouble::Refused) => {}
                 Err(Trouble::Lost) => return Ok(()),
-                Err(Trouble::Failed(error)) => return Err(error.context(sql)),
+                Err(Trouble::Failed(error)) => return self.manner.bear(error.context(sql)),
             }
             self.model.pending = None;
         }

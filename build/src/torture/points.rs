@@ -52,9 +52,10 @@ fn points_in(source: &str) -> Vec<String> {
         .collect()
 }
 
-/// The value that kills a server at one of the points: early for those that are passed now and then, later for those that
-/// every commit passes.
+/// The value that kills a server at one of the points, or now and then makes the point fail or panic, with the server
+/// going on: early for points that are passed seldom, later for those that every commit passes.
 pub fn arm(names: &[String], random: &mut Random) -> String {
+    let action = random.pick(&["abort", "abort", "abort", "error", "panic"]);
     let name = random.pick(names);
     let frequent = ["commit.", "wal.", "prepare."]
         .iter()
@@ -65,7 +66,12 @@ pub fn arm(names: &[String], random: &mut Random) -> String {
         (false, 0) => random.between(2, 8),
         (false, _) => 1,
     };
-    format!("{name}=abort@{at}")
+    format!("{name}={action}@{at}")
+}
+
+/// Whether the server goes on when the point is reached, in whatever state.
+pub fn survives(value: &str) -> bool {
+    !value.contains("=abort")
 }
 
 #[cfg(test)]
@@ -86,9 +92,14 @@ mod tests {
     #[test]
     fn an_armed_point_reads_as_the_engine_wants_it() {
         let names = ["wal.after_sync".to_string()];
-        let value = arm(&names, &mut Random::new(1));
-        let (name, at) = value.split_once("=abort@").unwrap();
-        assert_eq!(name, "wal.after_sync");
-        assert!(at.parse::<u64>().unwrap() > 0);
+        let mut random = Random::new(1);
+        for _ in 0..20 {
+            let value = arm(&names, &mut random);
+            let (name, rest) = value.split_once('=').unwrap();
+            let (action, at) = rest.split_once('@').unwrap();
+            assert_eq!(name, "wal.after_sync");
+            assert!(at.parse::<u64>().unwrap() > 0);
+            assert_eq!(survives(&value), action != "abort");
+        }
     }
 }
