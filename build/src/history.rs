@@ -339,7 +339,8 @@ fn summary(args: &HistoryArgs, history: &[Transaction], kills: usize) -> String 
         }
     }
     format!(
-        "history: {} on {}, seed {}: {} transactions committed, {} rolled back ({} deadlocks, {} lock-wait timeouts, {} of NOWAIT), {} unknown; {reads} reads, {appends} appends, {kills} kills",
+        "history: {} on {}, seed {}: {} transactions committed, \
+         {} rolled back ({} deadlocks, {} lock-wait timeouts, {} of NOWAIT), {} unknown; {reads} reads, {appends} appends, {kills} kills",
         args.level.sql(),
         args.engine.name(),
         args.seed,
