@@ -9,6 +9,8 @@ use super::deed::{Account, Deed, Fate, Mark, Side, Work};
 use crate::client::{Client, SqlError};
 use crate::random::Random;
 
+/// How many tables [`create`] makes.
+pub const TABLES: usize = 5;
 pub const ACCOUNTS: usize = 32;
 pub const OPENING_BALANCE: i64 = 1000;
 /// No statement may take longer: lock waits end long before.

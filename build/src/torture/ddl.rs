@@ -291,6 +291,29 @@ pub fn verify(client: &mut Client, models: &mut [Model]) -> Result<()> {
         model.now = expected;
         model.pending = None;
     }
+    verify_nothing_else(client, models)
+}
+
+/// No table but the clients' own and the bank's, and no unfinished copy of an ALTER TABLE.
+fn verify_nothing_else(client: &mut Client, models: &[Model]) -> Result<()> {
+    let known: usize = models.iter().map(|model| model.now.len()).sum();
+    let counted = client.query(
+        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema LIKE 'torture%'",
+    )?;
+    let expected = known + bank::TABLES;
+    ensure!(
+        counted.scalar() == expected.to_string(),
+        "there are {} tables instead of {expected}",
+        counted.scalar()
+    );
+    let copies = client.query(
+        "SELECT name FROM information_schema.innodb_tables WHERE name LIKE 'torture%/#sql%'",
+    )?;
+    ensure!(
+        copies.len() == 0,
+        "a copy is left over: {}",
+        copies.scalar()
+    );
     Ok(())
 }
 
