@@ -135,7 +135,8 @@ pub fn run_with(args: &HistoryArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> R
 
 /// Runs the transactions and looks for anomalies.
 pub fn find(args: &HistoryArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Result<Findings> {
-    let work = paths::target().join("history");
+    // Apart from each other, so that the next one does not remove what a failure has left to look at.
+    let work = paths::target().join("history").join(folder(args));
     if work.exists() {
         fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
     }
@@ -154,6 +155,14 @@ pub fn find(args: &HistoryArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Resul
         fs::write(&file, lines.join("\n") + "\n")?;
     }
     Ok(Findings { violations, file })
+}
+
+fn folder(args: &HistoryArgs) -> String {
+    let name = |level: Level| level.sql().to_lowercase().replace(' ', "_");
+    match args.check_as {
+        None => name(args.level),
+        Some(other) => format!("{}_as_{}", name(args.level), name(other)),
+    }
 }
 
 fn setup(args: &HistoryArgs, mysql: &Mysql, plugin: Option<&Plugin>, work: &Path) -> Setup {
