@@ -16,12 +16,37 @@ namespace smartengine::lock_tables {
 
 int descriptor = MYSQL_INFORMATION_SCHEMA_INTERFACE_VERSION;
 
+/// How many bytes of a key are shown.
+static constexpr size_t kMostKeyBytes = 128;
+
+std::string key_text(const rust::Vec<uint8_t> &key) {
+  static constexpr char digits[] = "0123456789ABCDEF";
+  std::string hex;
+  for (size_t i = kIndexIdSize; i < std::min(key.size(), kIndexIdSize + kMostKeyBytes); ++i) {
+    hex.push_back(digits[key[i] >> 4]);
+    hex.push_back(digits[key[i] & 15]);
+  }
+  return hex;
+}
+
+uint32_t index_of(const rust::Vec<uint8_t> &key) { return key.size() < kIndexIdSize ? 0 : load_be32(key.data()); }
+
+const char *mode_name(const ffi::LockRow &lock) {
+  switch (lock.kind) {
+    case ffi::LockKind::Gap:
+      return "GAP";
+    case ffi::LockKind::Insertion:
+      return "X,INSERT_INTENTION";
+    default:
+      return lock.mode == ffi::LockMode::Shared ? "S" : "X";
+  }
+}
+
 namespace {
 
 /// How many locks a table shows at most.
 constexpr uint64_t kMostLocks = 100'000;
-/// How many bytes of a key are shown, and of a statement.
-constexpr size_t kMostKeyBytes = 128;
+/// How many bytes of a statement are shown.
 constexpr size_t kMostQueryBytes = 1024;
 
 ST_FIELD_INFO number(const char *name) { return {name, MY_INT64_NUM_DECIMAL_DIGITS, MYSQL_TYPE_LONGLONG, 0, MY_I_S_UNSIGNED, "", 0}; }
@@ -138,30 +163,6 @@ int fill_trx(THD *thd, Table_ref *tables, Item *) {
     if (schema_table_store_record(thd, tables->table)) return 1;
   }
   return 0;
-}
-
-/// What follows a key's index id, in hexadecimal digits.
-std::string key_text(const rust::Vec<uint8_t> &key) {
-  static constexpr char digits[] = "0123456789ABCDEF";
-  std::string hex;
-  for (size_t i = kIndexIdSize; i < std::min(key.size(), kIndexIdSize + kMostKeyBytes); ++i) {
-    hex.push_back(digits[key[i] >> 4]);
-    hex.push_back(digits[key[i] & 15]);
-  }
-  return hex;
-}
-
-uint32_t index_of(const rust::Vec<uint8_t> &key) { return key.size() < kIndexIdSize ? 0 : load_be32(key.data()); }
-
-const char *mode_name(const ffi::LockRow &lock) {
-  switch (lock.kind) {
-    case ffi::LockKind::Gap:
-      return "GAP";
-    case ffi::LockKind::Insertion:
-      return "X,INSERT_INTENTION";
-    default:
-      return lock.mode == ffi::LockMode::Shared ? "S" : "X";
-  }
 }
 
 int fill_locks(THD *thd, Table_ref *tables, Item *) {

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "compat.h"
+#include "data_locks.h"
 #include "handlerton.h"
 #include "lock_tables.h"
 #include "log.h"
@@ -19,7 +20,10 @@ namespace {
 int init(void *plugin) {
   if (smartengine::log::init()) return 1;
   try {
-    if (smartengine::open_engine(static_cast<handlerton *>(plugin)) == 0) return 0;
+    if (smartengine::open_engine(static_cast<handlerton *>(plugin)) == 0) {
+      smartengine::data_locks::init();
+      return 0;
+    }
   } catch (const std::exception &exception) {
     smartengine::log::error(exception.what());
   }
@@ -31,6 +35,7 @@ int init(void *plugin) {
 int refuse_uninstall(void *) { return smartengine::Trx::count_others(current_thd) != 0; }
 
 int deinit(void *) {
+  smartengine::data_locks::deinit();
   const int error = smartengine::close_engine();
   smartengine::log::deinit();
   return error;
