@@ -307,6 +307,7 @@ fn read_all(args: &HistoryArgs, shared: &Shared, history: &[Transaction]) -> Res
         ops.push(Op {
             action: Action::Read {
                 locking: false,
+                how: format!("by {index}"),
                 lists: client::parse(&rows, &keys)?,
             },
             started,

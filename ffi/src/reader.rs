@@ -304,6 +304,9 @@ impl ReaderHandle {
         if self.locked {
             txn.unlock(&self.row_key);
         }
+        if let Some(scan) = &mut self.scan {
+            scan.entry_is_gone();
+        }
         self.clear();
         Step::PassOver
     }

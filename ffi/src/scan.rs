@@ -46,6 +46,8 @@ pub struct Scan {
     edge: Vec<u8>,
     /// Whether the entry at `edge` was read.
     past_edge: bool,
+    /// Whether the entry that it stands on turned out to be gone.
+    gone: bool,
     /// How far the gap was locked when the cursor was made.
     reach: Vec<u8>,
 }
@@ -67,6 +69,7 @@ impl Scan {
             placed: false,
             edge: Vec::new(),
             past_edge: false,
+            gone: false,
             reach: Vec::new(),
         })
     }
@@ -86,10 +89,17 @@ impl Scan {
         self.placed
     }
 
+    /// The entry that it stands on was removed by the time its row was locked. Its lock is given back, so it may be added again before the next
+    /// step has locked the gap: that step begins with it instead of after it.
+    pub fn entry_is_gone(&mut self) {
+        self.gone = true;
+    }
+
     /// Goes to `target`.
     pub fn seek(&mut self, txn: &mut Transaction, target: Target<'_>) -> Result<Direction> {
         self.placed = true;
         self.past_edge = false;
+        self.gone = false;
         self.edge.clear();
         let direction = match target {
             Target::AtOrAfter(key) => {
@@ -125,8 +135,13 @@ impl Scan {
         if !matches!(self.gaps, Gaps::Open) {
             self.edge.clear();
             self.edge.extend_from_slice(self.cursor.key());
-            self.past_edge = true;
+            self.past_edge = !self.gone;
+            if self.gone && direction == Direction::Backward {
+                // The end of a gap is not in it, and this one is to have the key.
+                self.edge.push(0);
+            }
         }
+        self.gone = false;
         match direction {
             Direction::Forward => self.cursor.next()?,
             Direction::Backward => self.cursor.prev()?,

@@ -50,6 +50,7 @@ fn append(key: Key, value: Value) -> Action {
 fn read_all(lists: &[(Key, &[Value])], locking: bool) -> Action {
     Action::Read {
         locking,
+        how: String::new(),
         lists: lists
             .iter()
             .map(|(key, list)| (*key, list.to_vec()))

@@ -334,6 +334,7 @@ impl<'a> Worker<'a> {
         record.ops.push(Op {
             action: Action::Read {
                 locking: !lock.is_empty(),
+                how: format!("by {index}{lock}"),
                 lists,
             },
             started,

@@ -41,6 +41,7 @@ fn contradiction(transaction: &Transaction, level: Level) -> Option<(Key, List)>
             Action::Read {
                 locking,
                 lists: read,
+                ..
             } => {
                 for (key, list) in read {
                     let known = lists.entry(*key).or_default();

@@ -40,9 +40,11 @@ pub enum Action {
         key: Key,
         value: Value,
     },
-    /// One SELECT; `locking` is that of FOR SHARE and FOR UPDATE.
+    /// One SELECT; FOR SHARE and FOR UPDATE are `locking`.
     Read {
         locking: bool,
+        /// How it asked, for the report.
+        how: String,
         lists: Vec<(Key, List)>,
     },
 }
@@ -114,13 +116,17 @@ impl Transaction {
                 Action::Undone { key, value } => {
                     parts.push(format!("append {key}:{value} and take it back"));
                 }
-                Action::Read { locking, lists } => {
+                Action::Read {
+                    locking,
+                    how,
+                    lists,
+                } => {
                     let lists: Vec<_> = lists
                         .iter()
                         .map(|(key, list)| format!("{key}={}", abbreviated(list)))
                         .collect();
-                    let how = if *locking { "lock and read" } else { "read" };
-                    parts.push(format!("{how} {}", lists.join(" ")));
+                    let verb = if *locking { "lock and read" } else { "read" };
+                    parts.push(format!("{verb} {how} {}", lists.join(" ")));
                 }
             }
         }

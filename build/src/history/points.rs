@@ -116,7 +116,7 @@ impl Points {
                     continue;
                 }
                 Action::Undone { .. } => continue,
-                Action::Read { locking, lists } => (*locking, lists),
+                Action::Read { locking, lists, .. } => (*locking, lists),
             };
             // It is the first plain read that takes the snapshot, even if all it finds is the transaction's own.
             if level == Level::RepeatableRead && !locking && walk.snapshot.is_none() {
