@@ -35,6 +35,15 @@ namespace smartengine {
 // Column types that some versions do not have.
 constexpr int kTypeVector = 242;
 
+/// How the record in record[0] compares with a key tuple: below, equal or above, as the index orders them.
+inline int compare_record_with_key(KEY_PART_INFO *parts, const uchar *key, uint length) {
+#if MYSQL_VERSION_ID >= 90000
+  return key_cmp(parts, key, length, false);
+#else
+  return key_cmp(parts, key, length);
+#endif
+}
+
 }  // namespace smartengine
 
 #endif  // SMARTENGINE_COMPAT_H

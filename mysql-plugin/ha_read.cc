@@ -91,12 +91,14 @@ int ha_smartengine::open_index_scan(bool prefix_only, bool forward) {
 
 int ha_smartengine::decode_row(Slice row_key, Slice row, uchar *record) {
   if (codec().has_hidden_row_id() && !TableCodec::hidden_row_id_of_key(row_key, &m_row_id)) return damaged("row key", HA_ERR_TABLE_CORRUPT);
-  const bool all = m_read_all_columns || m_lock == ffi::LockMode::Exclusive || may_be_stale();
+  // From an index that it calls covering the server expects the virtual columns too, and what they are made of it has
+  // not asked for.
+  const bool with_virtual = m_keyread && table->vfield != nullptr;
+  const bool all = m_read_all_columns || with_virtual || m_lock == ffi::LockMode::Exclusive || may_be_stale();
   const MY_BITMAP *wanted = all ? nullptr : table->read_set;
   const int error = codec().row().decode(row, wanted, record);
   if (error != 0) return damaged("row", error);
-  // From an index that it calls covering the server expects the virtual columns too.
-  if (m_keyread && table->vfield != nullptr && update_generated_read_fields(record, table, MAX_KEY)) return HA_ERR_GENERIC;
+  if (with_virtual && update_generated_read_fields(record, table, MAX_KEY)) return HA_ERR_GENERIC;
   ++m_counts.read;
   return 0;
 }
@@ -221,16 +223,37 @@ int ha_smartengine::read_point(uchar *record) {
   return take(ffi::reader_get(**m_scan, txn(), bytes(m_prefix.slice()), spec(row_index), m_entry), true, record);
 }
 
-/// An exact search in a unique index by more than its own columns: of the entries that these find, the first whose row
-/// has the rest too.
-int ha_smartengine::read_clipped(uchar *record, const uchar *key, key_part_map parts) {
+/// A search in a unique index by more than its own columns: from the entries that these find, in the direction of the
+/// search, to the first whose row fits with the rest too. The server counts on it: it searches after the key that it was
+/// given last to go on to the next one.
+int ha_smartengine::read_clipped(uchar *record, const uchar *key, key_part_map parts, ha_rkey_function find) {
   close_scan();
-  m_clipped = true;
-  int error = open_index_scan(true, true);
+  const bool exact = find == HA_READ_KEY_EXACT || find == HA_READ_PREFIX || find == HA_READ_PREFIX_LAST;
+  const bool forward = find == HA_READ_KEY_EXACT || find == HA_READ_PREFIX || find == HA_READ_KEY_OR_NEXT || find == HA_READ_AFTER_KEY;
+  m_clipped = exact;
+  int error = open_index_scan(exact, forward);
   if (error != 0) return error;
+  if (!m_target.assign(m_prefix.slice())) return HA_ERR_OUT_OF_MEM;
+  if (!forward && !prefix_successor(&m_target)) return no_successor();
   const uint length = calculate_key_len(table, active_index, parts);
-  error = seek(ffi::Seek::First, {}, true, record);
-  while (error == 0 && key_cmp_if_same(table, key, active_index, length)) error = step(true, record);
+  const auto fits = [&] {
+    const int order = compare_record_with_key(table->key_info[active_index].key_part, key, length);
+    switch (find) {
+      case HA_READ_KEY_OR_NEXT:
+        return order >= 0;
+      case HA_READ_AFTER_KEY:
+        return order > 0;
+      case HA_READ_BEFORE_KEY:
+        return order < 0;
+      case HA_READ_KEY_OR_PREV:
+      case HA_READ_PREFIX_LAST_OR_PREV:
+        return order <= 0;
+      default:
+        return order == 0;
+    }
+  };
+  error = seek(forward ? ffi::Seek::AtOrAfter : ffi::Seek::Before, m_target.slice(), forward, record);
+  while (error == 0 && !fits()) error = step(forward, record);
   return not_found(error);
 }
 
@@ -243,10 +266,7 @@ int ha_smartengine::index_read_map(uchar *record, const uchar *key, key_part_map
     bool clipped = false;
     error = search_prefix(*m_index, key, parts, &m_prefix, &clipped);
     if (error != 0) return error;
-    // What the clipped parts exclude, the server's own comparison excludes.
-    if (clipped && find == HA_READ_AFTER_KEY) find = HA_READ_KEY_OR_NEXT;
-    if (clipped && find == HA_READ_BEFORE_KEY) find = HA_READ_KEY_OR_PREV;
-    if (clipped && find == HA_READ_KEY_EXACT) return read_clipped(record, key, parts);
+    if (clipped) return read_clipped(record, key, parts, find);
     m_clipped = false;
 
     if (find == HA_READ_KEY_EXACT && m_index->kind() != IndexKind::kSecondary && m_index->is_full_key(parts) &&

@@ -149,7 +149,7 @@ class ha_smartengine : public handler {
   /// Goes on from the entry last read where the scan it came from is not there any more, or ended at the search prefix.
   int resume(bool forward, uchar *record);
   int read_point(uchar *record);
-  int read_clipped(uchar *record, const uchar *key, key_part_map parts);
+  int read_clipped(uchar *record, const uchar *key, key_part_map parts, ha_rkey_function find);
   int take(ffi::Status status, bool forward, uchar *record);
   int decode_row(Slice row_key, Slice row, uchar *record);
   bool may_be_stale() const;
