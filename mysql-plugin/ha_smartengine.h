@@ -62,6 +62,7 @@ class ha_smartengine : public handler {
   ha_rows estimate_rows_upper_bound() override;
   longlong get_memory_buffer_size() const override;
   ha_rows records_in_range(uint key_number, key_range *min_key, key_range *max_key) override;
+  int records_from_index(ha_rows *num_rows, uint index) override;
   int analyze(THD *thd, HA_CHECK_OPT *options) override;
   int check(THD *thd, HA_CHECK_OPT *options) override;
   int optimize(THD *thd, HA_CHECK_OPT *options) override;
