@@ -124,6 +124,7 @@ impl Transaction {
     fn recovered(core: &Arc<Core>, id: u64, undecided: Undecided) -> Result<Self> {
         let mut transaction = Self::new(core.clone(), Isolation::RepeatableRead);
         decode_ops(&undecided.ops, &mut |kind, key, value| {
+            // What was prepared by the log is committed from memory, however little a transaction may take of it now.
             transaction.take_back(kind, key, value)
         })?;
         for file in undecided.files.iter().flatten() {
@@ -133,6 +134,7 @@ impl Transaction {
             while entries.valid() {
                 let (key, kind) = decode(entries.key())?;
                 transaction.take_back(kind, key.user, entries.value())?;
+                transaction.batch.spill_if_full()?;
                 entries.next()?;
             }
         }
@@ -160,7 +162,7 @@ impl Transaction {
             ValueKind::Put => self.batch.put(key, value),
             ValueKind::Delete => self.batch.delete(key),
         }
-        self.batch.spill_if_full()
+        Ok(())
     }
 
     /// First phase of a commit in two phases: its writes go to the log under `name`, locks stay, and from now on only a commit or a rollback

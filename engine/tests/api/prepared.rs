@@ -180,3 +180,28 @@ fn counters_are_kept_whatever_becomes_of_a_prepared_transaction() {
         (5, 5)
     );
 }
+
+/// Prepared with much memory, found again with little.
+#[test]
+fn a_prepared_transaction_is_whole_whatever_memory_the_next_open_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = small(dir.path());
+    options.transaction_memory = 4 << 20;
+    let engine = Engine::open(options).unwrap();
+    let mut txn = engine.begin(Isolation::RepeatableRead);
+    for number in 0..100 {
+        txn.put(&key(&format!("row {number}")), &[number; 4000])
+            .unwrap();
+    }
+    txn.prepare(b"large", true).unwrap();
+    drop(txn);
+    drop(engine);
+    let mut options = small(dir.path());
+    options.transaction_memory = 64 << 10;
+    let engine = Engine::open(options).unwrap();
+    engine.take_prepared(b"large").unwrap().commit().unwrap();
+    for number in 0..100 {
+        let found = value(&engine, &format!("row {number}"));
+        assert!(found == Some(vec![number; 4000]), "row {number}");
+    }
+}

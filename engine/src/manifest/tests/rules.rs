@@ -136,7 +136,7 @@ fn breaking() -> Vec<(Rule, VersionEdit)> {
         (
             Rule::LastSeqNeverGoesBack,
             VersionEdit {
-                last_ingest_seq: Some(44),
+                last_ingest_seq: Some(43),
                 ..edit()
             },
         ),
