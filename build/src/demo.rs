@@ -5,7 +5,6 @@ mod data;
 mod kill;
 mod queries;
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -60,11 +59,7 @@ pub fn run(args: &DemoArgs, mysql: &MysqlArgs) -> Result<()> {
         true => Some(plugin::build(&mysql, args.plugin)?),
         false => None,
     };
-    let work = paths::target().join("demo");
-    if work.exists() {
-        fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
-    }
-    fs::create_dir_all(&work)?;
+    let work = paths::fresh("demo")?;
     let setup = Setup {
         mysql: mysql.clone(),
         datadir: work.join("data"),

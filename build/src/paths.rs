@@ -21,6 +21,16 @@ pub fn target() -> PathBuf {
     }
 }
 
+/// A folder in [`target`], empty.
+pub fn fresh(name: &str) -> Result<PathBuf> {
+    let dir = target().join(name);
+    if dir.exists() {
+        fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
+    }
+    fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    Ok(dir)
+}
+
 /// The folder for what is downloaded once per machine.
 ///
 /// `SMARTENGINE_CACHE_DIR` names it outright; otherwise it is `smartengine` under `XDG_CACHE_HOME` or `~/.cache`.

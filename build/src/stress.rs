@@ -56,10 +56,7 @@ pub fn run_with(
     seconds: u32,
     threads: u32,
 ) -> Result<Tally> {
-    let work = paths::target().join("stress");
-    if work.exists() {
-        fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
-    }
+    let work = paths::fresh("stress")?;
     let engine = match plugin {
         Some(_) => "SMARTENGINE",
         None => "InnoDB",

@@ -109,11 +109,7 @@ pub fn run(args: &TortureArgs, mysql: &MysqlArgs) -> Result<()> {
 
 /// Runs on a plugin that is built already.
 pub fn run_with(args: &TortureArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Result<()> {
-    let work = paths::target().join("torture");
-    if work.exists() {
-        fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
-    }
-    fs::create_dir_all(&work)?;
+    let work = paths::fresh("torture")?;
     let points = match args.failpoints && args.engine == Engine::Smartengine {
         true => points::names()?,
         false => Vec::new(),

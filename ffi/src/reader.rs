@@ -140,8 +140,7 @@ impl ReaderHandle {
         };
         if spec.row_index != 0 {
             locate_row(&self.key, &value, spec.row_index, &mut self.row_key)?;
-            self.row = txn.get(&self.row_key, View::Snapshot)?;
-            self.own_row = txn.has_written(&self.row_key)?;
+            (self.row, self.own_row) = txn.get_with_origin(&self.row_key, View::Snapshot)?;
             if self.row.is_none() {
                 return self.without_row(&self.key).map(|()| false);
             }

@@ -56,11 +56,7 @@ pub fn run(args: &LoadArgs, mysql: &MysqlArgs) -> Result<()> {
         true => Some(plugin::build(&mysql, args.plugin)?),
         false => None,
     };
-    let work = paths::target().join("bench-load");
-    if work.exists() {
-        fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
-    }
-    fs::create_dir_all(&work)?;
+    let work = paths::fresh("bench-load")?;
     let file = work.join("rows.tsv");
     write_rows(&file, args.rows)?;
     let setup = Setup {

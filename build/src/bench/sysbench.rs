@@ -1,7 +1,5 @@
 //! sysbench on two engines of one server.
 
-use std::fs;
-
 use anyhow::{Context, Result, ensure};
 
 use crate::engines::Engine;
@@ -88,11 +86,7 @@ pub fn run(args: &SysbenchArgs, mysql: &MysqlArgs) -> Result<()> {
         true => Some(plugin::build(&mysql, args.plugin)?),
         false => None,
     };
-    let work = paths::target().join("bench");
-    if work.exists() {
-        fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
-    }
-    fs::create_dir_all(&work)?;
+    let work = paths::fresh("bench")?;
     let setup = Setup {
         mysql,
         datadir: work.join("data"),

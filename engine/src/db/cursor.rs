@@ -421,13 +421,10 @@ impl Cursor {
                 if key.user != self.key.as_slice() {
                     break;
                 }
-                if self.sees(key.seq()) {
+                let seq = key.seq();
+                if self.sees(seq) {
                     newest = Some(kind);
-                    self.seq = key.seq();
-                    self.value.clear();
-                    if kind == ValueKind::Put {
-                        self.value.extend_from_slice(self.merged.value());
-                    }
+                    self.keep_version(seq, kind);
                 }
                 self.merged.prev()?;
             }
@@ -439,6 +436,15 @@ impl Cursor {
         Ok(())
     }
 
+    /// Copies the version on which the merged iterator stands.
+    fn keep_version(&mut self, seq: SeqNo, kind: ValueKind) {
+        self.seq = seq;
+        self.value.clear();
+        if kind == ValueKind::Put {
+            self.value.extend_from_slice(self.merged.value());
+        }
+    }
+
     /// Finds the newest visible version of `self.key` from its newest end, then goes before all of them.
     fn newest_by_seek(&mut self) -> Result<Option<ValueKind>> {
         let mut newest = None;
@@ -448,13 +454,10 @@ impl Cursor {
             if key.user != self.key.as_slice() {
                 break;
             }
-            if self.sees(key.seq()) {
+            let seq = key.seq();
+            if self.sees(seq) {
                 newest = Some(kind);
-                self.seq = key.seq();
-                self.value.clear();
-                if kind == ValueKind::Put {
-                    self.value.extend_from_slice(self.merged.value());
-                }
+                self.keep_version(seq, kind);
             } else {
                 self.merged.next()?;
             }

@@ -153,25 +153,31 @@ impl Transaction {
 
     /// The value of a key.
     pub fn get(&mut self, key: &[u8], view: View) -> Result<Option<Value>> {
+        Ok(self.get_with_origin(key, view)?.0)
+    }
+
+    /// The value of a key, and whether the transaction itself wrote it, or removed it.
+    pub fn get_with_origin(&mut self, key: &[u8], view: View) -> Result<(Option<Value>, bool)> {
         if view == View::Snapshot {
             // Also where an own write is found: this was the first read.
             self.snapshot();
         }
         if let Some(own) = self.own(key)? {
-            return Ok(own);
+            return Ok((own, true));
         }
-        match view {
+        let value = match view {
             View::Snapshot => {
                 let seq = self.snapshot().seq();
-                self.core.get(key, seq)
+                self.core.get(key, seq)?
             }
             View::Newest => {
                 let guard = self.core.snapshots.take();
                 let (seq, value) = self.core.get_version(key, guard.seq())?;
                 self.note_seen(seq);
-                Ok(value)
+                value
             }
-        }
+        };
+        Ok((value, false))
     }
 
     /// The value of a key as `cursor` sees it, and whether the transaction itself wrote it, or removed it.
@@ -180,11 +186,6 @@ impl Transaction {
             Some(own) => Ok((own, true)),
             None => Ok((self.core.get(key, cursor.snapshot())?, false)),
         }
-    }
-
-    /// Whether the transaction wrote a key, or removed it.
-    pub fn has_written(&self, key: &[u8]) -> Result<bool> {
-        Ok(self.own(key)?.is_some())
     }
 
     /// To be told of the newest versions that were read by a cursor of [`View::Newest`]; see [`Transaction::saw_newer`].
