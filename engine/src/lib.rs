@@ -1,7 +1,7 @@
 //! A transactional log-structured key-value store whose durable home is an object store.
 //!
 //! Layers, each depending only on those below it:
-//! `db` → `txn`, `flush`, `compaction`, `gc` → `wal`, `memtable`, `sst`, `manifest` → `cache`, `iter` → `object_store` → `format`, `env` → `types`.
+//! `db` → `txn`, `flush`, `compaction`, `gc` → `remote_wal` → `wal`, `memtable`, `sst`, `manifest` → `cache`, `iter` → `object_store` → `format`, `env` → `types`.
 #![deny(missing_docs)]
 
 pub mod cache;
@@ -17,6 +17,7 @@ pub mod manifest;
 mod memtable;
 pub mod object_store;
 pub mod options;
+pub mod remote_wal;
 pub mod sst;
 pub mod txn;
 pub mod types;
@@ -27,5 +28,5 @@ pub use db::{
     RangeStats, Transaction, Value, View, Write,
 };
 pub use error::{Error, ErrorKind, Result, ResultExt};
-pub use options::{Options, WalSync};
+pub use options::{Durability, Options, WalSync};
 pub use txn::locks::{Granted, LockInfo, LockKind, LockMode, LockWait, TxnInfo};

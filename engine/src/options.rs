@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::env::fs::{Fs, RealFs};
 use crate::env::{Clock, SystemClock};
 use crate::manifest::LEVELS;
 use crate::object_store::ObjectStore;
+use crate::remote_wal::WINDOW;
 use crate::sst::{Compression, IterOptions};
 use crate::{Error, Result};
 
@@ -23,6 +25,17 @@ pub enum WalSync {
     EachCommit,
     /// Written before it is acknowledged, synced about once a second: a crash of the process loses nothing, one of the machine a second.
     EachSecond,
+}
+
+/// Where a commit has to be before it is acknowledged, in an engine that keeps its log in the store as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// In the local log, as [`WalSync`] says. Losing the process or the power loses nothing, losing the disk at most what
+    /// [`Options::wal_upload_interval`] lets gather.
+    #[default]
+    Local,
+    /// In the store. Losing anything but the store loses nothing.
+    Object,
 }
 
 /// How to open an engine. [`Options::new`] gives the defaults; [`Options::validate`] names what is out of range.
@@ -45,6 +58,23 @@ pub struct Options {
     pub accept_lost_log: bool,
     /// Where objects are kept; `None` for the directory `store` in `data_dir`.
     pub store: Option<Arc<dyn ObjectStore>>,
+    /// Whether the log is kept in the store as well, so that the local disk may be lost, and other writers are kept out of it.
+    pub remote_wal: bool,
+    /// The longest time that a record of the log waits before it is sent to the store, if nobody waits for it.
+    pub wal_upload_interval: Duration,
+    /// Bytes of log that are sent sooner, 4 KiB to 1 GiB.
+    pub wal_upload_size: u64,
+    /// How many pieces of the log are on their way to the store at once, 1 to 64.
+    pub wal_upload_threads: usize,
+    /// Bytes of log that may wait for the store before writers wait, too.
+    pub max_unuploaded_wal: u64,
+    /// How long a writer waits for a store that is away before it fails.
+    pub store_wait: Duration,
+    /// How long an object that is not needed any more is kept for those who may still read it.
+    pub gc_grace: Duration,
+    /// Whether the engine has no threads of its own and works only when it is told to ([`crate::Engine::work`]). For tests that
+    /// replay a run.
+    pub manual: bool,
     /// The local file layer, for the WAL.
     pub fs: Arc<dyn Fs>,
     /// Time.
@@ -99,6 +129,14 @@ impl Options {
             wal_dir: None,
             accept_lost_log: false,
             store: None,
+            remote_wal: false,
+            wal_upload_interval: Duration::from_millis(200),
+            wal_upload_size: 2 << 20,
+            wal_upload_threads: 16,
+            max_unuploaded_wal: 1 << 30,
+            store_wait: Duration::from_secs(30),
+            gc_grace: Duration::from_secs(600),
+            manual: false,
             fs: Arc::new(RealFs),
             clock: Arc::new(SystemClock::new()),
             writer: format!("process {}", std::process::id()),
@@ -162,7 +200,7 @@ impl Options {
 
     /// Fails naming the first option that is out of range.
     pub fn validate(&self) -> Result<()> {
-        let limits: [(&str, u64, u64, u64); 12] = [
+        let limits: [(&str, u64, u64, u64); 15] = [
             ("block_size", self.block_size as u64, 1 << 10, 1 << 20),
             ("memtable_size", self.memtable_size, 64 << 10, 1 << 40),
             (
@@ -189,6 +227,19 @@ impl Options {
             ),
             ("compaction_threads", self.compaction_threads as u64, 1, 64),
             ("max_row_locks", self.max_row_locks, 1, u64::MAX),
+            ("wal_upload_size", self.wal_upload_size, 4 << 10, 1 << 30),
+            (
+                "wal_upload_threads",
+                self.wal_upload_threads as u64,
+                1,
+                WINDOW,
+            ),
+            (
+                "max_unuploaded_wal",
+                self.max_unuploaded_wal,
+                64 << 10,
+                1 << 50,
+            ),
             (
                 "transaction_memory",
                 self.transaction_memory,

@@ -10,8 +10,6 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-
 use super::core::Core;
 use super::cursor::{OpenFiles, Source};
 use super::state::{LiveFile, LiveVersion, Obsolete};
@@ -19,7 +17,7 @@ use crate::compaction::{self, Inputs, PickConfig, Task, touches_dropped};
 use crate::env::failpoint;
 use crate::flush::{DropRules, OutputSpec, flush_memtables};
 use crate::iter::LevelIter;
-use crate::manifest::{FileMeta, LEVELS, Manifest, Version, VersionEdit, sst_key};
+use crate::manifest::{FileMeta, LEVELS, Manifest, Version, VersionEdit};
 use crate::memtable::MemTable;
 use crate::sst::{IterOptions, SstOptions};
 use crate::{Error, ErrorKind, Result, ResultExt};
@@ -83,9 +81,12 @@ impl OutputRange {
 }
 
 /// Starts all threads.
-pub fn start(core: &Arc<Core>, obsolete: Receiver<Obsolete>) -> Result<Vec<JoinHandle<()>>> {
+pub fn start(core: &Arc<Core>) -> Result<Vec<JoinHandle<()>>> {
     let mut threads = Vec::new();
-    let started = start_each(core, obsolete, &mut threads);
+    if core.options.manual {
+        return Ok(threads);
+    }
+    let started = start_each(core, &mut threads);
     if started.is_err() {
         core.close_for_writes();
         core.signal.notify();
@@ -96,11 +97,7 @@ pub fn start(core: &Arc<Core>, obsolete: Receiver<Obsolete>) -> Result<Vec<JoinH
     started.map(|()| threads)
 }
 
-fn start_each(
-    core: &Arc<Core>,
-    obsolete: Receiver<Obsolete>,
-    threads: &mut Vec<JoinHandle<()>>,
-) -> Result<()> {
+fn start_each(core: &Arc<Core>, threads: &mut Vec<JoinHandle<()>>) -> Result<()> {
     let mut spawn = |name: String, body: Box<dyn FnOnce(&Core) + Send>| {
         let core = core.clone();
         let thread = std::thread::Builder::new()
@@ -116,8 +113,12 @@ fn start_each(
         spawn(name, Box::new(Core::run_compaction))?;
     }
     spawn("se-sync".to_owned(), Box::new(Core::run_sync))?;
-    let gc = move |core: &Core| core.run_gc(&obsolete);
-    spawn("se-gc".to_owned(), Box::new(gc))
+    if core.remote.is_some() {
+        for number in 0..core.options.wal_upload_threads {
+            spawn(format!("se-upload-{number}"), Box::new(Core::run_upload))?;
+        }
+    }
+    spawn("se-gc".to_owned(), Box::new(Core::run_removal))
 }
 
 impl Core {
@@ -173,6 +174,7 @@ impl Core {
             return Ok(false);
         };
         self.wal.sync(newest.wal_end())?;
+        self.uploaded_or_failing(newest.wal_end())?;
         let rules = self.drop_rules(&state.files.version);
         let known = state.files.version.dropped_indexes.clone();
         let files = flush_memtables(&ready, rules, self.output_spec(0))?;
@@ -189,9 +191,16 @@ impl Core {
             ..VersionEdit::default()
         };
         self.note_drops(&mut edit, &known, &now.files.version);
+        edit.first_chunk = self.remote.as_ref().map(|log| log.first_chunk(floor));
+        let first_chunk = edit.first_chunk;
         self.install(&mut manifest, edit, &ready)?;
         drop(manifest);
         failpoint::hit("flush.installed")?;
+        if let (Some(remote), Some(first)) = (&self.remote, first_chunk) {
+            for chunk in remote.release(first) {
+                self.tell_obsolete(Obsolete::Chunk(chunk));
+            }
+        }
         self.stats.flushes.fetch_add(1, Ordering::Relaxed);
         self.stats.flush_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.wal.release(floor)?;
@@ -299,28 +308,63 @@ impl Core {
                 self.signal.wait(seen, pause.unwrap_or(IDLE));
                 continue;
             };
-            let result = self.run_task(&task, &files);
-            // Whoever is told of the end finds the inputs unused.
-            drop(files);
-            match &result {
-                Ok(()) => {
-                    self.compaction_failing.clear();
-                    self.stats.compactions.fetch_add(1, Ordering::Relaxed);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => self
-                    .compaction_failing
-                    .note("compaction", error, self.clock.now()),
-            }
-            let mut compacting = self.compacting.lock();
-            for id in task.file_ids() {
-                compacting.busy.remove(&id);
-                compacting.outputs.retain(|output| output.input != id);
-            }
-            compacting.running -= 1;
-            drop(compacting);
-            self.signal.notify();
+            self.carry_out(&task, files);
         }
+    }
+
+    /// Does what the threads would do now, each kind of work once; whether there was any. What fails is tried again later, as by a thread.
+    pub fn work(&self) -> Result<bool> {
+        let mut any = false;
+        if let Some(remote) = &self.remote {
+            match remote.step(&self.wal, false) {
+                Ok(done) => any |= done,
+                Err(error) => self.end_writes(&error),
+            }
+        }
+        let paused = self.tunables.pause_background_work.load(Ordering::Relaxed);
+        let now = self.clock.now();
+        if !paused && self.pipeline.check().is_ok() && self.flush_failing.pause(now).is_none() {
+            match self.flush_once() {
+                Ok(done) => {
+                    any |= done;
+                    self.flush_failing.clear();
+                }
+                Err(error) => self.flush_failing.note("flush", &error, now),
+            }
+        }
+        if self.compaction_failing.pause(self.clock.now()).is_none()
+            && let Some((task, files)) = self.take_task()
+        {
+            any = true;
+            self.carry_out(&task, files);
+        }
+        self.work_on_removal();
+        self.check_open()?;
+        Ok(any)
+    }
+
+    fn carry_out(&self, task: &Task, files: Arc<LiveVersion>) {
+        let result = self.run_task(task, &files);
+        // Whoever is told of the end finds the inputs unused.
+        drop(files);
+        match &result {
+            Ok(()) => {
+                self.compaction_failing.clear();
+                self.stats.compactions.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => self
+                .compaction_failing
+                .note("compaction", error, self.clock.now()),
+        }
+        let mut compacting = self.compacting.lock();
+        for id in task.file_ids() {
+            compacting.busy.remove(&id);
+            compacting.outputs.retain(|output| output.input != id);
+        }
+        compacting.running -= 1;
+        drop(compacting);
+        self.signal.notify();
     }
 
     fn take_task(&self) -> Option<(Task, Arc<LiveVersion>)> {
@@ -473,51 +517,9 @@ impl Core {
                 && let Err(error) = self.wal.sync(self.wal.end())
             {
                 tracing::error!("sync of the log failed: {error}");
-                self.pipeline.fail(error.message());
+                self.end_writes(&error);
             }
             self.signal.wait(seen, SYNC_INTERVAL);
-        }
-    }
-
-    fn run_gc(&self, obsolete: &Receiver<Obsolete>) {
-        while let Ok(first) = obsolete.recv() {
-            let mut files = HashSet::new();
-            for told in std::iter::once(first).chain(obsolete.try_iter()) {
-                match told {
-                    Obsolete::File(id) => {
-                        files.insert(id);
-                    }
-                    Obsolete::Manifest(next_id) => self.trim_manifest(next_id),
-                    Obsolete::Stop => return self.remove_files(&files),
-                }
-            }
-            self.remove_files(&files);
-        }
-    }
-
-    fn remove_files(&self, files: &HashSet<u64>) {
-        if files.is_empty() {
-            return;
-        }
-        self.cache.erase_files(files);
-        for &id in files {
-            self.delete_object(&sst_key(id));
-        }
-    }
-
-    fn trim_manifest(&self, next_id: u64) {
-        if let Err(error) = Manifest::trim(&*self.store, next_id) {
-            tracing::warn!("{error}");
-        }
-    }
-
-    /// Deletes an object that nobody needs; a failure costs space until the next open.
-    pub fn delete_object(&self, key: &str) {
-        match failpoint::hit("gc.before_delete").and_then(|()| self.store.delete(key)) {
-            Ok(()) => {
-                self.stats.deleted_files.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(error) => tracing::warn!("delete {key}: {error}"),
         }
     }
 }

@@ -6,27 +6,31 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::removal::Removal;
 use super::signal::{Failing, Signal};
 use super::state::{FileContext, LiveVersion, Obsolete, State};
 use super::stats::Stats;
+use super::upload::RETRY;
 use crate::cache::BlockCache;
 use crate::env::Clock;
 use crate::flush::{OutputHost, RateLimiter};
-use crate::manifest::{Manifest, VersionEdit};
+use crate::manifest::{Manifest, Version, VersionEdit};
 use crate::memtable::MemTable;
 use crate::object_store::ObjectStore;
 use crate::options::{Options, WalSync};
+use crate::remote_wal::RemoteWal;
 use crate::txn::commit::Pipeline;
 use crate::txn::locks::LockManager;
 use crate::txn::snapshots::Snapshots;
 use crate::txn::spill::SpillSpace;
 use crate::types::IndexId;
 use crate::wal::Wal;
-use crate::{Error, ErrorKind, Result, ResultExt};
+use crate::{Error, ErrorKind, Result};
 
 /// Options that may change while the engine runs.
 pub struct Tunables {
@@ -36,6 +40,8 @@ pub struct Tunables {
     pub sync_each_commit: AtomicBool,
     pub disable_auto_compactions: AtomicBool,
     pub pause_background_work: AtomicBool,
+    pub max_unuploaded_wal: AtomicU64,
+    pub store_wait_millis: AtomicU64,
 }
 
 impl Tunables {
@@ -47,6 +53,8 @@ impl Tunables {
             sync_each_commit: AtomicBool::new(options.wal_sync == WalSync::EachCommit),
             disable_auto_compactions: AtomicBool::new(options.disable_auto_compactions),
             pause_background_work: AtomicBool::new(false),
+            max_unuploaded_wal: AtomicU64::new(options.max_unuploaded_wal),
+            store_wait_millis: AtomicU64::new(options.store_wait.as_millis() as u64),
         }
     }
 }
@@ -71,6 +79,8 @@ pub struct Core {
     pub cache: Arc<BlockCache>,
     pub limiter: RateLimiter,
     pub wal: Wal,
+    /// The log in the store, where it is kept there.
+    pub remote: Option<RemoteWal>,
     pub manifest: Mutex<Manifest>,
     pub state: ArcSwap<State>,
     pub state_lock: Mutex<()>,
@@ -93,6 +103,8 @@ pub struct Core {
     pub flushing: Mutex<()>,
     pub flush_failing: Failing,
     pub compaction_failing: Failing,
+    pub manifest_failing: Failing,
+    pub removal: Mutex<Removal>,
 }
 
 impl Core {
@@ -111,6 +123,9 @@ impl Core {
         drop(guard);
         // Only a thread that has ended does not listen.
         let _ = self.files.obsolete.send(Obsolete::Stop);
+        if let Some(remote) = &self.remote {
+            remote.stop();
+        }
     }
 
     /// Publishes a changed state.
@@ -121,21 +136,28 @@ impl Core {
     }
 
     /// Commits an edit and shows readers the version it makes; `flushed` are the memtables whose contents the edit adds.
+    ///
+    /// A store that is away is tried again until it is back, where it is not a local one.
     pub fn install(
+        &self,
+        manifest: &mut Manifest,
+        edit: VersionEdit,
+        flushed: &[Arc<MemTable>],
+    ) -> Result<()> {
+        self.install_within(manifest, edit, flushed, None)
+    }
+
+    /// The same, for an edit that may take effect though this fails with [`ErrorKind::Unavailable`], which it does after `patience`.
+    pub fn install_within(
         &self,
         manifest: &mut Manifest,
         mut edit: VersionEdit,
         flushed: &[Arc<MemTable>],
+        patience: Option<Duration>,
     ) -> Result<()> {
         self.pipeline.check()?;
         edit.next_file = Some(self.ids.next_file.load(Ordering::Acquire));
-        let version = manifest
-            .commit(&edit)
-            .context(|| "write manifest")
-            .inspect_err(|error| {
-                // Whether the edit took effect is not known: what follows must not build on either.
-                self.pipeline.fail(error.message());
-            })?;
+        let version = self.publish(manifest, &edit, patience)?;
         self.change_state(|now| State {
             mem: now.mem.clone(),
             immutable: Arc::new(
@@ -156,6 +178,39 @@ impl Core {
         }
         self.signal.notify();
         Ok(())
+    }
+
+    fn publish(
+        &self,
+        manifest: &mut Manifest,
+        edit: &VersionEdit,
+        patience: Option<Duration>,
+    ) -> Result<Arc<Version>> {
+        let start = self.clock.now();
+        loop {
+            let seen = self.signal.now();
+            let error = match manifest.commit(edit) {
+                Ok(version) => {
+                    self.manifest_failing.clear();
+                    return Ok(version);
+                }
+                Err(error) => error.context("write manifest"),
+            };
+            let now = self.clock.now();
+            let away = error.kind() == ErrorKind::Unavailable && self.remote.is_some();
+            if away && patience.is_some_and(|patience| now.saturating_sub(start) >= patience) {
+                return Err(error);
+            }
+            if !away || self.check_open().is_err() {
+                // Whether the edit took effect is not known: what follows must not build on either.
+                self.end_writes(&error);
+                return Err(error);
+            }
+            self.manifest_failing.note("write manifest", &error, now);
+            self.pause(seen, RETRY);
+            // Whether it took effect is found out by the next attempt; but not if another writer was found meanwhile.
+            self.pipeline.check()?;
+        }
     }
 
     /// Makes the memtable immutable if it holds anything, and starts a new one. The caller holds `write_lock`.

@@ -15,10 +15,9 @@
 //! A first open writes the object, then the file, and then attaches itself to the manifest. A crash in between leaves a store that nobody has written
 //! to yet; the next open takes the number that is there and writes what is missing.
 
-use std::io::IoSlice;
 use std::path::Path;
 
-use crate::env::fs::{Fs, OpenMode};
+use crate::env::fs::{Fs, OpenMode, replace_file};
 use crate::env::unique_u128;
 use crate::format::checksum::crc32;
 use crate::manifest::Version;
@@ -92,38 +91,40 @@ fn of_log(fs: &dyn Fs, dir: &Path) -> Result<Option<u128>> {
 }
 
 fn note_in_log(fs: &dyn Fs, dir: &Path, id: u128) -> Result<()> {
-    let draft = dir.join("STORE.new");
-    match fs.remove(&draft) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let file = fs.open(&draft, OpenMode::CreateNew)?;
-    file.write_at(&[IoSlice::new(&encode(id))], 0)?;
-    file.sync_data()?;
-    fs.rename(&draft, &dir.join(NAME))?;
-    fs.sync_dir(dir)
+    replace_file(fs, dir, NAME, &encode(id))
+}
+
+/// What may be done about a log that is not where it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingLog {
+    /// Nothing: it is refused.
+    Refuse,
+    /// To go on without it, and without the commits that were in it alone.
+    Accept,
+    /// To go on: the store has the log as well.
+    InStore,
 }
 
 /// Makes sure that the log in `dir` is that of `store`, whose manifest says `version`; a store that nobody has written to takes an
-/// empty directory for its log. With `accept_lost_log` a store that was written to does so, too.
+/// empty directory for its log, and so does one that was written to where `missing` lets it. Returns the store's number.
 pub fn bind(
     store: &dyn ObjectStore,
     version: &Version,
     fs: &dyn Fs,
     dir: &Path,
-    accept_lost_log: bool,
-) -> Result<()> {
+    missing: MissingLog,
+) -> Result<u128> {
     let id = of_store(store)?;
     fs.create_dir_all(dir)?;
     let found = of_log(fs, dir).context(|| format!("{}", dir.join(NAME).display()))?;
     match found {
-        Some(found) if found == id => Ok(()),
+        Some(found) if found == id => Ok(id),
         Some(found) => Err(Error::invalid(format!(
             "the log in {} belongs to store {found:032x}, not to this one, {id:032x}; nothing was changed: \
              give the store's own log directory",
             dir.display()
         ))),
-        None if version.epoch > 0 && !accept_lost_log => Err(Error::new(
+        None if version.epoch > 0 && missing == MissingLog::Refuse => Err(Error::new(
             ErrorKind::NotFound,
             format!(
                 "the store was written to by {}, and its log is not in {}: give the directory where it is, for it may hold commits that \
@@ -133,13 +134,13 @@ pub fn bind(
             ),
         )),
         None => {
-            if version.epoch > 0 {
+            if version.epoch > 0 && missing == MissingLog::Accept {
                 tracing::warn!(
                     "the log is not in {}: going on without it, and without the commits that were in it alone",
                     dir.display()
                 );
             }
-            note_in_log(fs, dir, id)
+            note_in_log(fs, dir, id).map(|()| id)
         }
     }
 }
@@ -150,12 +151,16 @@ mod tests {
     use crate::env::fs::FaultFs;
     use crate::object_store::MemoryStore;
 
-    fn check(store: &MemoryStore, fs: &FaultFs, dir: &str, epoch: u64, lost: bool) -> Result<()> {
+    fn check(store: &MemoryStore, fs: &FaultFs, dir: &str, epoch: u64, lost: bool) -> Result<u128> {
         let version = Version {
             epoch,
             ..Version::default()
         };
-        bind(store, &version, fs, Path::new(dir), lost)
+        let missing = match lost {
+            true => MissingLog::Accept,
+            false => MissingLog::Refuse,
+        };
+        bind(store, &version, fs, Path::new(dir), missing)
     }
 
     #[test]

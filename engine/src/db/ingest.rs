@@ -77,12 +77,14 @@ impl Transaction {
             raises: std::mem::take(&mut self.raises),
         };
         let core = &self.core;
+        let log_end = &mut self.log_end;
         let mut logged = false;
         let done = core.pipeline.commit(
             &**core,
             request,
             |seq, slot| {
                 logged = true;
+                *log_end = slot.wal_end;
                 slot.seq = seq;
                 Ok(())
             },
@@ -130,14 +132,14 @@ impl Core {
     /// Removes files that no version names and none will.
     pub fn discard(&self, files: &[FileMeta]) {
         for file in files {
-            // At shutdown nobody listens any more; the next open finds the object.
-            let _ = self.files.obsolete.send(Obsolete::File(file.id));
+            self.tell_obsolete(Obsolete::File(file.id));
         }
     }
 
     /// Steps 3 to 5, from the log record on: makes it durable, adds the files, and lets go of the memtable.
     pub fn finish_ingest(&self, slot: &Slot, files: &Files) -> Result<()> {
         self.wal.sync(slot.wal_end)?;
+        self.uploaded(slot.wal_end)?;
         failpoint::hit("ingest.logged")?;
         self.ingest(slot.seq, slot.mem.id(), files)?;
         self.apply(slot.seq, slot, None);

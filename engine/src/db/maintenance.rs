@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::core::Core;
-use super::state::LiveFile;
+use super::state::{LiveFile, Obsolete};
 use crate::env::failpoint;
 use crate::iter::InternalIterator;
 use crate::manifest::{LEVELS, VersionEdit};
@@ -52,7 +52,14 @@ impl Core {
 
     /// Reserves `count` index ids and returns the first.
     pub fn allocate_indexes(&self, count: u32) -> Result<IndexId> {
-        let mut manifest = self.manifest.lock();
+        let patience = self.store_wait();
+        let Some(mut manifest) = self.manifest.try_lock_for(patience) else {
+            self.manifest_failing.check()?;
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("the manifest is being written since {patience:?}"),
+            ));
+        };
         let first = self.ids.next_index.load(Ordering::Relaxed);
         let after = first
             .checked_add(count)
@@ -66,14 +73,15 @@ impl Core {
                 index_ceiling: Some(ceiling),
                 ..VersionEdit::default()
             };
-            self.install(&mut manifest, edit, &[])?;
+            // That it took effect all the same would harm nobody.
+            self.install_within(&mut manifest, edit, &[], Some(patience))?;
             self.ids.index_ceiling.store(ceiling, Ordering::Relaxed);
         }
         self.ids.next_index.store(after, Ordering::Relaxed);
         Ok(first)
     }
 
-    /// Drops indexes for good.
+    /// Drops indexes for good: now, or where the log is kept in the store, once all that was logged so far is there.
     pub fn drop_indexes(&self, indexes: &[IndexId]) -> Result<()> {
         if let Some(index) = indexes.iter().find(|&&index| {
             index == DICTIONARY_INDEX || index >= self.ids.next_index.load(Ordering::Relaxed)
@@ -85,6 +93,16 @@ impl Core {
         if indexes.is_empty() {
             return Ok(());
         }
+        if self.remote.is_some() {
+            self.pipeline.check()?;
+            self.tell_obsolete(Obsolete::Indexes(indexes.to_vec()));
+            return Ok(());
+        }
+        self.drop_indexes_now(indexes)
+    }
+
+    /// Drops indexes that were given out.
+    pub(super) fn drop_indexes_now(&self, indexes: &[IndexId]) -> Result<()> {
         let mut manifest = self.manifest.lock();
         let boundary = self.ids.next_file.load(Ordering::Acquire);
         let newest_memtable = self.state.load().mem.id();
@@ -157,9 +175,12 @@ impl Core {
             drop(state);
             self.check_open()?;
             self.pipeline.check()?;
-            self.flush_failing.check().context(|| "flush")?;
+            self.flush_failing
+                .check()
+                .and_then(|()| self.manifest_failing.check())
+                .context(|| "flush")?;
             let paused = self.tunables.pause_background_work.load(Ordering::Relaxed);
-            if !paused || !self.flush_once()? {
+            if !(paused || self.options.manual) || !self.flush_once()? {
                 self.signal.wait(seen, WAIT);
             }
         }
@@ -188,7 +209,9 @@ impl Core {
             if self.compaction_is_done().context(|| "compact")? {
                 return Ok(());
             }
-            self.signal.wait(seen, WAIT);
+            if !self.options.manual || !self.work()? {
+                self.signal.wait(seen, WAIT);
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! The engine: everything below it, put together.
 
+mod attach;
+mod attached;
 mod background;
 mod core;
 mod cursor;
@@ -10,6 +12,7 @@ mod maintenance;
 mod open;
 mod pinned;
 mod prepared;
+mod removal;
 mod signal;
 mod stall;
 mod state;
@@ -18,11 +21,13 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod upload;
 mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -37,6 +42,7 @@ use self::core::Core;
 use self::prepared::Detached;
 use crate::Result;
 use crate::options::{MIN_TRANSACTION_MEMORY, Options, WalSync};
+use crate::remote_wal::{RemoteWal, RemoteWalStats};
 use crate::txn::TxnId;
 use crate::txn::locks::{LockInfo, TxnInfo};
 use crate::types::IndexId;
@@ -145,6 +151,45 @@ impl Engine {
     /// Makes every commit and every prepare so far durable.
     pub fn sync_wal(&self) -> Result<()> {
         self.core.wal.sync(self.core.wal.end())
+    }
+
+    /// Whether the log up to `position` ([`Transaction::log_end`]) is in the store; waits for it up to `time`. At once true where the log
+    /// is not kept there. [`crate::ErrorKind::Fenced`] if another writer took over, so that it never will be.
+    pub fn wait_uploaded(&self, position: u64, time: Duration) -> Result<bool> {
+        self.core.wait_uploaded(position, time)
+    }
+
+    /// The position after the last record of the log.
+    pub fn log_end(&self) -> u64 {
+        self.core.wal.end()
+    }
+
+    /// How the log in the store stands; `None` where it is not kept there.
+    pub fn remote_wal(&self) -> Option<RemoteWalStats> {
+        self.core.remote.as_ref().map(RemoteWal::stats)
+    }
+
+    /// Changes when the log is sent to the store.
+    pub fn set_wal_upload(&self, interval: Duration, size: u64) {
+        if let Some(remote) = &self.core.remote {
+            remote.set_tuning(interval, size.max(4 << 10));
+        }
+    }
+
+    /// Changes how many bytes of log may wait for the store before writers wait too, and for how long they do before they fail.
+    pub fn set_store_limits(&self, max_unuploaded_wal: u64, store_wait: Duration) {
+        let tunables = &self.core.tunables;
+        tunables
+            .max_unuploaded_wal
+            .store(max_unuploaded_wal.max(64 << 10), Ordering::Relaxed);
+        tunables
+            .store_wait_millis
+            .store(store_wait.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// In an engine without threads ([`Options::manual`]): does what they would do now, each kind of work once. Whether there was any.
+    pub fn work(&self) -> Result<bool> {
+        self.core.work()
     }
 
     /// The transactions that have locked or written something, by id.
@@ -265,7 +310,10 @@ impl Engine {
             self.stop();
             return Ok(());
         }
-        let flushed = self.core.flush();
+        let flushed = self
+            .core
+            .flush()
+            .and_then(|()| self.core.uploaded_or_failing(self.core.wal.end()));
         self.stop();
         // Nothing is appended any more.
         self.core.wal.close().and(flushed)

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -17,10 +17,12 @@ use parking_lot::Mutex;
 use super::core::{Core, Ids, Tunables};
 use super::ingest::Files;
 use super::prepared::{Detached, Undecided};
+use super::removal::Removal;
 use super::signal::{Failing, Signal};
 use super::state::{FileContext, LiveVersion, State};
 use super::stats::Stats;
-use super::{Engine, background, identity};
+use super::identity::MissingLog;
+use super::{Engine, attach, background, identity};
 use crate::cache::BlockCache;
 use crate::env::failpoint;
 use crate::flush::RateLimiter;
@@ -45,7 +47,7 @@ const MIN_SEGMENT: u64 = 64 << 10;
 const MAX_SEGMENT: u64 = 64 << 20;
 
 /// What replaying the log gave.
-struct Replayed {
+pub(super) struct Replayed {
     /// Oldest first; the last one takes new writes.
     memtables: Vec<Arc<MemTable>>,
     /// Commits up to this one are in files.
@@ -98,7 +100,7 @@ impl Replayed {
         table
     }
 
-    fn record(&mut self, position: u64, payload: &[u8]) -> Result<()> {
+    pub(super) fn record(&mut self, position: u64, payload: &[u8]) -> Result<()> {
         // Also where nothing is written: the log is kept for it.
         self.memtable(position).keep_log_from(position);
         decode_payload(payload, &mut |entry| self.entry(position, entry))
@@ -225,6 +227,14 @@ impl Replayed {
     }
 }
 
+/// The layout of the local log.
+pub(super) fn wal_options(options: &Options) -> WalOptions {
+    WalOptions {
+        segment_size: (options.total_wal_size / SEGMENTS).clamp(MIN_SEGMENT, MAX_SEGMENT),
+        ..WalOptions::default()
+    }
+}
+
 pub(super) fn open(options: Options) -> Result<Engine> {
     options.validate()?;
     let dir = options.data_dir.clone();
@@ -238,34 +248,40 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         None => Arc::new(LocalStore::open(dir.join("store"))?),
     };
     let (mut manifest, version) = Manifest::load(store.clone()).context(|| "read manifest")?;
-    identity::bind(
-        &*store,
-        &version,
-        &*options.fs,
-        &options.wal_dir(),
-        options.accept_lost_log,
-    )?;
+    let missing = match (options.remote_wal, options.accept_lost_log) {
+        (true, _) if attach::has_log(&version) => MissingLog::InStore,
+        (_, true) => MissingLog::Accept,
+        (_, false) => MissingLog::Refuse,
+    };
+    let wal_dir = options.wal_dir();
+    identity::bind(&*store, &version, &*options.fs, &wal_dir, missing)?;
     let mut replayed = Replayed::new(&version, options.memtable_size);
-    let wal = Wal::open(
-        options.fs.clone(),
-        &options.wal_dir(),
-        WalOptions {
-            segment_size: (options.total_wal_size / SEGMENTS).clamp(MIN_SEGMENT, MAX_SEGMENT),
-            ..WalOptions::default()
-        },
-        version.wal_floor,
-        &mut |position, payload| replayed.record(position, payload),
-    )
-    .context(|| format!("open the log in {}", options.wal_dir().display()))?;
-    failpoint::hit("open.replayed")?;
     let epoch = version.epoch + 1;
     let edit = VersionEdit {
         epoch: Some((epoch, options.writer.clone())),
         next_file: Some(first_file_of_epoch(epoch).max(version.next_file)),
+        writer_id: options.remote_wal.then(|| manifest.nonce()),
         ..VersionEdit::default()
     };
-    let version = manifest.commit(&edit).context(|| "write manifest")?;
-    failpoint::hit("open.attached")?;
+    let (wal, version, remote) = if options.remote_wal {
+        let attached = attach::attach(&options, &store, &mut manifest, &edit, &mut replayed)?;
+        (attached.wal, attached.version, Some(attached.remote))
+    } else {
+        attach::refuse_remote_log(&version)?;
+        let floor = version.wal_floor;
+        let wal = Wal::open(
+            options.fs.clone(),
+            &wal_dir,
+            wal_options(&options),
+            floor,
+            &mut |position, payload| replayed.record(position, payload),
+        )
+        .context(|| format!("open the log in {}", wal_dir.display()))?;
+        failpoint::hit("open.replayed")?;
+        let version = manifest.commit(&edit).context(|| "write manifest")?;
+        failpoint::hit("open.attached")?;
+        (wal, version, None)
+    };
 
     let kept_files = replayed.kept_files();
     let mut memtables = replayed.memtables;
@@ -309,6 +325,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         cache,
         limiter: RateLimiter::new(options.clock.clone(), options.rate_limit),
         wal,
+        remote,
         manifest: Mutex::new(manifest),
         state: ArcSwap::from_pointee(state),
         state_lock: Mutex::new(()),
@@ -336,6 +353,8 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         flushing: Mutex::new(()),
         flush_failing: Failing::default(),
         compaction_failing: Failing::default(),
+        manifest_failing: Failing::default(),
+        removal: Mutex::new(Removal::new(obsolete)),
         options,
     });
     // Before anything is flushed: the log is kept for them.
@@ -343,6 +362,8 @@ pub(super) fn open(options: Options) -> Result<Engine> {
     core.undecided
         .lock()
         .extend(positions.map(|(&id, undecided)| (id, undecided.position)));
+    // What the local log alone has goes to the store before anything follows from it.
+    core.upload_all()?;
     for Ingest {
         seq,
         files,
@@ -355,24 +376,11 @@ pub(super) fn open(options: Options) -> Result<Engine> {
     }
     let detached = Detached::recover(&core, replayed.undecided)?;
     core.remove_orphans(&kept_files)?;
-    let threads = background::start(&core, obsolete)?;
+    let threads = background::start(&core)?;
     Ok(Engine {
         core,
         threads: Mutex::new(threads),
         detached: Mutex::new(detached),
         _lock: lock,
     })
-}
-
-impl Core {
-    fn remove_orphans(&self, kept: &HashSet<u64>) -> Result<()> {
-        let version = self.state.load().files.version.clone();
-        let listed = crate::gc::list_files(&*self.store).context(|| "list files")?;
-        for key in crate::gc::orphans(&version, kept, &listed) {
-            tracing::info!("removing {key}, which no version names");
-            self.delete_object(&key);
-        }
-        self.stats.deleted_files.store(0, Ordering::Relaxed);
-        Ok(())
-    }
 }

@@ -204,12 +204,14 @@ impl Transaction {
             raises: std::mem::take(&mut self.raises),
         };
         let (core, buffer) = (&self.core, &mut self.ops);
+        let log_end = &mut self.log_end;
         let mut logged = false;
         let done = core.pipeline.log(
             &**core,
             request,
             |seq, slot| {
                 logged = true;
+                *log_end = slot.wal_end;
                 *buffer = std::mem::take(&mut slot.ops);
                 // They are in the log: not a third time in memory while they go to the memtable.
                 buffer.clear();
@@ -253,10 +255,12 @@ impl Transaction {
             raises: Vec::new(),
         };
         let core = &self.core;
+        let log_end = &mut self.log_end;
         core.pipeline.log(
             &**core,
             request,
             |seq, slot| {
+                *log_end = slot.wal_end;
                 core.apply(seq, slot, None);
                 Ok(())
             },
@@ -269,8 +273,10 @@ impl Transaction {
     }
 
     /// Logs that it commits, and shows it.
-    pub(super) fn commit_prepared(&self, sync: bool) -> Result<()> {
-        let Prepared { id, files, .. } = self.prepared()?;
+    pub(super) fn commit_prepared(&mut self, sync: bool) -> Result<()> {
+        let Stage::Prepared(Prepared { id, files, .. }) = &self.stage else {
+            return self.prepared().map(drop);
+        };
         let request = Request {
             action: Action::CommitPrepared {
                 id: *id,
@@ -278,14 +284,16 @@ impl Transaction {
             },
             raises: Vec::new(),
         };
-        let core = &self.core;
+        let (core, batch) = (&self.core, &self.batch);
+        let log_end = &mut self.log_end;
         core.pipeline.commit(
             &**core,
             request,
             |seq, slot| {
                 slot.seq = seq;
+                *log_end = slot.wal_end;
                 if files.is_none() {
-                    core.apply(seq, slot, Some(&self.batch));
+                    core.apply(seq, slot, Some(batch));
                 }
                 Ok(())
             },
@@ -298,19 +306,23 @@ impl Transaction {
     }
 
     /// Logs that it is undone.
-    pub(super) fn rollback_prepared(&self, sync: bool) -> Result<()> {
-        let Prepared { id, files, .. } = self.prepared()?;
+    pub(super) fn rollback_prepared(&mut self, sync: bool) -> Result<()> {
+        let Stage::Prepared(Prepared { id, files, .. }) = &self.stage else {
+            return self.prepared().map(drop);
+        };
         let request = Request {
             action: Action::RollbackPrepared { id: *id },
             raises: Vec::new(),
         };
-        let core = &self.core;
         // As long as the decision is not durable, the files may be asked for.
         let sync = sync || files.is_some();
+        let core = &self.core;
+        let log_end = &mut self.log_end;
         core.pipeline.commit(
             &**core,
             request,
             |seq, slot| {
+                *log_end = slot.wal_end;
                 core.apply(seq, slot, None);
                 Ok(())
             },

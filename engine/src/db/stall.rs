@@ -63,6 +63,7 @@ pub fn decide(pressure: Pressure, limits: Limits) -> Throttle {
 impl Core {
     /// Waits as long as the pressure demands. Fails if the engine closes or stops taking writes meanwhile.
     pub fn throttle(&self) -> Result<()> {
+        self.wait_for_upload()?;
         match self.pressure() {
             Throttle::None => return Ok(()),
             Throttle::Slow(pause) => {
@@ -80,6 +81,7 @@ impl Core {
     }
 
     fn wait_for_room(&self) -> Result<()> {
+        let start = self.clock.now();
         loop {
             let seen = self.signal.now();
             if self.pressure() != Throttle::Stop {
@@ -94,11 +96,24 @@ impl Core {
             self.compaction_failing
                 .check_lasting()
                 .context(|| "writes wait for compaction, which fails")?;
-            self.signal.wait(seen, Duration::from_millis(50));
+            if self.clock.now().saturating_sub(start) >= self.store_wait() {
+                // What may help by itself has not.
+                self.flush_failing
+                    .check()
+                    .and_then(|()| self.manifest_failing.check())
+                    .context(|| "writes wait for a flush, which fails")?;
+                self.compaction_failing
+                    .check()
+                    .context(|| "writes wait for compaction, which fails")?;
+            }
+            if self.options.manual {
+                self.work()?;
+            }
+            self.pause(seen, Duration::from_millis(50));
         }
     }
 
-    fn count_stall(&self, start: Duration) {
+    pub(super) fn count_stall(&self, start: Duration) {
         let took = self.clock.now().saturating_sub(start);
         self.stats.stalls.fetch_add(1, Ordering::Relaxed);
         self.stats

@@ -11,12 +11,17 @@ use crate::manifest::{FileMeta, LEVELS, Version, sst_key};
 use crate::memtable::MemTable;
 use crate::object_store::ObjectStore;
 use crate::sst::SstReader;
+use crate::types::IndexId;
 use crate::{Result, ResultExt};
 
 /// What the thread that removes files is told.
 pub enum Obsolete {
     /// The file left the version and has no reader any more.
     File(u64),
+    /// The chunk of the log in the store is not needed any more.
+    Chunk(u64),
+    /// The indexes are to be dropped.
+    Indexes(Vec<IndexId>),
     /// The manifest has grown by a full version, and its next object has this id.
     Manifest(u64),
     /// To end.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::core::Core;
 use crate::compaction::targets;
+use crate::remote_wal::RemoteWalStats;
 
 /// Builds the report.
 pub fn report(core: &Core) -> String {
@@ -70,6 +71,9 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
         stats.wal_syncs,
         stats.group_commits
     )?;
+    if let Some(remote) = &core.remote {
+        write_remote(core, &remote.stats(), out)?;
+    }
     writeln!(out, "\nBLOCK CACHE")?;
     let lookups = stats.block_cache_hits + stats.block_cache_misses;
     writeln!(
@@ -139,6 +143,29 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\nLATEST DETECTED DEADLOCK")?;
     let ago = when.elapsed().unwrap_or_default();
     writeln!(out, "{} s ago\n{deadlock}", ago.as_secs())
+}
+
+fn write_remote(core: &Core, stats: &RemoteWalStats, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\nLOG IN THE STORE")?;
+    let waiting = core.wal.end().saturating_sub(stats.uploaded);
+    writeln!(
+        out,
+        "{} chunks of {} MiB sent, {} on their way; {waiting} bytes of log are not there yet",
+        stats.chunks,
+        mib(stats.bytes),
+        stats.in_flight
+    )?;
+    if let Some((since, why)) = &stats.failing {
+        let time = core.clock.now().saturating_sub(*since);
+        writeln!(out, "failing since {time:.1?}, trying again: {why}")?;
+    }
+    if let Some(why) = &stats.ended {
+        writeln!(out, "ended: {why}")?;
+    }
+    if let Err(failure) = core.manifest_failing.check() {
+        writeln!(out, "the manifest cannot be written, trying again: {failure}")?;
+    }
+    Ok(())
 }
 
 /// Mebibytes with one decimal.

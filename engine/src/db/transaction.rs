@@ -15,6 +15,7 @@ use crate::txn::batch::{Batch, OwnWrite};
 use crate::txn::locks::{Granted, LockMode, LockWait, TxnLocks};
 use crate::txn::record::OpWriter;
 use crate::txn::snapshots::SnapshotGuard;
+use crate::options::Durability;
 use crate::types::{MAX_KEY_LEN, OWN_WRITE_SEQ, SeqNo, ValueKind};
 use crate::{Error, ErrorKind, Result, ResultExt};
 
@@ -74,6 +75,9 @@ pub struct Transaction {
     pub(super) ops: OpWriter,
     pub(super) stage: Stage,
     saw_newer: bool,
+    durability: Durability,
+    /// The end of the last record that it logged, or 0.
+    pub(super) log_end: u64,
 }
 
 /// How far a transaction has got.
@@ -105,6 +109,8 @@ impl Transaction {
             ops: OpWriter::default(),
             stage: Stage::Active,
             saw_newer: false,
+            durability: Durability::default(),
+            log_end: 0,
         }
     }
 
@@ -116,6 +122,12 @@ impl Transaction {
     /// Its isolation level.
     pub fn isolation(&self) -> Isolation {
         self.isolation
+    }
+
+    /// Where its commit has to be before it is acknowledged; [`Durability::Local`] unless this says otherwise. Stays for the transactions after
+    /// [`Transaction::restart`].
+    pub fn set_durability(&mut self, durability: Durability) {
+        self.durability = durability;
     }
 
     /// How long its lock requests wait.
@@ -411,13 +423,30 @@ impl Transaction {
         self.note_writes();
     }
 
-    /// Commits; returns once the commit is durable, as the options say, and visible.
+    /// Commits; returns once the commit is durable, as the options and [`Transaction::set_durability`] say, and visible.
+    ///
+    /// One that has to be in the store is visible to others before this returns: they see what is in the local log. If waiting for the store fails
+    /// ([`ErrorKind::Fenced`], [`ErrorKind::Interrupted`]), it is not known whether the commit is kept.
     pub fn commit(&mut self) -> Result<()> {
+        if self.waits_for_store() {
+            self.commit_with(false)?;
+            return self.core.uploaded(self.log_end);
+        }
         let sync = self.core.tunables.sync_each_commit.load(Ordering::Relaxed);
         self.commit_with(sync)
     }
 
-    /// Commits. Without `sync` it may return before the commit is durable.
+    /// Whether what it logs has to be in the store before it is acknowledged.
+    pub fn waits_for_store(&self) -> bool {
+        self.durability == Durability::Object && self.core.remote.is_some()
+    }
+
+    /// The position in the log after what it logged last, for [`crate::Engine::wait_uploaded`]; 0 if it logged nothing.
+    pub fn log_end(&self) -> u64 {
+        self.log_end
+    }
+
+    /// Commits. Without `sync` it may return before the commit is durable; with it, it is so locally.
     pub fn commit_with(&mut self, sync: bool) -> Result<()> {
         let result = match &self.stage {
             Stage::Active => self.write_out(sync),
@@ -468,10 +497,12 @@ impl Transaction {
             raises: std::mem::take(&mut self.raises),
         };
         let (core, batch, buffer) = (&self.core, &self.batch, &mut self.ops);
+        let log_end = &mut self.log_end;
         core.pipeline.commit(
             &**core,
             request,
             |seq, slot| {
+                *log_end = slot.wal_end;
                 *buffer = std::mem::take(&mut slot.ops);
                 // They are in the log: not a third time in memory while they go to the memtable.
                 buffer.clear();
@@ -525,6 +556,7 @@ impl Transaction {
             .fetch_add(1, Ordering::Relaxed);
         self.locks.renew(id, isolation);
         self.isolation = isolation;
+        self.log_end = 0;
         self.stage = Stage::Active;
         Ok(())
     }

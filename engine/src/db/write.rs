@@ -155,6 +155,9 @@ impl GroupWriter for Core {
             record.push(seq, &request.action, counters);
         }
         let range = self.wal.append(&record.pieces(group, &encoded))?;
+        if let Some(remote) = &self.remote {
+            remote.appended();
+        }
         failpoint::hit("commit.appended")?;
         let mut mem = self.state.load().mem.clone();
         let mut slots = Vec::with_capacity(group.len());

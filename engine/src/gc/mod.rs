@@ -7,21 +7,22 @@
 use std::collections::HashSet;
 
 use crate::Result;
-use crate::manifest::{LEVELS, Version};
+use crate::manifest::{LEVELS, Version, first_file_of_epoch, parse_sst_key};
 use crate::object_store::{ObjectMeta, ObjectStore};
+use crate::remote_wal::parse_chunk_key;
 
 /// The folder of SSTs.
-const SST_PREFIX: &str = "sst/";
+pub const SST_PREFIX: &str = "sst/";
 
 /// Objects per listing.
 const PAGE: usize = 1000;
 
-/// All objects under `sst/`.
-pub fn list_files(store: &dyn ObjectStore) -> Result<Vec<ObjectMeta>> {
+/// All objects whose keys begin with `prefix`.
+pub fn list_all(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<ObjectMeta>> {
     let mut all: Vec<ObjectMeta> = Vec::new();
     loop {
         let after = all.last().map_or(String::new(), |last| last.key.clone());
-        let page = store.list(SST_PREFIX, &after, PAGE)?;
+        let page = store.list(prefix, &after, PAGE)?;
         let end = page.len() < PAGE;
         all.extend(page);
         if end {
@@ -30,17 +31,74 @@ pub fn list_files(store: &dyn ObjectStore) -> Result<Vec<ObjectMeta>> {
     }
 }
 
-/// Those of `listed` that `version` does not name and that are not in `kept`, by number. Only for a writer that owns the store: another's output under way would be among them.
-pub fn orphans(version: &Version, kept: &HashSet<u64>, listed: &[ObjectMeta]) -> Vec<String> {
-    let live: HashSet<String> = (0..LEVELS)
+/// The numbers of those files in `listed` that `version` does not name and that are not in `kept`. What a writer of a later epoch than the
+/// version's has written is its own affair.
+///
+/// Only for the writer of the version's epoch, before it writes itself: its own outputs under way would be among them.
+pub fn orphans(version: &Version, kept: &HashSet<u64>, listed: &[ObjectMeta]) -> Vec<u64> {
+    let live: HashSet<u64> = (0..LEVELS)
         .flat_map(|level| version.level(level))
         .map(|file| file.id)
         .chain(kept.iter().copied())
-        .map(crate::manifest::sst_key)
         .collect();
+    let end = first_file_of_epoch(version.epoch + 1);
     listed
         .iter()
-        .filter(|object| !live.contains(&object.key))
-        .map(|o| o.key.clone())
+        .filter_map(|object| parse_sst_key(&object.key))
+        .filter(|id| *id < end && !live.contains(id))
         .collect()
+}
+
+/// The ids of those chunks in `listed` that come before the first one that `version` needs.
+pub fn old_chunks(version: &Version, listed: &[ObjectMeta]) -> Vec<u64> {
+    listed
+        .iter()
+        .filter_map(|object| parse_chunk_key(&object.key))
+        .filter(|id| *id < version.first_chunk)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(keys: &[&str]) -> Vec<ObjectMeta> {
+        keys.iter()
+            .map(|key| ObjectMeta {
+                key: (*key).to_owned(),
+                size: 1,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn only_what_nobody_can_name_is_an_orphan() {
+        let version = Version {
+            epoch: 2,
+            ..Version::default()
+        };
+        let first = first_file_of_epoch(1);
+        let keys: Vec<String> = [first, first + 1, first_file_of_epoch(2), first_file_of_epoch(3)]
+            .map(crate::manifest::sst_key)
+            .into();
+        let mut names: Vec<&str> = keys.iter().map(String::as_str).collect();
+        names.extend(["sst/x", "sst/1.sst"]);
+        let kept = HashSet::from([first + 1]);
+        // Not what is kept, not a later writer's, not what is no file of ours.
+        assert_eq!(
+            orphans(&version, &kept, &listed(&names)),
+            [first, first_file_of_epoch(2)]
+        );
+    }
+
+    #[test]
+    fn chunks_are_old_below_the_first_that_is_needed() {
+        let version = Version {
+            first_chunk: 7,
+            ..Version::default()
+        };
+        let keys = [3, 6, 7, 80].map(crate::remote_wal::chunk_key);
+        let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+        assert_eq!(old_chunks(&version, &listed(&names)), [3, 6]);
+    }
 }

@@ -69,6 +69,10 @@ pub struct VersionEdit {
     pub dropped_indexes: Vec<(IndexId, u64)>,
     /// Dropped indexes of which no file holds anything any more.
     pub forgotten_indexes: Vec<IndexId>,
+    /// The first chunk of the log in the store that is still needed, where the log is kept there.
+    pub first_chunk: Option<u64>,
+    /// The number that the attached writer drew.
+    pub writer_id: Option<u128>,
 }
 
 /// The key of an SST's object.

@@ -3,7 +3,7 @@
 //! | offset | bytes | what |
 //! | --- | --- | --- |
 //! | 0 | 8 | magic `SEMANIFE` |
-//! | 8 | 4 | version, 2; version 1 has no items 10 and 11 |
+//! | 8 | 4 | version, 3; version 1 has no items from 10 on, version 2 none from 12 on |
 //! | 12 | 4 | kind: 1 edit of the version before, 2 full version |
 //! | 16 | 8 | id; equals the number in the object's key |
 //! | 24 | 16 | a number that the writer drew when it attached, by which it knows its own objects |
@@ -27,6 +27,8 @@
 //! | 9 | forgotten index | u32 index |
 //! | 10 | last commit by files | u64 sequence number |
 //! | 11 | added file with a file-wide sequence number | as 7, then u64 sequence number |
+//! | 12 | first WAL chunk | u64 id |
+//! | 13 | the attached writer's number | 16 bytes |
 //!
 //! A full version is the edit that makes the version, this object's own edit included, out of an empty one.
 //! `CURRENT` holds `<20-digit id>\n`, a recent full version's; it is a hint and has no checksum, since it is never trusted.
@@ -35,7 +37,7 @@ use super::edit::{FileMeta, VersionEdit};
 use crate::types::InternalKeyBuf;
 
 const MAGIC: [u8; 8] = *b"SEMANIFE";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const OLDEST_VERSION: u32 = 1;
 const HEADER_LEN: usize = 56;
 const CRC_LEN: usize = 4;
@@ -180,6 +182,14 @@ fn encode_edit(edit: &VersionEdit, out: &mut Vec<u8>) {
             out.extend_from_slice(&seq.to_le_bytes());
         }
     }
+    if let Some(chunk) = edit.first_chunk {
+        out.push(12);
+        out.extend_from_slice(&chunk.to_le_bytes());
+    }
+    if let Some(writer_id) = edit.writer_id {
+        out.push(13);
+        out.extend_from_slice(&writer_id.to_le_bytes());
+    }
 }
 
 fn encode_file(file: &FileMeta, out: &mut Vec<u8>) {
@@ -261,14 +271,18 @@ pub fn decode_files(bytes: &[u8]) -> crate::Result<Vec<FileMeta>> {
 }
 
 fn decode_edit(mut reader: Reader<'_>, version: u32) -> Result<VersionEdit, String> {
-    let last_known = if version == 1 { 9 } else { 11 };
+    let last_known = match version {
+        1 => 9,
+        2 => 11,
+        _ => 13,
+    };
     let mut edit = VersionEdit::default();
     let mut last_tag = 0;
     while reader.at < reader.bytes.len() {
         let at = reader.at;
         let [tag] = reader.array::<1>()?;
         // Ascending tags, single ones once: so that equal edits have equal bytes.
-        if tag < last_tag || (tag == last_tag && (tag <= 5 || tag == 10)) {
+        if tag < last_tag || (tag == last_tag && matches!(tag, 0..=5 | 10 | 12 | 13)) {
             return Err(format!("item {tag} out of order at byte {at}"));
         }
         if tag > last_known {
@@ -299,6 +313,8 @@ fn decode_edit(mut reader: Reader<'_>, version: u32) -> Result<VersionEdit, Stri
                 file.file_seq = Some(reader.u64()?);
                 edit.added.push((level, file));
             }
+            12 => edit.first_chunk = Some(reader.u64()?),
+            13 => edit.writer_id = Some(u128::from_le_bytes(reader.array()?)),
             _ => return Err(format!("unknown item {tag} at byte {at}")),
         }
     }

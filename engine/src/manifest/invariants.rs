@@ -22,6 +22,10 @@ pub enum Rule {
     NextFileNeverGoesBack,
     /// The index ceiling never goes back.
     IndexCeilingNeverGoesBack,
+    /// The first chunk of the log that is needed never goes back.
+    FirstChunkNeverGoesBack,
+    /// A writer's number comes with its epoch.
+    WriterIdWithEpoch,
     /// A deleted file exists at the level it is deleted from.
     DeletedFileExists,
     /// A file is at one place at most.
@@ -81,6 +85,14 @@ pub(super) fn check(before: &Version, edit: &VersionEdit, after: &Version) -> Re
         u64::from(before.index_ceiling),
         u64::from(after.index_ceiling),
     )?;
+    never_back(
+        Rule::FirstChunkNeverGoesBack,
+        before.first_chunk,
+        after.first_chunk,
+    )?;
+    if edit.writer_id.is_some() && edit.epoch.is_none() {
+        return Err(Rule::WriterIdWithEpoch.broken("a number without an epoch"));
+    }
     check_added(before, edit, after)?;
     check_places(edit, after)?;
     check_drops(before, edit, after)

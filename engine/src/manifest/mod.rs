@@ -84,6 +84,11 @@ impl Manifest {
         Arc::clone(&self.current)
     }
 
+    /// The number by which this writer knows its own objects.
+    pub fn nonce(&self) -> u128 {
+        self.nonce
+    }
+
     /// The id that the next commit's object will have.
     pub fn next_id(&self) -> u64 {
         self.next_id

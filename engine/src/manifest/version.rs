@@ -30,6 +30,10 @@ pub struct Version {
     pub index_ceiling: IndexId,
     /// Dropped indexes, each with the file number from which on files were written without its entries.
     pub dropped_indexes: BTreeMap<IndexId, u64>,
+    /// The first chunk of the log in the store that is still needed; 0 where none is kept there.
+    pub first_chunk: u64,
+    /// The number that the last writer that attached drew; 0 of one that left none.
+    pub writer_id: u128,
 }
 
 impl Version {
@@ -39,6 +43,7 @@ impl Version {
         if let Some((epoch, writer)) = &edit.epoch {
             next.epoch = *epoch;
             next.writer.clone_from(writer);
+            next.writer_id = edit.writer_id.unwrap_or(0);
             // Checked to be small enough for the shift below.
             invariants::check_epoch(self, *epoch)?;
             next.next_file = next.next_file.max(first_file_of_epoch(*epoch));
@@ -48,6 +53,7 @@ impl Version {
         next.last_ingest_seq = edit.last_ingest_seq.unwrap_or(next.last_ingest_seq);
         next.next_file = edit.next_file.unwrap_or(next.next_file);
         next.index_ceiling = edit.index_ceiling.unwrap_or(next.index_ceiling);
+        next.first_chunk = edit.first_chunk.unwrap_or(next.first_chunk);
         for &(level, id) in &edit.deleted {
             next.remove_file(level, id)?;
         }
@@ -105,6 +111,8 @@ impl Version {
             deleted: Vec::new(),
             dropped_indexes: self.dropped_indexes.iter().map(|(&i, &s)| (i, s)).collect(),
             forgotten_indexes: Vec::new(),
+            first_chunk: (self.first_chunk > 0).then_some(self.first_chunk),
+            writer_id: (self.writer_id > 0).then_some(self.writer_id),
         }
     }
 

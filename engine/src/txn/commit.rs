@@ -88,7 +88,7 @@ pub struct Pipeline<W: GroupWriter> {
     finished: Mutex<Finished>,
     published: Condvar,
     snapshots: Arc<Snapshots>,
-    failure: Mutex<Option<String>>,
+    failure: Mutex<Option<(ErrorKind, String)>>,
     failed: AtomicBool,
     groups: AtomicU64,
 }
@@ -116,13 +116,30 @@ impl<W: GroupWriter> Pipeline<W> {
         self.groups.load(Ordering::Relaxed)
     }
 
-    /// Stops the pipeline for good: commits under way and later ones fail, naming `why`.
-    pub fn fail(&self, why: &str) {
-        self.failure.lock().get_or_insert_with(|| why.to_owned());
+    /// Stops the pipeline for good: commits under way and later ones fail with [`ErrorKind::ReadOnly`], naming `why`. Whether this was the first cause.
+    pub fn fail(&self, why: &str) -> bool {
+        self.stop(ErrorKind::ReadOnly, why)
+    }
+
+    /// The same because of an error: where that is [`ErrorKind::Fenced`], they fail so.
+    pub fn fail_with(&self, error: &Error) -> bool {
+        let kind = match error.kind() {
+            ErrorKind::Fenced => ErrorKind::Fenced,
+            _ => ErrorKind::ReadOnly,
+        };
+        self.stop(kind, error.message())
+    }
+
+    fn stop(&self, kind: ErrorKind, why: &str) -> bool {
+        let mut failure = self.failure.lock();
+        let first = failure.is_none();
+        failure.get_or_insert_with(|| (kind, why.to_owned()));
+        drop(failure);
         self.failed.store(true, Ordering::Release);
         // Whoever waits holds this mutex between its check and its sleep.
         drop(self.finished.lock());
         self.published.notify_all();
+        first
     }
 
     /// Fails if the pipeline was stopped.
@@ -130,10 +147,15 @@ impl<W: GroupWriter> Pipeline<W> {
         if !self.failed.load(Ordering::Acquire) {
             return Ok(());
         }
-        let why = self.failure.lock().clone().unwrap_or_default();
+        let failure = self.failure.lock().clone();
+        let (kind, why) = failure.unwrap_or((ErrorKind::ReadOnly, String::new()));
+        let reason = match kind {
+            ErrorKind::Fenced => "since another writer has taken over",
+            _ => "since an earlier one may not have been kept",
+        };
         Err(Error::new(
-            ErrorKind::ReadOnly,
-            format!("no writes are taken, since an earlier one may not have been kept: {why}"),
+            kind,
+            format!("no writes are taken, {reason}: {why}"),
         ))
     }
 
@@ -176,7 +198,7 @@ impl<W: GroupWriter> Pipeline<W> {
         let done = written.and_then(|(seq, mut slot)| {
             let done = apply(seq, &mut slot).and_then(|()| sync(&slot));
             done.map(|()| seq).map_err(|error| {
-                self.fail(error.message());
+                self.fail_with(&error);
                 error.context("commit")
             })
         });
@@ -274,7 +296,7 @@ impl<W: GroupWriter> Pipeline<W> {
             }
             Err(error) => {
                 if error.kind() != ErrorKind::Interrupted {
-                    self.fail(error.message());
+                    self.fail_with(&error);
                 }
                 Err(error.context("commit"))
             }

@@ -286,6 +286,33 @@ impl Wal {
         self.synced.load(Ordering::Acquire)
     }
 
+    /// Reads records from `from` on, which is the end of one, or where the log begins: `each` gets position and payload. Stops at the log's end, or
+    /// once `limit` bytes of payload were read, and returns the position after the last record.
+    ///
+    /// Nothing from `from` on may be [released](Wal::release) meanwhile. [`ErrorKind::Corruption`] for bytes that are not what was appended.
+    pub fn read(
+        &self,
+        from: u64,
+        limit: usize,
+        each: &mut dyn FnMut(u64, &[u8]),
+    ) -> Result<u64> {
+        let (to, segments) = {
+            let tail = self.tail.lock();
+            let segments: Vec<Arc<Segment>> = tail
+                .segments
+                .iter()
+                .filter(|segment| segment.end >= from && segment.start < tail.end)
+                .cloned()
+                .collect();
+            (tail.end, segments)
+        };
+        if from >= to {
+            return Ok(from);
+        }
+        recover::read_records(&segments, from, to, limit, each)
+            .context(|| format!("log {}", self.dir.display()))
+    }
+
     /// Gives up what lies below `floor`: segments wholly below it are kept for reuse or deleted. No open may ask for a lower floor afterwards.
     pub fn release(&self, floor: u64) -> Result<()> {
         let mut below = Vec::new();
@@ -427,6 +454,63 @@ impl Wal {
         self.preparer.add_spares(spares);
         Ok(())
     }
+}
+
+/// The position at which the log in `dir` begins; `None` if there is no segment.
+pub fn first_position(fs: &dyn Fs, dir: &Path) -> Result<Option<u64>> {
+    Ok(segment_starts(fs, dir)?.into_iter().min())
+}
+
+/// Calls `each` for every record of the log in `dir` from `from` on, which is the end of a record, without changing anything, as far as they are sound.
+pub fn peek(fs: &dyn Fs, dir: &Path, from: u64, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+    let mut starts = segment_starts(fs, dir)?;
+    starts.sort_unstable();
+    let mut segments = Vec::new();
+    for start in starts {
+        let segment = Segment::open(fs, dir, start)?;
+        if segment.end > from {
+            segments.push(Arc::new(segment));
+        }
+    }
+    recover::replay(dir, &segments, from, &mut |_, payload| {
+        each(payload);
+        Ok(())
+    })
+    .map(drop)
+}
+
+/// Moves all segments of the log in `dir` to the folder `aside`, which is created. A crash in between leaves some in either place; doing it again
+/// moves the rest.
+pub fn set_aside(fs: &dyn Fs, dir: &Path, aside: &Path) -> Result<()> {
+    fs.create_dir_all(aside)?;
+    for start in segment_starts(fs, dir)? {
+        let name = segment::segment_name(start);
+        fs.rename(&dir.join(&name), &aside.join(&name))?;
+    }
+    fs.sync_dir(aside)?;
+    fs.sync_dir(dir)
+}
+
+/// Removes all segments of the log in `dir`, newest first, so that a crash leaves a log that can be read.
+pub fn remove(fs: &dyn Fs, dir: &Path) -> Result<()> {
+    let mut starts = segment_starts(fs, dir)?;
+    starts.sort_unstable();
+    for start in starts.into_iter().rev() {
+        fs.remove(&dir.join(segment::segment_name(start)))?;
+    }
+    fs.sync_dir(dir)
+}
+
+fn segment_starts(fs: &dyn Fs, dir: &Path) -> Result<Vec<u64>> {
+    let names = match fs.list(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names?,
+    };
+    let starts = names.iter().filter_map(|name| match FileKind::of(name) {
+        FileKind::Segment(start) => Some(start),
+        _ => None,
+    });
+    Ok(starts.collect())
 }
 
 /// A record's payload, taken from the front in runs that need not end where a piece does.

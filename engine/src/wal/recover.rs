@@ -161,9 +161,58 @@ pub(super) fn write_again(segments: &[Arc<Segment>], from: u64, to: u64) -> Resu
     Ok(())
 }
 
+/// Reads whole records of a log that is open from `from` on, which is the end of one, to `to`, which is another: position and payload of each.
+///
+/// It stops early once `limit` bytes of payload were read, and returns the position after the last record. Chunks below `to` were written before
+/// the call, so one that does not check is damage.
+pub(super) fn read_records(
+    segments: &[Arc<Segment>],
+    from: u64,
+    to: u64,
+    limit: usize,
+    each: &mut dyn FnMut(u64, &[u8]),
+) -> Result<u64> {
+    let mut reader = Reader::new(segments)?;
+    reader.window_size = WINDOW.min((to - from) as usize);
+    let mut position = from;
+    let mut record = Vec::new();
+    let mut start = None;
+    let mut taken = 0;
+    while position < to && taken < limit {
+        let bad = |at: u64, cause: &str| {
+            Error::corruption(format!(
+                "read the log at {at}: {cause}; it was written up to {to}"
+            ))
+        };
+        let Some(index) = reader.locate(&mut position) else {
+            return Err(bad(position, "no segment has this position"));
+        };
+        if position >= to {
+            break;
+        }
+        let header = reader
+            .chunk(index, position, &mut record)?
+            .map_err(|cause| bad(position, &cause))?;
+        let first = *start.get_or_insert(position);
+        position += CHUNK_HEADER_LEN as u64 + u64::from(header.length);
+        if header.remaining > u64::from(header.length) {
+            continue;
+        }
+        if header.kind != ChunkKind::Mark {
+            each(first, &record);
+            taken += record.len();
+        }
+        record.clear();
+        start = None;
+    }
+    Ok(position)
+}
+
 struct Reader<'a> {
     segments: &'a [Arc<Segment>],
     sizes: Vec<u64>,
+    /// Bytes read at a time.
+    window_size: usize,
     window: Vec<u8>,
     window_segment: usize,
     window_offset: u64,
@@ -184,6 +233,7 @@ impl<'a> Reader<'a> {
         Ok(Self {
             segments,
             sizes,
+            window_size: WINDOW,
             window: Vec::new(),
             window_segment: usize::MAX,
             window_offset: 0,
@@ -213,7 +263,7 @@ impl<'a> Reader<'a> {
             && offset + len as u64 <= self.window_offset + self.window.len() as u64;
         if !inside {
             let available = self.sizes[index].saturating_sub(offset);
-            let size = available.min(len.max(WINDOW) as u64) as usize;
+            let size = available.min(len.max(self.window_size) as u64) as usize;
             self.window.resize(size, 0);
             self.window_segment = usize::MAX;
             let read = self.segments[index]
@@ -256,7 +306,7 @@ impl<'a> Reader<'a> {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&head[4..]);
         let begun = record.len();
-        if length <= WINDOW / 4 {
+        if length <= self.window_size / 4 {
             let payload = self.bytes(index, payload_at, length)?;
             record.extend_from_slice(payload);
         } else {

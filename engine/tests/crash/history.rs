@@ -5,11 +5,12 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use smartengine::env::Sequence;
 use smartengine::env::fs::FaultFs;
 use smartengine::object_store::ObjectStore;
-use smartengine::{Engine, Isolation, Options, Result, Transaction, View};
+use smartengine::{Durability, Engine, Isolation, Options, Result, Transaction, View};
 
 /// The index that holds all rows.
 pub const ROWS: u32 = 1;
@@ -36,6 +37,18 @@ pub fn in_memory(fs: &FaultFs, store: Arc<dyn ObjectStore>) -> Options {
     let mut options = small("/engine");
     options.fs = Arc::new(fs.clone());
     options.store = Some(store);
+    options
+}
+
+/// One that keeps its log in the store as well.
+pub fn in_store(fs: &FaultFs, store: Arc<dyn ObjectStore>) -> Options {
+    let mut options = in_memory(fs, store);
+    options.remote_wal = true;
+    options.wal_upload_interval = Duration::from_millis(5);
+    options.wal_upload_size = 4 << 10;
+    options.wal_upload_threads = 4;
+    options.store_wait = Duration::from_millis(300);
+    options.gc_grace = Duration::from_millis(50);
     options
 }
 
@@ -84,6 +97,7 @@ pub struct Writer {
     id: u64,
     /// Whether some of its transactions commit in two phases.
     two_phases: bool,
+    durability: Durability,
     /// Transactions whose commit was acknowledged: they come first.
     pub acknowledged: AtomicU64,
 }
@@ -93,6 +107,7 @@ impl Writer {
         Self {
             id,
             two_phases: true,
+            durability: Durability::Local,
             acknowledged: AtomicU64::new(0),
         }
     }
@@ -105,8 +120,17 @@ impl Writer {
         }
     }
 
+    /// One whose commits are acknowledged by the store.
+    pub fn in_store(id: u64) -> Self {
+        Self {
+            durability: Durability::Object,
+            ..Self::new(id)
+        }
+    }
+
     fn prepare(&self, engine: &Engine, number: u64) -> Result<Transaction> {
         let mut txn = engine.begin(Isolation::RepeatableRead);
+        txn.set_durability(self.durability);
         for (key, value) in changes(self.id, number) {
             match value {
                 Some(value) => txn.put(&key, &value)?,

@@ -2,7 +2,10 @@
 //! files does: an error that names it, never wrong or missing rows.
 
 mod corruption;
+mod fencing;
 mod history;
+mod lost_disk;
+mod outage;
 mod points;
 mod power;
 mod store;

@@ -15,9 +15,22 @@ use crate::history::{Writer, check_no_garbage, create, in_memory, make_and_drop_
 use crate::with_others;
 
 /// A store that can be held still, so that it and the disk are caught at the same moment.
-struct Gated {
+pub struct Gated {
     inner: MemoryStore,
     gate: Arc<RwLock<()>>,
+}
+
+impl Gated {
+    pub fn new(inner: MemoryStore) -> Self {
+        let gate = Arc::default();
+        Self { inner, gate }
+    }
+
+    /// Holds it still while `look` looks at it.
+    pub fn catch<T>(&self, look: impl FnOnce(&MemoryStore) -> T) -> T {
+        let _still = self.gate.write();
+        look(&self.inner)
+    }
 }
 
 struct GatedWriter {
@@ -92,10 +105,9 @@ impl World {
     }
 
     fn of(fs: FaultFs, inner: MemoryStore, sync: WalSync) -> Self {
-        let gate = Arc::default();
         Self {
             fs,
-            store: Arc::new(Gated { inner, gate }),
+            store: Arc::new(Gated::new(inner)),
             sync,
         }
     }
@@ -108,8 +120,8 @@ impl World {
 
     /// What the next process would find now.
     fn crash(&self, loss: PowerLoss) -> Self {
-        let _still = self.store.gate.write();
-        Self::of(self.fs.crash(loss), self.store.inner.copy(), self.sync)
+        self.store
+            .catch(|inner| Self::of(self.fs.crash(loss), inner.copy(), self.sync))
     }
 }
 

@@ -3,13 +3,14 @@
 use crate::source::Source;
 
 /// The layers from the lowest to the highest; those of one row do not know each other.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["error"],
     &["types"],
     &["format", "env"],
     &["object_store"],
     &["cache", "iter"],
     &["wal", "memtable", "sst", "manifest"],
+    &["remote_wal"],
     &["txn", "flush", "compaction", "gc", "options"],
     &["db"],
 ];

@@ -50,6 +50,20 @@ pub trait Fs: Send + Sync {
     fn lock(&self, path: &Path) -> Result<Box<dyn Any + Send + Sync>>;
 }
 
+/// Writes a small file whole, durably: after a crash it has its old contents or its new.
+pub(crate) fn replace_file(fs: &dyn Fs, dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let draft = dir.join(format!("{name}.new"));
+    match fs.remove(&draft) {
+        Err(error) if error.kind() != crate::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = fs.open(&draft, OpenMode::CreateNew)?;
+    file.write_at(&[IoSlice::new(bytes)], 0)?;
+    file.sync_data()?;
+    fs.rename(&draft, &dir.join(name))?;
+    fs.sync_dir(dir)
+}
+
 /// An open file.
 pub trait FsFile: Send + Sync {
     /// Reads up to `buffer.len()` bytes at `offset`; fewer only at the end of the file.

@@ -104,8 +104,8 @@ fn ssts_without_a_manifest_are_not_a_new_store() {
     assert!(error.message().contains("no manifest"), "{error}");
 }
 
-/// A full version with something of everything; `last` has what only version 2 knows.
-fn sample(last: bool) -> ManifestObject {
+/// A full version with something of everything that format `version` knows.
+fn sample(version: u32) -> ManifestObject {
     let mut edit = VersionEdit {
         epoch: Some((3, "host-1".to_owned())),
         wal_floor: Some(0x0102_0304),
@@ -121,10 +121,14 @@ fn sample(last: bool) -> ManifestObject {
         forgotten_indexes: vec![2],
         ..VersionEdit::default()
     };
-    if last {
+    if version >= 2 {
         edit.last_ingest_seq = Some(75);
         let ingested = file(first_file_of_epoch(3), "c", "d", 0).numbered(75);
         edit.added.push((5, ingested));
+    }
+    if version >= 3 {
+        edit.first_chunk = Some(65);
+        edit.writer_id = Some(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100);
     }
     ManifestObject {
         kind: ObjectKind::Full,
@@ -136,31 +140,44 @@ fn sample(last: bool) -> ManifestObject {
 }
 
 #[test]
-fn version_2_has_these_bytes() {
-    const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/manifest-v2");
-    let written = sample(true).encode();
+fn version_3_has_these_bytes() {
+    const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/manifest-v3");
+    let written = sample(3).encode();
     if std::env::var_os("SMARTENGINE_BLESS").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/manifest-v2");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/manifest-v3");
         std::fs::write(path, &written).unwrap();
     }
     assert!(
         written == GOLDEN,
         "the manifest's format changed: raise its version and keep reading this one"
     );
-    assert_eq!(ManifestObject::decode(GOLDEN, 64), Ok(sample(true)));
+    assert_eq!(ManifestObject::decode(GOLDEN, 64), Ok(sample(3)));
+}
+
+/// What format 3 writes of this sample, said to be of an older format.
+fn claiming(version: u8, sample: &ManifestObject) -> Vec<u8> {
+    let mut bytes = sample.encode();
+    bytes[8] = version;
+    let end = bytes.len() - 4;
+    let crc = crc32fast::hash(&bytes[..end]);
+    bytes[end..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn version_2_can_be_read() {
+    const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/manifest-v2");
+    assert_eq!(ManifestObject::decode(GOLDEN, 64), Ok(sample(2)));
+    let error = ManifestObject::decode(&claiming(2, &sample(3)), 64).unwrap_err();
+    assert!(error.contains("unknown item 12"), "{error}");
 }
 
 #[test]
 fn version_1_can_be_read() {
     const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/manifest-v1");
-    assert_eq!(ManifestObject::decode(GOLDEN, 64), Ok(sample(false)));
+    assert_eq!(ManifestObject::decode(GOLDEN, 64), Ok(sample(1)));
     // Items that it did not have are damage in it.
-    let mut newer = sample(true).encode();
-    newer[8] = 1;
-    let end = newer.len() - 4;
-    let crc = crc32fast::hash(&newer[..end]);
-    newer[end..].copy_from_slice(&crc.to_le_bytes());
-    let error = ManifestObject::decode(&newer, 64).unwrap_err();
+    let error = ManifestObject::decode(&claiming(1, &sample(2)), 64).unwrap_err();
     assert!(error.contains("unknown item 10"), "{error}");
 }
 
@@ -170,7 +187,7 @@ fn bytes_that_only_claim_to_be_an_object_are_refused() {
     for round in 0..2000_u64 {
         // A correct frame around a body of noise: the checksum holds, the items do not.
         let body: Vec<u8> = (0..sequence.below(80))
-            .map(|_| sequence.below(12) as u8)
+            .map(|_| sequence.below(15) as u8)
             .collect();
         let mut bytes = ManifestObject {
             kind: ObjectKind::Edit,

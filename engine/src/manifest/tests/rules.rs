@@ -18,6 +18,7 @@ fn prepared() -> (Arc<dyn ObjectStore>, Manifest) {
             added: vec![(1, file(FIRST, "d", "m", 40))],
             dropped_indexes: vec![(3, 30)],
             last_ingest_seq: Some(44),
+            first_chunk: Some(7),
             ..VersionEdit::default()
         })
         .unwrap();
@@ -81,6 +82,20 @@ fn breaking() -> Vec<(Rule, VersionEdit)> {
             Rule::IndexCeilingNeverGoesBack,
             VersionEdit {
                 index_ceiling: Some(19),
+                ..edit()
+            },
+        ),
+        (
+            Rule::FirstChunkNeverGoesBack,
+            VersionEdit {
+                first_chunk: Some(6),
+                ..edit()
+            },
+        ),
+        (
+            Rule::WriterIdWithEpoch,
+            VersionEdit {
+                writer_id: Some(1),
                 ..edit()
             },
         ),

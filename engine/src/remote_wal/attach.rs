@@ -1,0 +1,249 @@
+//! Reading the chunks that are there, and taking the place after the last of them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::format::{
+    CHUNK_PREFIX, Chunk, ChunkBuilder, ChunkHeader, ChunkKind, chunk_key, parse_chunk_key,
+};
+use super::{Attached, WINDOW, claim};
+use crate::env::failpoint;
+use crate::object_store::ObjectStore;
+use crate::{Error, ErrorKind, Result, ResultExt};
+
+/// Chunks fetched at once.
+const PARALLEL: usize = 16;
+/// Objects listed at a time.
+const LIST_PAGE: usize = 1000;
+
+/// The log in the store, being read.
+pub struct ChunkReader {
+    store: Arc<dyn ObjectStore>,
+    /// Records below this are in files.
+    floor: u64,
+    /// Id of the chunk to be read next.
+    next: u64,
+    /// Where the last chunk ended.
+    end: Option<u64>,
+    /// Epoch of the last chunk.
+    epoch: u64,
+    /// Ids and ends of those read.
+    chunks: VecDeque<(u64, u64)>,
+}
+
+impl ChunkReader {
+    /// Begins at the chunk `first`; records below `floor` are passed over.
+    pub fn new(store: Arc<dyn ObjectStore>, first: u64, floor: u64) -> Self {
+        Self {
+            store,
+            floor,
+            next: first,
+            end: None,
+            epoch: 0,
+            chunks: VecDeque::new(),
+        }
+    }
+
+    /// The log position after the last chunk.
+    pub fn end(&self) -> u64 {
+        self.end.unwrap_or(self.floor)
+    }
+
+    /// Reads on to the first chunk that is not there: `apply` gets log position and payload of each record.
+    ///
+    /// A chunk behind a gap was never acknowledged, unless one of those behind says by its durable mark that the missing one had been there:
+    /// that is [`ErrorKind::Corruption`], as is a chunk that does not decode or does not follow.
+    pub fn read_on(&mut self, apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
+        let listed = self.list().context(|| "list the log in the store")?;
+        let mut at = listed.partition_point(|&id| id < self.next);
+        let mut fetched = BTreeMap::new();
+        loop {
+            if !fetched.contains_key(&self.next) && listed[at..].first() == Some(&self.next) {
+                let batch = &listed[at..(at + PARALLEL).min(listed.len())];
+                fetched = fetch(&*self.store, batch);
+                at += batch.len();
+            }
+            let bytes = match fetched.remove(&self.next) {
+                Some(fetched) => fetched,
+                None => self.store.get(&chunk_key(self.next)),
+            };
+            match bytes {
+                Ok(bytes) => self.take(&bytes, apply)?,
+                Err(error) if error.kind() == ErrorKind::NotFound => break,
+                Err(error) => return Err(error.context("read the log in the store")),
+            }
+            // A fence jumps over ids.
+            at = at.max(listed.partition_point(|&id| id < self.next));
+        }
+        self.check_gap(&listed)?;
+        if self.end() < self.floor {
+            return Err(Error::corruption(format!(
+                "the log in the store ends at position {} with chunk {}, it is needed from {}: chunks are missing",
+                self.end(),
+                self.next,
+                self.floor
+            )));
+        }
+        Ok(())
+    }
+
+    /// The ids of all chunks from the next one on, ascending.
+    fn list(&self) -> Result<Vec<u64>> {
+        let mut ids = Vec::new();
+        let mut after = match self.next.checked_sub(1) {
+            Some(before) => chunk_key(before),
+            None => String::new(),
+        };
+        loop {
+            let page = self.store.list(CHUNK_PREFIX, &after, LIST_PAGE)?;
+            ids.extend(page.iter().filter_map(|meta| parse_chunk_key(&meta.key)));
+            match page.last() {
+                Some(last) if page.len() == LIST_PAGE => after.clone_from(&last.key),
+                _ => return Ok(ids),
+            }
+        }
+    }
+
+    fn check_gap(&self, listed: &[u64]) -> Result<()> {
+        let lost = |id: u64| {
+            Error::corruption(format!(
+                "{} is missing, though {} says that it was there; the log in the store is damaged",
+                chunk_key(self.next),
+                chunk_key(id)
+            ))
+        };
+        let later = listed.partition_point(|&id| id <= self.next);
+        for &id in &listed[later..] {
+            // No writer goes on so far without the acknowledgement of an earlier one.
+            if id >= self.next.saturating_add(WINDOW) {
+                return Err(lost(id));
+            }
+            let bytes = match self.store.get(&chunk_key(id)) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error.context("read the log in the store")),
+            };
+            if Chunk::decode(&bytes, id)?.header.durable > self.end() {
+                return Err(lost(id));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let Chunk { header, records } = Chunk::decode(bytes, self.next)?;
+        let refuse = |cause: String| {
+            Err(Error::corruption(format!(
+                "{}: {cause}",
+                chunk_key(header.id)
+            )))
+        };
+        if header.epoch < self.epoch {
+            return refuse(format!(
+                "of epoch {}, after a chunk of epoch {}",
+                header.epoch, self.epoch
+            ));
+        }
+        match self.end {
+            Some(end) if header.start != end => {
+                return refuse(format!(
+                    "it begins at position {}, the one before ended at {end}",
+                    header.start
+                ));
+            }
+            None if header.start > self.floor => {
+                return refuse(format!(
+                    "it begins at position {}, the log is needed from {}",
+                    header.start, self.floor
+                ));
+            }
+            _ => {}
+        }
+        for (position, range) in records {
+            if position >= self.floor {
+                apply(position, &bytes[range]).context(|| chunk_key(header.id))?;
+            }
+        }
+        self.epoch = header.epoch;
+        self.end = Some(header.end);
+        self.next = header.next;
+        self.chunks.push_back((header.id, header.end));
+        Ok(())
+    }
+
+    /// Takes the first free place with a fence: whoever wrote before finds it there and stops. What was written up to that moment is read as by
+    /// [`ChunkReader::read_on`].
+    ///
+    /// [`ErrorKind::Fenced`] if a later writer is there already.
+    pub fn fence(
+        mut self,
+        epoch: u64,
+        writer_id: u128,
+        apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
+    ) -> Result<Attached> {
+        loop {
+            let header = ChunkHeader {
+                kind: ChunkKind::Fence,
+                id: self.next,
+                epoch,
+                writer_id,
+                start: self.end(),
+                end: self.end(),
+                // What the writer before still has on its way comes to lie in between.
+                next: self.next + WINDOW,
+                durable: self.end(),
+            };
+            let bytes = ChunkBuilder::new(0).finish(&header);
+            failpoint::hit("remote_wal.before_fence")?;
+            match claim(&*self.store, header.id, &bytes).context(|| "fence the log in the store")? {
+                None => {
+                    failpoint::hit("remote_wal.fenced")?;
+                    self.chunks.push_back((header.id, header.end));
+                    return Ok(Attached {
+                        next_id: header.next,
+                        end: header.end,
+                        chunks: self.chunks,
+                    });
+                }
+                Some(found) => {
+                    let taken = Chunk::decode(&found, header.id)?.header;
+                    if taken.epoch > epoch {
+                        return Err(Error::new(
+                            ErrorKind::Fenced,
+                            format!(
+                                "fenced by epoch {}, which has {}",
+                                taken.epoch,
+                                chunk_key(header.id)
+                            ),
+                        ));
+                    }
+                    self.take(&found, apply)?;
+                }
+            }
+        }
+    }
+}
+
+/// Fetches chunks, each by a thread of its own.
+fn fetch(store: &dyn ObjectStore, ids: &[u64]) -> BTreeMap<u64, Result<Bytes>> {
+    if let [id] = ids {
+        return BTreeMap::from([(*id, store.get(&chunk_key(*id)))]);
+    }
+    std::thread::scope(|scope| {
+        let running: Vec<_> = ids
+            .iter()
+            .map(|&id| (id, scope.spawn(move || store.get(&chunk_key(id)))))
+            .collect();
+        let joined = running.into_iter().map(|(id, thread)| {
+            let panicked = |_| Err(Error::new(ErrorKind::Internal, "a thread panicked"));
+            (id, thread.join().unwrap_or_else(panicked))
+        });
+        joined.collect()
+    })
+}

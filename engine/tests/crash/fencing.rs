@@ -1,0 +1,166 @@
+//! Two writers on one store: one writes, the other learns that it does not any more.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use smartengine::env::fs::{FaultFs, PowerLoss};
+use smartengine::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
+use smartengine::{Engine, ErrorKind};
+
+use crate::history::{Writer, check_no_garbage, create, in_store};
+use crate::with_others;
+
+#[test]
+fn the_later_writer_wins_and_has_all_that_was_acknowledged() {
+    let _guard = with_others();
+    let store = Arc::new(MemoryStore::new());
+    create(in_store(&FaultFs::new(), store.clone())).close().unwrap();
+    let writer = Writer::in_store(0);
+    let mut older: Option<Engine> = None;
+    for round in 0..6 {
+        let newer = Engine::open(in_store(&FaultFs::new(), store.clone())).unwrap();
+        if let Some(older) = older {
+            let known = *writer.expected().start();
+            let error = writer.write_one(&older).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+            assert!(error.message().contains("fenced by epoch"), "{error}");
+            // For good, and reads go on.
+            let error = writer.write_one(&older).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+            assert!(older.status().contains("READ ONLY"), "{}", older.status());
+            assert!(writer.read(&older).is_ok());
+            if let Err(error) = older.flush() {
+                assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+            }
+            drop(older);
+            writer.check(&newer, known..=known);
+        }
+        for _ in 0..=round {
+            writer.write_one(&newer).unwrap();
+        }
+        older = Some(newer);
+    }
+}
+
+#[test]
+fn writers_that_attach_and_write_at_once_lose_nothing_that_was_acknowledged() {
+    let _guard = with_others();
+    let store = Arc::new(MemoryStore::new());
+    create(in_store(&FaultFs::new(), store.clone())).close().unwrap();
+    let writers: Vec<Writer> = (0..3).map(Writer::in_store).collect();
+    std::thread::scope(|scope| {
+        for (id, writer) in writers.iter().enumerate() {
+            let store = &store;
+            scope.spawn(move || {
+                for round in 0..12u64 {
+                    let opened = Engine::open(in_store(&FaultFs::new(), store.clone()));
+                    // Another may attach at the very same moment.
+                    let Ok(engine) = opened else { continue };
+                    let known = *writer.expected().start();
+                    // What failed for want of an answer may have been kept.
+                    writer.check(&engine, known..=known + 1);
+                    for _ in 0..(round + id as u64) % 5 * 3 {
+                        if let Err(error) = writer.write_one(&engine) {
+                            assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+                            break;
+                        }
+                    }
+                    if round % 3 == 0 {
+                        let _ = engine.flush();
+                    }
+                }
+            });
+        }
+    });
+    let engine = Engine::open(in_store(&FaultFs::new(), store.clone())).unwrap();
+    for writer in &writers {
+        let known = *writer.expected().start();
+        writer.check(&engine, known..=known + 1);
+    }
+    check_no_garbage(&engine);
+}
+
+#[test]
+fn a_log_that_was_superseded_is_put_aside() {
+    let _guard = with_others();
+    let (fs, inner) = (FaultFs::new(), Arc::new(MemoryStore::new()));
+    let store = FaultStore::new(inner.clone());
+    let mut options = in_store(&fs, Arc::new(store.clone()));
+    options.wal_upload_interval = Duration::from_secs(3600);
+    options.wal_upload_size = 1 << 20;
+    let engine = create(options);
+    let writer = Writer::in_store(0);
+    for _ in 0..5 {
+        writer.write_one(&engine).unwrap();
+    }
+    // These are acknowledged here alone.
+    let local = Writer::new(1);
+    for _ in 0..3 {
+        local.write_one(&engine).unwrap();
+    }
+    let fs = fs.crash(PowerLoss::All);
+    drop(engine);
+    let other = FaultFs::new();
+    let engine = Engine::open(in_store(&other, inner.clone())).unwrap();
+    writer.check(&engine, 5..=5);
+    let kept = local.check(&engine, 0..=3);
+    for _ in 0..5 {
+        writer.write_one(&engine).unwrap();
+    }
+    drop(engine);
+    // The first machine again: what it has beyond the store is not replayed.
+    let engine = Engine::open(in_store(&fs, inner.clone())).unwrap();
+    writer.check(&engine, 10..=10);
+    local.check(&engine, kept..=kept);
+    let aside = smartengine::env::fs::Fs::list(
+        &fs,
+        std::path::Path::new("/engine/wal/superseded-epoch-1"),
+    )
+    .unwrap();
+    assert!(!aside.is_empty());
+    writer.write_one(&engine).unwrap();
+    drop(engine);
+    // And the second again.
+    let engine = Engine::open(in_store(&other, inner)).unwrap();
+    writer.check(&engine, 11..=11);
+}
+
+/// What a writer that was superseded had on its way arrives after the fence.
+#[test]
+fn late_chunks_of_a_fenced_writer_are_not_read() {
+    let _guard = with_others();
+    let inner = Arc::new(MemoryStore::new());
+    let store = FaultStore::new(inner.clone());
+    let old = create(in_store(&FaultFs::new(), Arc::new(store.clone())));
+    let writer = Writer::in_store(0);
+    for _ in 0..3 {
+        writer.write_one(&old).unwrap();
+    }
+    // The chunks after the next one arrive, the next one itself does not.
+    store.add(Rule {
+        key_contains: "wal/".to_owned(),
+        times: 1,
+        ..Rule::always(Operation::PutIfAbsent, Fault::Fail(ErrorKind::Unavailable))
+    });
+    let late = Writer::new(1);
+    let before = inner.copy();
+    for _ in 0..40 {
+        late.write_one(&old).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(60));
+    drop((before, old));
+    let engine = Engine::open(in_store(&FaultFs::new(), inner.clone())).unwrap();
+    writer.check(&engine, 3..=3);
+    let kept = late.check(&engine, 0..=40);
+    late.acknowledged.store(kept, Ordering::Relaxed);
+    for _ in 0..20 {
+        late.write_one(&engine).unwrap();
+        writer.write_one(&engine).unwrap();
+    }
+    engine.close().unwrap();
+    let engine = Engine::open(in_store(&FaultFs::new(), inner)).unwrap();
+    writer.check(&engine, 23..=23);
+    late.check(&engine, kept + 20..=kept + 20);
+    check_no_garbage(&engine);
+}
