@@ -142,9 +142,7 @@ pub fn note_uploaded(fs: &dyn Fs, dir: &Path, epoch: u64, position: u64) -> Resu
     let crc = crc32(&[&bytes]);
     bytes.extend_from_slice(&crc.to_le_bytes());
     let file = match fs.open(&path, OpenMode::Write) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs.open(&path, OpenMode::CreateNew)?
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => fs.open(&path, OpenMode::CreateNew)?,
         file => file?,
     };
     file.write_at(&[IoSlice::new(&bytes)], 0)

@@ -15,13 +15,13 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::core::{Core, Ids, Tunables};
+use super::identity::MissingLog;
 use super::ingest::Files;
 use super::prepared::{Detached, Undecided};
 use super::removal::Removal;
 use super::signal::{Failing, Signal};
 use super::state::{FileContext, LiveVersion, State};
 use super::stats::Stats;
-use super::identity::MissingLog;
 use super::{Engine, attach, background, identity};
 use crate::cache::BlockCache;
 use crate::env::failpoint;

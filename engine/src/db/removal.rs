@@ -113,7 +113,11 @@ impl Core {
         };
         if self.remote.is_some() {
             let now = self.clock.now();
-            pending.due = if grace { now + self.options.gc_grace } else { now };
+            pending.due = if grace {
+                now + self.options.gc_grace
+            } else {
+                now
+            };
             pending.logged = self.wal.end();
         }
         removal.pending.push(pending);

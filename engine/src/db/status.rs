@@ -163,7 +163,10 @@ fn write_remote(core: &Core, stats: &RemoteWalStats, out: &mut String) -> std::f
         writeln!(out, "ended: {why}")?;
     }
     if let Err(failure) = core.manifest_failing.check() {
-        writeln!(out, "the manifest cannot be written, trying again: {failure}")?;
+        writeln!(
+            out,
+            "the manifest cannot be written, trying again: {failure}"
+        )?;
     }
     Ok(())
 }

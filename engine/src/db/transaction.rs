@@ -9,13 +9,13 @@ use super::cursor::Cursor;
 use super::pinned::Value;
 use super::prepared::Prepared;
 use super::write::{Action, Request, Slot};
+use crate::options::Durability;
 pub use crate::txn::Isolation;
 use crate::txn::TxnId;
 use crate::txn::batch::{Batch, OwnWrite};
 use crate::txn::locks::{Granted, LockMode, LockWait, TxnLocks};
 use crate::txn::record::OpWriter;
 use crate::txn::snapshots::SnapshotGuard;
-use crate::options::Durability;
 use crate::types::{MAX_KEY_LEN, OWN_WRITE_SEQ, SeqNo, ValueKind};
 use crate::{Error, ErrorKind, Result, ResultExt};
 

@@ -78,9 +78,14 @@ mod tests {
             ..Version::default()
         };
         let first = first_file_of_epoch(1);
-        let keys: Vec<String> = [first, first + 1, first_file_of_epoch(2), first_file_of_epoch(3)]
-            .map(crate::manifest::sst_key)
-            .into();
+        let keys: Vec<String> = [
+            first,
+            first + 1,
+            first_file_of_epoch(2),
+            first_file_of_epoch(3),
+        ]
+        .map(crate::manifest::sst_key)
+        .into();
         let mut names: Vec<&str> = keys.iter().map(String::as_str).collect();
         names.extend(["sst/x", "sst/1.sst"]);
         let kept = HashSet::from([first + 1]);

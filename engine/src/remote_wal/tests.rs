@@ -105,7 +105,9 @@ fn a_gap_ends_the_log_unless_it_is_known_to_have_been_filled() {
     // One that was not acknowledged when the later ones were made.
     for late in 7..10 {
         let bytes = chunk(attached.next_id + late, 1, 10 * late, 60);
-        store.put(&chunk_key(attached.next_id + late), &bytes).unwrap();
+        store
+            .put(&chunk_key(attached.next_id + late), &bytes)
+            .unwrap();
     }
     let mut reader = ChunkReader::new(store.clone(), 0, 0);
     assert_eq!(read_on(&mut reader).unwrap().len(), 6);
@@ -123,8 +125,12 @@ fn a_fence_takes_in_what_came_before_it_and_passes_over_what_comes_late() {
     assert_eq!(read_on(&mut second).unwrap().len(), 3);
     // The first writer goes on, and has one more on its way behind a gap.
     let next = attached.next_id + 3;
-    store.put(&chunk_key(next), &chunk(next, 1, 30, 30)).unwrap();
-    store.put(&chunk_key(next + 2), &chunk(next + 2, 1, 50, 30)).unwrap();
+    store
+        .put(&chunk_key(next), &chunk(next, 1, 30, 30))
+        .unwrap();
+    store
+        .put(&chunk_key(next + 2), &chunk(next + 2, 1, 50, 30))
+        .unwrap();
     let (taken, records) = fence(second, 2).unwrap();
     assert_eq!(records, [(30, b"1:67".to_vec())]);
     assert_eq!((taken.next_id, taken.end), (next + 1 + WINDOW, 40));
@@ -134,7 +140,9 @@ fn a_fence_takes_in_what_came_before_it_and_passes_over_what_comes_late() {
         ErrorKind::AlreadyExists
     );
     let mine = chunk(taken.next_id, 2, 40, 40);
-    store.put_if_absent(&chunk_key(taken.next_id), &mine).unwrap();
+    store
+        .put_if_absent(&chunk_key(taken.next_id), &mine)
+        .unwrap();
     let mut reader = ChunkReader::new(store.clone(), 0, 0);
     let all = read_on(&mut reader).unwrap();
     let seen: Vec<u64> = all.iter().map(|&(position, _)| position).collect();
@@ -175,7 +183,9 @@ fn what_does_not_follow_is_damage() {
     for (epoch, start) in bad {
         let (store, attached) = written(3);
         let id = attached.next_id + 3;
-        store.put(&chunk_key(id), &chunk(id, epoch, start, 0)).unwrap();
+        store
+            .put(&chunk_key(id), &chunk(id, epoch, start, 0))
+            .unwrap();
         let mut reader = ChunkReader::new(store, 0, 0);
         assert_eq!(kind(read_on(&mut reader)), ErrorKind::Corruption);
     }

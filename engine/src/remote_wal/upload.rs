@@ -200,12 +200,10 @@ impl RemoteWal {
         loop {
             match self.next(wal, &mut state)? {
                 Next::Put(job) => MutexGuard::unlocked(&mut state, || self.put(job)),
-                Next::Sleep(time) => {
-                    match time {
-                        Some(time) => drop(self.work.wait_for(&mut state, time)),
-                        None => self.work.wait(&mut state),
-                    }
-                }
+                Next::Sleep(time) => match time {
+                    Some(time) => drop(self.work.wait_for(&mut state, time)),
+                    None => self.work.wait(&mut state),
+                },
                 Next::End => {
                     return match &state.ended {
                         Some((ErrorKind::Interrupted, _)) => Ok(()),
@@ -286,8 +284,7 @@ impl RemoteWal {
             false => size,
         };
         let read = MutexGuard::unlocked(state, || {
-            let mut builder =
-                ChunkBuilder::new(backlog.min(limit) as usize + 4 * RECORD_OVERHEAD);
+            let mut builder = ChunkBuilder::new(backlog.min(limit) as usize + 4 * RECORD_OVERHEAD);
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             failpoint::hit("remote_wal.before_cut")?;
             let end = wal.read(from, limit, &mut |position, payload| {
@@ -443,7 +440,9 @@ impl RemoteWal {
             if self.uploaded() >= up_to {
                 return Ok(());
             }
-            state.outcome().context(|| "wait for the log in the store")?;
+            state
+                .outcome()
+                .context(|| "wait for the log in the store")?;
             if state.wanted < up_to {
                 state.wanted = up_to;
                 self.work.notify_one();

@@ -290,12 +290,7 @@ impl Wal {
     /// once `limit` bytes of payload were read, and returns the position after the last record.
     ///
     /// Nothing from `from` on may be [released](Wal::release) meanwhile. [`ErrorKind::Corruption`] for bytes that are not what was appended.
-    pub fn read(
-        &self,
-        from: u64,
-        limit: usize,
-        each: &mut dyn FnMut(u64, &[u8]),
-    ) -> Result<u64> {
+    pub fn read(&self, from: u64, limit: usize, each: &mut dyn FnMut(u64, &[u8])) -> Result<u64> {
         let (to, segments) = {
             let tail = self.tail.lock();
             let segments: Vec<Arc<Segment>> = tail

@@ -67,7 +67,7 @@ fn a_second_writer_of_a_store_takes_it_over() {
     txn.restart(Isolation::RepeatableRead).unwrap();
     txn.insert(&key("c"), b"3").unwrap();
     let error = txn.commit().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ReadOnly);
+    assert_eq!(error.kind(), ErrorKind::Fenced);
     assert!(error.message().contains("fenced by epoch 2"), "{error}");
     let mut reader = second.begin(Isolation::RepeatableRead);
     assert!(reader.get(&key("a"), View::Snapshot).unwrap().is_some());

@@ -15,7 +15,9 @@ use crate::with_others;
 fn the_later_writer_wins_and_has_all_that_was_acknowledged() {
     let _guard = with_others();
     let store = Arc::new(MemoryStore::new());
-    create(in_store(&FaultFs::new(), store.clone())).close().unwrap();
+    create(in_store(&FaultFs::new(), store.clone()))
+        .close()
+        .unwrap();
     let writer = Writer::in_store(0);
     let mut older: Option<Engine> = None;
     for round in 0..6 {
@@ -47,7 +49,9 @@ fn the_later_writer_wins_and_has_all_that_was_acknowledged() {
 fn writers_that_attach_and_write_at_once_lose_nothing_that_was_acknowledged() {
     let _guard = with_others();
     let store = Arc::new(MemoryStore::new());
-    create(in_store(&FaultFs::new(), store.clone())).close().unwrap();
+    create(in_store(&FaultFs::new(), store.clone()))
+        .close()
+        .unwrap();
     let writers: Vec<Writer> = (0..3).map(Writer::in_store).collect();
     std::thread::scope(|scope| {
         for (id, writer) in writers.iter().enumerate() {
@@ -113,11 +117,9 @@ fn a_log_that_was_superseded_is_put_aside() {
     let engine = Engine::open(in_store(&fs, inner.clone())).unwrap();
     writer.check(&engine, 10..=10);
     local.check(&engine, kept..=kept);
-    let aside = smartengine::env::fs::Fs::list(
-        &fs,
-        std::path::Path::new("/engine/wal/superseded-epoch-1"),
-    )
-    .unwrap();
+    let aside =
+        smartengine::env::fs::Fs::list(&fs, std::path::Path::new("/engine/wal/superseded-epoch-1"))
+            .unwrap();
     assert!(!aside.is_empty());
     writer.write_one(&engine).unwrap();
     drop(engine);

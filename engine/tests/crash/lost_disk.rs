@@ -36,7 +36,7 @@ fn store_at_some_moment(
             while !stop.load(Ordering::Relaxed) {
                 make_and_drop_index(engine).unwrap();
                 engine.flush().unwrap();
-                if seed % 2 == 0 {
+                if seed.is_multiple_of(2) {
                     engine.compact().unwrap();
                 }
             }
@@ -196,7 +196,9 @@ fn a_missing_chunk_is_damage() {
     for chunk in &chunks[..chunks.len() - 2] {
         let copy = inner.copy();
         smartengine::object_store::ObjectStore::delete(&copy, &chunk.key).unwrap();
-        let error = Engine::open(in_store(&FaultFs::new(), Arc::new(copy))).err().unwrap();
+        let error = Engine::open(in_store(&FaultFs::new(), Arc::new(copy)))
+            .err()
+            .unwrap();
         assert_eq!(error.kind(), ErrorKind::Corruption, "{}", chunk.key);
         assert!(error.message().contains("wal/"), "{error}");
     }

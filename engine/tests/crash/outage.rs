@@ -24,7 +24,7 @@ fn local_commits_go_on_to_a_bound_and_all_heals_by_itself() {
     let inner = Arc::new(MemoryStore::new());
     let store = FaultStore::new(inner.clone());
     let mut options = in_store(&FaultFs::new(), Arc::new(store.clone()));
-    options.max_unuploaded_wal = 64 << 10;
+    options.max_unuploaded_wal = 128 << 10;
     // Nothing but the bound is to stop them.
     options.memtable_size = 8 << 20;
     options.total_memtable_size = 16 << 20;
@@ -48,7 +48,11 @@ fn local_commits_go_on_to_a_bound_and_all_heals_by_itself() {
     assert!(reached > 20, "{reached}");
     // Reads go on.
     writer.check(&engine, reached..=reached);
-    assert!(engine.status().contains("injected failure"), "{}", engine.status());
+    assert!(
+        engine.status().contains("injected failure"),
+        "{}",
+        engine.status()
+    );
     let failing = engine.remote_wal().unwrap();
     assert!(failing.failing.is_some() && failing.ended.is_none());
     store.heal();
