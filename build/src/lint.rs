@@ -44,7 +44,14 @@ pub fn check(mysql: &Mysql, fix: bool) -> Result<()> {
     clippy.args(["--", "-D", "warnings"]);
     let mut rustdoc = plugin::cargo(mysql, &tools);
     rustdoc
-        .args(["doc", "--package", "smartengine", "--no-deps", "--quiet"])
+        .args([
+            "doc",
+            "--package",
+            "smartengine",
+            "--all-features",
+            "--no-deps",
+            "--quiet",
+        ])
         .env("RUSTDOCFLAGS", "-D warnings");
     let mut tidy = plugin::cargo(mysql, &tools);
     tidy.args([

@@ -1,18 +1,23 @@
 //! What every object store promises, asked of each backend in turn.
 //!
-//! A new backend is added to [`backends`] and has to pass all of it.
+//! A new backend is added to [`backends`] and has to pass all of it. With the crate's feature `s3` and SMARTENGINE_TEST_S3_URL in the
+//! environment (`cargo xtask test` sets it, and `cargo xtask s3 up` says what to set), the bucket there is one more.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Barrier};
 
 use smartengine::ErrorKind;
-use smartengine::env::Sequence;
-use smartengine::object_store::{FaultStore, LocalStore, MemoryStore, ObjectStore, open_store};
+use smartengine::env::{Sequence, unique_u128};
+use smartengine::object_store::{
+    FaultStore, LocalStore, MemoryStore, MeteredStore, ObjectStore, open_store, probe_put_if_absent,
+};
 
 /// A backend under test, and what has to stay alive for it.
 struct Backend {
     name: &'static str,
     store: Arc<dyn ObjectStore>,
+    /// Whether an open reader holds on to an object that is deleted.
+    readers_hold: bool,
     _dir: Option<tempfile::TempDir>,
 }
 
@@ -20,28 +25,57 @@ fn backends() -> Vec<Backend> {
     let dir = tempfile::tempdir().unwrap();
     let by_url = tempfile::tempdir().unwrap();
     let url = format!("file://{}", by_url.path().display());
-    vec![
+    let mut backends = vec![
         Backend {
             name: "memory",
             store: Arc::new(MemoryStore::new()),
+            readers_hold: true,
             _dir: None,
         },
         Backend {
             name: "local",
             store: Arc::new(LocalStore::open(dir.path()).unwrap()),
+            readers_hold: true,
             _dir: Some(dir),
         },
         Backend {
             name: "local by URL",
             store: open_store(&url).unwrap(),
+            readers_hold: true,
             _dir: Some(by_url),
         },
         Backend {
             name: "fault without rules",
             store: Arc::new(FaultStore::new(Arc::new(MemoryStore::new()))),
+            readers_hold: true,
             _dir: None,
         },
-    ]
+        Backend {
+            name: "metered",
+            store: MeteredStore::wrap(Arc::new(MemoryStore::new())).0,
+            readers_hold: true,
+            _dir: None,
+        },
+    ];
+    backends.extend(bucket());
+    backends
+}
+
+/// An empty prefix in the bucket that the environment names.
+fn bucket() -> Option<Backend> {
+    let url = std::env::var("SMARTENGINE_TEST_S3_URL").ok()?;
+    let (place, query) = url.split_once('?').unwrap_or((&url, ""));
+    let url = format!(
+        "{}/{:032x}?{query}",
+        place.trim_end_matches('/'),
+        unique_u128()
+    );
+    Some(Backend {
+        name: "s3",
+        store: open_store(&url).unwrap(),
+        readers_hold: false,
+        _dir: None,
+    })
 }
 
 fn kind<T>(result: smartengine::Result<T>) -> Option<ErrorKind> {
@@ -173,6 +207,45 @@ fn an_object_written_in_pieces_appears_whole_or_never() {
 }
 
 #[test]
+fn a_large_object_is_written_once_and_read_in_ranges() {
+    const PIECE: usize = 700_000;
+    let piece = |number: u64| {
+        let mut sequence = Sequence::new(number);
+        let bytes: Vec<u8> = (0..PIECE).map(|_| sequence.next_u64() as u8).collect();
+        bytes
+    };
+    for backend in backends() {
+        let (store, name) = (&backend.store, backend.name);
+        let mut writer = store.writer("sst/large.sst").unwrap();
+        let mut late = store.writer("sst/large.sst").unwrap();
+        for number in 0..30 {
+            writer.append(&piece(number)).unwrap();
+            late.append(&piece(number + 1)).unwrap();
+        }
+        writer.finish().unwrap();
+        assert_eq!(
+            kind(late.finish()),
+            Some(ErrorKind::AlreadyExists),
+            "{name}"
+        );
+        assert_eq!(store.size("sst/large.sst").unwrap(), 30 * PIECE as u64);
+        for number in [0, 11, 12, 29] {
+            let start = number * PIECE as u64;
+            let found = store.get_range("sst/large.sst", start..start + PIECE as u64);
+            assert!(found.unwrap() == piece(number), "{name}");
+        }
+    }
+}
+
+#[test]
+fn no_backend_fails_the_probe() {
+    for backend in backends() {
+        probe_put_if_absent(&backend.store).unwrap();
+        assert!(backend.store.list("", "", 10).unwrap().is_empty());
+    }
+}
+
+#[test]
 fn ranges_are_exact_or_refused() {
     for backend in backends() {
         let store = &backend.store;
@@ -215,7 +288,8 @@ fn what_is_not_there_is_not_found() {
             let not_found = Some(ErrorKind::NotFound);
             assert_eq!(kind(store.get(key)), not_found, "{} {key}", backend.name);
             assert_eq!(kind(store.get_range(key, 0..1)), not_found);
-            assert_eq!(kind(store.reader(key).map(|_| ())), not_found);
+            let read = store.reader(key).and_then(|reader| reader.read(0..1));
+            assert_eq!(kind(read), not_found);
             assert_eq!(kind(store.size(key)), not_found);
             store.delete(key).unwrap();
         }
@@ -225,7 +299,10 @@ fn what_is_not_there_is_not_found() {
 
 #[test]
 fn an_open_reader_outlives_deletion() {
-    for backend in backends() {
+    for backend in backends()
+        .into_iter()
+        .filter(|backend| backend.readers_hold)
+    {
         let store = &backend.store;
         store.put("sst/1", b"still here").unwrap();
         let reader = store.reader("sst/1").unwrap();

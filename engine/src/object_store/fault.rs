@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{ObjectMeta, ObjectReader, ObjectStore, ObjectWriter};
+use super::{Meter, ObjectMeta, ObjectReader, ObjectStore, ObjectWriter};
 use crate::env::{Clock, Sequence, SystemClock};
 use crate::{Error, ErrorKind, Result};
 
@@ -302,6 +302,10 @@ impl ObjectStore for FaultStore {
     fn delete(&self, key: &str) -> Result<()> {
         let shared = &self.shared;
         shared.call(Operation::Delete, key, || shared.inner.delete(key))
+    }
+
+    fn meter(&self) -> Option<Arc<Meter>> {
+        self.shared.inner.meter()
     }
 }
 

@@ -2,11 +2,19 @@
 //!
 //! Keys are `/`-separated ASCII paths without a leading slash ("sst/00000000000000000042.sst"). Nothing above this trait may assume
 //! a file system. All calls block; a backend that is asynchronous inside hides its runtime.
+//!
+//! A call that fails with [`crate::ErrorKind::Unavailable`] may have done its work all the same: its answer may be what was lost.
 
 mod fault;
 mod key;
 mod local;
 mod memory;
+mod meter;
+mod metered;
+mod options;
+mod probe;
+#[cfg(feature = "s3")]
+mod s3;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -22,7 +30,13 @@ pub use fault::{Fault, FaultStore, Operation, Rule};
 pub use key::{MAX_OBJECT_KEY_LEN, validate_key};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
-pub use url::open_store;
+pub use meter::{Meter, Request, RequestKind, RequestStats};
+pub use metered::MeteredStore;
+pub use options::StoreOptions;
+pub use probe::probe_put_if_absent;
+#[cfg(feature = "s3")]
+pub use s3::S3Store;
+pub use url::{S3Location, open_store, open_store_with};
 
 /// What a listing says about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +59,8 @@ pub trait ObjectStore: Send + Sync {
     fn get(&self, key: &str) -> Result<Bytes>;
     /// The bytes of `range`; it is an error ([`crate::ErrorKind::Corruption`]) if the object ends before the range does.
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes>;
-    /// Opens an object for repeated ranged reads, so that a backend can keep what it needs for that (a file descriptor, say).
+    /// Opens an object for repeated ranged reads, so that a backend can keep what it needs for that (a file descriptor, say). A backend that
+    /// keeps nothing finds out at the first read that there is no object, or that it was deleted since.
     fn reader(&self, key: &str) -> Result<Arc<dyn ObjectReader>>;
     /// The size of an object in bytes.
     fn size(&self, key: &str) -> Result<u64>;
@@ -53,6 +68,10 @@ pub trait ObjectStore: Send + Sync {
     fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<ObjectMeta>>;
     /// Removes an object. Removing one that is not there is not an error.
     fn delete(&self, key: &str) -> Result<()>;
+    /// What counts this store's requests, if it does that itself; [`MeteredStore::wrap`] gives any store one.
+    fn meter(&self) -> Option<Arc<Meter>> {
+        None
+    }
 }
 
 /// An object being written.
