@@ -7,6 +7,7 @@
 
 #include "compat.h"
 #include "data_locks.h"
+#include "durability.h"
 #include "handlerton.h"
 #include "lock_tables.h"
 #include "log.h"
@@ -42,6 +43,7 @@ int deinit(void *) {
 }
 
 st_mysql_storage_engine engine_info = {MYSQL_HANDLERTON_INTERFACE_VERSION};
+st_mysql_daemon companion_info = {MYSQL_DAEMON_INTERFACE_VERSION};
 
 }  // namespace
 
@@ -61,6 +63,22 @@ mysql_declare_plugin(smartengine){
     nullptr,
     0,
 },
+    {
+        MYSQL_DAEMON_PLUGIN,
+        &companion_info,
+        "SMARTENGINE_COMMIT",
+        "SmartEngine",
+        "Waits for commits of SMARTENGINE to be in the store",
+        PLUGIN_LICENSE_GPL,
+        smartengine::durability::init,
+        nullptr,
+        smartengine::durability::deinit,
+        0x0001,
+        nullptr,
+        nullptr,
+        nullptr,
+        0,
+    },
     {
         MYSQL_INFORMATION_SCHEMA_PLUGIN,
         &smartengine::lock_tables::descriptor,

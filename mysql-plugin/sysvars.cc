@@ -3,6 +3,7 @@
 #include <string>
 
 #include "compat.h"
+#include "durability.h"
 #include "error_map.h"
 #include "handlerton.h"
 #include "mysql/plugin.h"
@@ -17,6 +18,8 @@ constexpr unsigned long long kKib = 1024;
 constexpr unsigned long long kMib = 1024 * kKib;
 constexpr unsigned long long kGib = 1024 * kMib;
 constexpr unsigned long long kTib = 1024 * kGib;
+constexpr unsigned long kDurabilityLocal = 0;
+constexpr unsigned long kDurabilityObject = 1;
 
 char *data_dir;
 char *wal_dir;
@@ -33,6 +36,12 @@ unsigned long long transaction_memory;
 unsigned int compaction_threads;
 unsigned int level0_file_num_compaction_trigger;
 unsigned long flush_log_at_trx_commit;
+unsigned long long wal_upload_size;
+unsigned long long max_unuploaded_wal;
+unsigned int wal_upload_interval_ms;
+unsigned int wal_upload_threads;
+unsigned int store_wait_timeout;
+unsigned int gc_grace_period;
 bool accept_lost_log;
 bool disable_auto_compactions;
 bool pause_background_work;
@@ -74,7 +83,9 @@ MYSQL_SYSVAR_BOOL(accept_lost_log, accept_lost_log, PLUGIN_VAR_OPCMDARG | PLUGIN
                   "Start though the write-ahead log of the store is not in smartengine_wal_dir; commits that were in it alone are lost.",
                   nullptr, nullptr, false);
 MYSQL_SYSVAR_STR(store_url, store_url, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
-                 "Where the data lives, file:///directory; empty: store in smartengine_data_dir.", nullptr, nullptr, "");
+                 "Where the data lives, file:///directory. The log is kept there as well, so that the server may lose its disk. Empty: the "
+                 "data is in smartengine_data_dir, and the log in smartengine_wal_dir alone.",
+                 nullptr, nullptr, "");
 MYSQL_SYSVAR_STR(compression_per_level, compression_per_level, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Compression of each level from level 0 on, separated by colons, of none, lz4, zstd; the last one "
                  "holds for all further "
@@ -116,6 +127,37 @@ MYSQL_SYSVAR_BOOL(flush_memtable, flush_memtable, PLUGIN_VAR_OPCMDARG, "Set to 1
                   trigger<ffi::engine_flush>, forget, false);
 MYSQL_SYSVAR_BOOL(compact, compact, PLUGIN_VAR_OPCMDARG, "Set to 1 to compact everything to the bottom level.",
                   trigger<ffi::engine_compact>, forget, false);
+MYSQL_SYSVAR_UINT(wal_upload_interval_ms, wal_upload_interval_ms, PLUGIN_VAR_RQCMDARG,
+                  "Milliseconds after which a commit that nobody waits for is sent to the store: what losing the disk may lose.", nullptr,
+                  update<unsigned int>, 200, 1, 60000, 0);
+MYSQL_SYSVAR_ULONGLONG(wal_upload_size, wal_upload_size, PLUGIN_VAR_RQCMDARG, "Bytes of log at which they are sent to the store sooner.",
+                       nullptr, update<unsigned long long>, 2 * kMib, 64 * kKib, kGib, 0);
+MYSQL_SYSVAR_UINT(wal_upload_threads, wal_upload_threads, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                  "Pieces of the log that are on their way to the store at once.", nullptr, nullptr, 16, 1, 64, 0);
+MYSQL_SYSVAR_ULONGLONG(max_unuploaded_wal, max_unuploaded_wal, PLUGIN_VAR_RQCMDARG,
+                       "Bytes of log that may wait for a store that is away before writes wait, too.", nullptr, update<unsigned long long>,
+                       kGib, kMib, kTib, 0);
+MYSQL_SYSVAR_UINT(store_wait_timeout, store_wait_timeout, PLUGIN_VAR_RQCMDARG,
+                  "Seconds that a write waits for a store that is away, once it has to, before it fails.", nullptr, update<unsigned int>, 30,
+                  1, 86400, 0);
+MYSQL_SYSVAR_UINT(gc_grace_period, gc_grace_period, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                  "Seconds that objects which are not needed any more are kept in the store for those who may still read them.", nullptr,
+                  nullptr, 600, 0, 31536000, 0);
+
+const char *durabilities[] = {"local", "object", nullptr};
+TYPELIB durability_names = {2, "", durabilities, nullptr};
+
+/// Sessions and the global value alike: whoever wants to wait for the store has the server tell of commits.
+void update_durability(THD *, SYS_VAR *, void *target, const void *value) {
+  const unsigned long chosen = *static_cast<const unsigned long *>(value);
+  *static_cast<unsigned long *>(target) = chosen;
+  if (chosen == kDurabilityObject) durability::observe();
+}
+
+MYSQL_THDVAR_ENUM(commit_durability, PLUGIN_VAR_RQCMDARG,
+                  "When a commit is acknowledged: local, once it is in the local log, as smartengine_flush_log_at_trx_commit says; object, once "
+                  "it is in the store.",
+                  nullptr, update_durability, kDurabilityLocal, &durability_names);
 MYSQL_THDVAR_ULONG(lock_wait_timeout, PLUGIN_VAR_RQCMDARG, "Seconds to wait for a row lock.", nullptr, nullptr, 50, 1, 1073741824, 0);
 
 std::string text(const char *value) { return value == nullptr ? std::string() : std::string(value); }
@@ -145,6 +187,13 @@ SYS_VAR *all[] = {MYSQL_SYSVAR(data_dir),
                   MYSQL_SYSVAR(compaction_threads),
                   MYSQL_SYSVAR(level0_file_num_compaction_trigger),
                   MYSQL_SYSVAR(flush_log_at_trx_commit),
+                  MYSQL_SYSVAR(wal_upload_interval_ms),
+                  MYSQL_SYSVAR(wal_upload_size),
+                  MYSQL_SYSVAR(wal_upload_threads),
+                  MYSQL_SYSVAR(max_unuploaded_wal),
+                  MYSQL_SYSVAR(store_wait_timeout),
+                  MYSQL_SYSVAR(gc_grace_period),
+                  MYSQL_SYSVAR(commit_durability),
                   MYSQL_SYSVAR(disable_auto_compactions),
                   MYSQL_SYSVAR(pause_background_work),
                   MYSQL_SYSVAR(flush_memtable),
@@ -158,14 +207,17 @@ uint64_t block_size() { return block_size_bytes; }
 
 uint64_t block_cache_size() { return block_cache_size_bytes; }
 
+bool commit_durability_is_object(THD *thd) { return THDVAR(thd, commit_durability) == kDurabilityObject; }
+
+bool object_is_the_default() { return THDVAR(nullptr, commit_durability) == kDurabilityObject; }
+
 ffi::EngineOptions engine_options() {
   const std::string data = absolute(text(data_dir).empty() ? ".smartengine" : text(data_dir));
   const std::string wal = text(wal_dir).empty() ? data + "/wal" : absolute(text(wal_dir));
-  const std::string url = text(store_url).empty() ? "file://" + data + "/store" : text(store_url);
   ffi::EngineOptions options;
   options.data_dir = data;
   options.wal_dir = wal;
-  options.store_url = url;
+  options.store_url = text(store_url);
   options.accept_lost_log = accept_lost_log;
   options.block_size = block_size_bytes;
   options.block_cache_size = block_cache_size_bytes;
@@ -180,6 +232,12 @@ ffi::EngineOptions engine_options() {
   options.transaction_memory = transaction_memory;
   options.flush_log_at_trx_commit = static_cast<uint32_t>(flush_log_at_trx_commit);
   options.disable_auto_compactions = disable_auto_compactions;
+  options.wal_upload_interval_ms = wal_upload_interval_ms;
+  options.wal_upload_size = wal_upload_size;
+  options.wal_upload_threads = wal_upload_threads;
+  options.max_unuploaded_wal = max_unuploaded_wal;
+  options.store_wait_timeout = store_wait_timeout;
+  options.gc_grace_period = gc_grace_period;
   options.writer = text(glob_hostname) + ":" + std::to_string(mysqld_port) + ":" + std::to_string(current_pid);
   return options;
 }
@@ -196,6 +254,10 @@ ffi::DynamicOptions dynamic_options() {
   options.transaction_memory = transaction_memory;
   options.disable_auto_compactions = disable_auto_compactions;
   options.pause_background_work = pause_background_work;
+  options.wal_upload_interval_ms = wal_upload_interval_ms;
+  options.wal_upload_size = wal_upload_size;
+  options.max_unuploaded_wal = max_unuploaded_wal;
+  options.store_wait_timeout = store_wait_timeout;
   return options;
 }
 

@@ -23,6 +23,11 @@ uint64_t block_cache_size();
 ffi::EngineOptions engine_options();
 ffi::DynamicOptions dynamic_options();
 
+/// The session's smartengine_commit_durability.
+bool commit_durability_is_object(THD *thd);
+/// The global value.
+bool object_is_the_default();
+
 }  // namespace smartengine::sysvars
 
 #endif  // SMARTENGINE_SYSVARS_H

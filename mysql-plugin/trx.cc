@@ -6,6 +6,7 @@
 
 #include "compat.h"
 #include "dictionary.h"
+#include "durability.h"
 #include "error_map.h"
 #include "handlerton.h"
 #include "log.h"
@@ -89,6 +90,7 @@ void Trx::begin(THD *thd) {
     m_txn.emplace(ffi::txn_begin(engine(), isolation));
   ffi::txn_set_label(**m_txn, thd->thread_id());
   m_id.store(ffi::txn_id(**m_txn), std::memory_order_release);
+  m_awaited = 0;
   m_active = true;
 }
 
@@ -153,9 +155,19 @@ void Trx::end(bool committed) {
 int Trx::prepare(THD *thd) {
   if (!m_active || !ffi::txn_has_writes(txn())) return 0;
   const std::string name = xa::name_of(thd);
-  const ffi::Status status = ffi::txn_prepare(txn(), {reinterpret_cast<const uint8_t *>(name.data()), name.size()}, syncs(thd));
+  const bool sync = syncs(thd);
+  const bool object = durability::wants_object(thd);
+  const ffi::Status status = ffi::txn_prepare(txn(), {reinterpret_cast<const uint8_t *>(name.data()), name.size()}, sync && !object);
   m_prepared = ok(status);
-  return ha_error(status, thd);
+  if (!m_prepared || !object) return ha_error(status, thd);
+  return await_store(thd, sync, ffi::txn_log_end(txn()));
+}
+
+int Trx::await_store(THD *thd, bool sync, uint64_t position) {
+  if (position == 0) return 0;
+  if (sync) return durability::wait(thd, position);
+  m_awaited = position;
+  return 0;
 }
 
 int Trx::note_in_coordinator(THD *thd) { return m_prepared ? ha_error(ffi::txn_note_in_coordinator(txn(), syncs(thd)), thd) : 0; }
@@ -169,13 +181,16 @@ int Trx::detach() {
   return ha_error(status, nullptr);
 }
 
-int Trx::commit(bool sync) {
+int Trx::commit(THD *thd, bool sync) {
   if (!m_active) return 0;
-  const ffi::Status status = ffi::txn_commit(txn(), sync);
-  const int error = ha_error(status, nullptr);
+  const bool object = durability::wants_object(thd);
+  const ffi::Status status = ffi::txn_commit(txn(), sync && !object);
+  int error = ha_error(status, nullptr);
+  const uint64_t position = error == 0 && object ? ffi::txn_log_end(txn()) : 0;
   // A commit that failed may still reach the log: what it created or dropped is left for the next start to decide.
   if (error != 0) m_drops.clear();
   end(true);
+  if (position != 0) error = await_store(thd, sync, position);
   return error;
 }
 
@@ -214,7 +229,7 @@ namespace {
 int commit(handlerton *, THD *thd, bool all) {
   Trx *trx = Trx::find(thd);
   if (trx == nullptr) return 0;
-  if (all || !in_longer_transaction(thd)) return raised(trx->commit(syncs(thd)), thd);
+  if (all || !in_longer_transaction(thd)) return raised(trx->commit(thd, syncs(thd)), thd);
   trx->commit_statement();
   return 0;
 }

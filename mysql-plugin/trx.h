@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "smartengine-ffi/src/bridge.rs.h"
@@ -55,14 +56,17 @@ class Trx {
   /// transaction covers.
   void drop_at_end(std::vector<uint32_t> indexes, uint64_t table_id);
 
+  /// The log position that the store has to have before the client is answered, 0 if none; asked once.
+  uint64_t take_awaited() { return std::exchange(m_awaited, 0); }
+
   /// First phase of a commit in two phases. What has written nothing has nothing to prepare.
   int prepare(THD *thd);
   /// Puts on record that the coordinator knows of the prepared transaction.
   int note_in_coordinator(THD *thd);
   /// Gives a prepared transaction to the engine, to be decided by name.
   int detach();
-  /// With `sync` it is durable when this returns, as far as smartengine_flush_log_at_trx_commit goes.
-  int commit(bool sync);
+  /// With `sync` it is durable when this returns, as far as smartengine_flush_log_at_trx_commit and smartengine_commit_durability go.
+  int commit(THD *thd, bool sync);
   int rollback();
   void commit_statement();
   int rollback_statement();
@@ -79,6 +83,8 @@ class Trx {
   };
 
   void begin(THD *thd);
+  /// What was logged is to be in the store: now if the session syncs by itself, else before the client is answered.
+  int await_store(THD *thd, bool sync, uint64_t position);
   void end(bool committed);
 
   std::optional<rust::Box<ffi::TxnHandle>> m_txn;
@@ -86,6 +92,7 @@ class Trx {
   std::optional<uint64_t> m_statement_start;
   std::vector<Drop> m_drops;
   size_t m_drops_at_statement_start = 0;
+  uint64_t m_awaited = 0;
   bool m_active = false;
   bool m_prepared = false;
 };

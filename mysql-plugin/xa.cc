@@ -6,10 +6,12 @@
 
 #include "compat.h"
 #include "dictionary.h"
+#include "durability.h"
 #include "error_map.h"
 #include "handlerton.h"
 #include "key_codec.h"
 #include "log.h"
+#include "sql/current_thd.h"
 #include "sql/sql_list.h"
 #include "sql/transaction_info.h"
 #include "sql/xa.h"
@@ -121,7 +123,10 @@ xa_status_code status_of(const ffi::Status &status, const char *what) {
 }
 
 xa_status_code commit_by_xid(handlerton *, XID *xid) {
-  return status_of(ffi::engine_decide(engine(), bytes_of(encode(*xid)), true), "commit");
+  const xa_status_code decided = status_of(ffi::engine_decide(engine(), bytes_of(encode(*xid)), true), "commit");
+  THD *thd = current_thd;
+  if (decided != XA_OK || thd == nullptr || !durability::wants_object(thd)) return decided;
+  return durability::wait(thd, ffi::engine_log_end(engine())) == 0 ? XA_OK : XAER_RMFAIL;
 }
 
 xa_status_code rollback_by_xid(handlerton *, XID *xid) {

@@ -175,6 +175,12 @@ pub mod api {
         transaction_memory: u64,
         flush_log_at_trx_commit: u32,
         disable_auto_compactions: bool,
+        wal_upload_interval_ms: u64,
+        wal_upload_size: u64,
+        wal_upload_threads: u32,
+        max_unuploaded_wal: u64,
+        store_wait_timeout: u64,
+        gc_grace_period: u64,
         /// What names this writer in the manifest: host, port and process.
         writer: String,
     }
@@ -191,6 +197,11 @@ pub mod api {
         transaction_memory: u64,
         disable_auto_compactions: bool,
         pause_background_work: bool,
+        wal_upload_interval_ms: u64,
+        wal_upload_size: u64,
+        max_unuploaded_wal: u64,
+        /// Seconds.
+        store_wait_timeout: u64,
     }
 
     /// A prepared transaction that no session holds.
@@ -244,6 +255,13 @@ pub mod api {
         spilled_bytes: u64,
         ingested_files: u64,
         ingested_bytes: u64,
+        /// Pieces of the log that were sent to the store.
+        wal_chunks_uploaded: u64,
+        wal_bytes_uploaded: u64,
+        /// Bytes of log that are not in the store yet.
+        wal_bytes_waiting: u64,
+        /// Whether the last attempt to send the log failed.
+        wal_upload_failing: u64,
     }
 
     /// A transaction that has locked or written something.
@@ -318,6 +336,15 @@ pub mod api {
         fn engine_compact(engine: &EngineHandle) -> Status;
         /// Makes every commit and prepare so far durable. Where it is for a `group` of commits, only if flush_log_at_trx_commit is 1.
         fn engine_sync_wal(engine: &EngineHandle, group: bool) -> Status;
+        /// The position in the log after its last record.
+        fn engine_log_end(engine: &EngineHandle) -> u64;
+        /// Waits up to `millis` for the log to be in the store up to `position`; `done` says whether it is. At once where the log is not kept there.
+        fn engine_wait_uploaded(
+            engine: &EngineHandle,
+            position: u64,
+            millis: u64,
+            done: &mut bool,
+        ) -> Status;
         fn engine_stats(engine: &EngineHandle) -> EngineStats;
         /// The report for SHOW ENGINE … STATUS.
         fn engine_status_text(engine: &EngineHandle) -> String;
@@ -369,6 +396,8 @@ pub mod api {
         /// after `txn_restart`.
         fn txn_commit(txn: &mut TxnHandle, sync: bool) -> Status;
         fn txn_rollback(txn: &mut TxnHandle) -> Status;
+        /// The position in the log after what the transaction logged last; 0 if it logged nothing.
+        fn txn_log_end(txn: &TxnHandle) -> u64;
         /// First phase of a commit: keeps the writes in the log under `name`, to be decided by commit or rollback, here or after a crash.
         fn txn_prepare(txn: &mut TxnHandle, name: &[u8], sync: bool) -> Status;
         /// Records that the coordinator knows of this prepared transaction.

@@ -3,6 +3,7 @@
 //! `unsafe` is here for the one handle that C++ owns as a raw pointer, between `engine_open` and `engine_close`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use smartengine::object_store::open_store;
 use smartengine::sst::Compression;
@@ -41,7 +42,9 @@ fn convert(given: &EngineOptions) -> Result<Options> {
         ));
     }
     if !given.store_url.is_empty() {
+        // A store elsewhere is there to outlive this disk, so it has the log as well.
         options.store = Some(open_store(&given.store_url)?);
+        options.remote_wal = true;
     }
     options.writer.clone_from(&given.writer);
     options.block_size = given.block_size as usize;
@@ -59,6 +62,12 @@ fn convert(given: &EngineOptions) -> Result<Options> {
     options.transaction_memory = given.transaction_memory;
     options.wal_sync = wal_sync(given.flush_log_at_trx_commit);
     options.disable_auto_compactions = given.disable_auto_compactions;
+    options.wal_upload_interval = Duration::from_millis(given.wal_upload_interval_ms);
+    options.wal_upload_size = given.wal_upload_size;
+    options.wal_upload_threads = given.wal_upload_threads as usize;
+    options.max_unuploaded_wal = given.max_unuploaded_wal;
+    options.store_wait = Duration::from_secs(given.store_wait_timeout);
+    options.gc_grace = Duration::from_secs(given.gc_grace_period);
     Ok(options)
 }
 
@@ -115,6 +124,14 @@ pub fn engine_set_options(handle: &EngineHandle, options: &DynamicOptions) -> St
         engine.set_transaction_memory(options.transaction_memory);
         engine.set_auto_compactions(!options.disable_auto_compactions);
         engine.pause_background_work(options.pause_background_work);
+        engine.set_wal_upload(
+            Duration::from_millis(options.wal_upload_interval_ms),
+            options.wal_upload_size,
+        );
+        engine.set_store_limits(
+            options.max_unuploaded_wal,
+            Duration::from_secs(options.store_wait_timeout),
+        );
         Ok(Status::OK)
     })
 }
@@ -178,10 +195,34 @@ pub fn engine_sync_wal(handle: &EngineHandle, group: bool) -> Status {
     })
 }
 
+/// Where the log ends.
+pub fn engine_log_end(handle: &EngineHandle) -> u64 {
+    handle.engine.log_end()
+}
+
+/// Waits for the log to be in the store.
+pub fn engine_wait_uploaded(
+    handle: &EngineHandle,
+    position: u64,
+    millis: u64,
+    done: &mut bool,
+) -> Status {
+    guard(Some(&handle.engine), || {
+        let time = Duration::from_millis(millis);
+        *done = handle.engine.wait_uploaded(position, time)?;
+        Ok(Status::OK)
+    })
+}
+
 /// Counters and gauges.
 pub fn engine_stats(handle: &EngineHandle) -> EngineStats {
     guard_value(Some(&handle.engine), EngineStats::default(), || {
         let stats = handle.engine.stats();
+        let remote = handle.engine.remote_wal();
+        let waiting = remote.as_ref().map_or(0, |remote| {
+            handle.engine.log_end().saturating_sub(remote.uploaded)
+        });
+        let remote = remote.unwrap_or_default();
         Ok(EngineStats {
             memtable_bytes: stats.memtable_bytes,
             immutable_memtables: stats.immutable_memtables,
@@ -215,6 +256,10 @@ pub fn engine_stats(handle: &EngineHandle) -> EngineStats {
             spilled_bytes: stats.spilled_bytes,
             ingested_files: stats.ingested_files,
             ingested_bytes: stats.ingested_bytes,
+            wal_chunks_uploaded: remote.chunks,
+            wal_bytes_uploaded: remote.bytes,
+            wal_bytes_waiting: waiting,
+            wal_upload_failing: u64::from(remote.failing.is_some()),
         })
     })
 }

@@ -154,6 +154,11 @@ pub fn txn_commit(handle: &mut TxnHandle, sync: bool) -> Status {
     })
 }
 
+/// Where what it logged ends.
+pub fn txn_log_end(handle: &TxnHandle) -> u64 {
+    handle.txn.log_end()
+}
+
 /// Rolls back.
 pub fn txn_rollback(handle: &mut TxnHandle) -> Status {
     let TxnHandle { txn, engine } = handle;
