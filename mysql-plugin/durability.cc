@@ -59,7 +59,8 @@ int wait(THD *thd, uint64_t position) {
     if (!ok(status)) return ha_error(status, nullptr);
     if (done) return 0;
     if (thd != nullptr && thd_killed(thd) != 0) {
-      return own_error(kErrorUnavailable, "the commit is in the local log, but it is not known to be in the store: the wait was interrupted");
+      return own_error(kErrorUnavailable,
+                       "the commit is in the local log, but it is not known to be in the store: the wait was interrupted");
     }
   }
 }

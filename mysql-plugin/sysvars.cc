@@ -138,8 +138,8 @@ MYSQL_SYSVAR_ULONGLONG(max_unuploaded_wal, max_unuploaded_wal, PLUGIN_VAR_RQCMDA
                        "Bytes of log that may wait for a store that is away before writes wait, too.", nullptr, update<unsigned long long>,
                        kGib, kMib, kTib, 0);
 MYSQL_SYSVAR_UINT(store_wait_timeout, store_wait_timeout, PLUGIN_VAR_RQCMDARG,
-                  "Seconds that a write waits for a store that is away, once it has to, before it fails.", nullptr, update<unsigned int>, 30,
-                  1, 86400, 0);
+                  "Seconds that a write waits for a store that is away, once it has to, before it fails.", nullptr, update<unsigned int>,
+                  30, 1, 86400, 0);
 MYSQL_SYSVAR_UINT(gc_grace_period, gc_grace_period, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                   "Seconds that objects which are not needed any more are kept in the store for those who may still read them.", nullptr,
                   nullptr, 600, 0, 31536000, 0);
@@ -154,10 +154,11 @@ void update_durability(THD *, SYS_VAR *, void *target, const void *value) {
   if (chosen == kDurabilityObject) durability::observe();
 }
 
-MYSQL_THDVAR_ENUM(commit_durability, PLUGIN_VAR_RQCMDARG,
-                  "When a commit is acknowledged: local, once it is in the local log, as smartengine_flush_log_at_trx_commit says; object, once "
-                  "it is in the store.",
-                  nullptr, update_durability, kDurabilityLocal, &durability_names);
+MYSQL_THDVAR_ENUM(
+    commit_durability, PLUGIN_VAR_RQCMDARG,
+    "When a commit is acknowledged: local, once it is in the local log, as smartengine_flush_log_at_trx_commit says; object, once "
+    "it is in the store.",
+    nullptr, update_durability, kDurabilityLocal, &durability_names);
 MYSQL_THDVAR_ULONG(lock_wait_timeout, PLUGIN_VAR_RQCMDARG, "Seconds to wait for a row lock.", nullptr, nullptr, 50, 1, 1073741824, 0);
 
 std::string text(const char *value) { return value == nullptr ? std::string() : std::string(value); }
