@@ -1,6 +1,6 @@
 //! Taking over a store that keeps the log as well: what is in its chunks and in the local log, in one order, and nobody else writing.
 //!
-//! In order: make sure that the store creates a key only once; read the chunks from the manifest's first one on; put the local log aside if it was superseded; note in it who is attaching; write the manifest edit
+//! In order: read the chunks from the manifest's first one on; put the local log aside if it was superseded; note in it who is attaching; write the manifest edit
 //! with the next epoch; fence the chunks, and read what came to them meanwhile; read the local log from where the chunks end, if it is the last writer's;
 //! begin it anew where it has less than the chunks; note that it is this writer's. Everything up to the manifest edit changes nothing that counts;
 //! a crash after any step leaves what the next attach does again (`attached.rs`, `remote_wal`).
@@ -15,7 +15,7 @@ use super::attached::{self, Owners, WriterId};
 use super::open::{Replayed, wal_options};
 use crate::env::failpoint;
 use crate::manifest::{Manifest, Version, VersionEdit};
-use crate::object_store::{ObjectStore, probe_put_if_absent};
+use crate::object_store::ObjectStore;
 use crate::options::Options;
 use crate::remote_wal::{ChunkReader, RemoteWal, UploadOptions};
 use crate::txn::record::{Entry, decode_payload};
@@ -43,10 +43,6 @@ pub fn attach(
     replayed: &mut Replayed,
 ) -> Result<Attachment> {
     let (fs, dir) = (&*options.fs, options.wal_dir());
-    if !options.manual {
-        // What keeps two writers apart is the store's word that a key is created once.
-        probe_put_if_absent(store)?;
-    }
     let before = manifest.current();
     let last = WriterId {
         epoch: before.epoch,

@@ -30,8 +30,9 @@ use crate::manifest::{
     FileMeta, Manifest, Version, VersionEdit, decode_files, first_file_of_epoch,
 };
 use crate::memtable::{InsertHint, MemTable};
-use crate::object_store::{LocalStore, ObjectStore};
+use crate::object_store::{LocalStore, ObjectStore, probe_put_if_absent};
 use crate::options::Options;
+use crate::remote_wal::RemoteWal;
 use crate::txn::commit::Pipeline;
 use crate::txn::locks::LockManager;
 use crate::txn::record::{Entry, decode_ops, decode_payload};
@@ -45,6 +46,9 @@ use crate::{Error, Result, ResultExt};
 const SEGMENTS: u64 = 8;
 const MIN_SEGMENT: u64 = 64 << 10;
 const MAX_SEGMENT: u64 = 64 << 20;
+
+/// How often an attach begins anew because the store is written to under it.
+const ATTACH_ATTEMPTS: u32 = 10;
 
 /// What replaying the log gave.
 pub(super) struct Replayed {
@@ -235,6 +239,92 @@ pub(super) fn wal_options(options: &Options) -> WalOptions {
     }
 }
 
+/// The manifest and the log, read and this writer's.
+struct Opened {
+    manifest: Manifest,
+    version: Arc<Version>,
+    wal: Wal,
+    remote: Option<RemoteWal>,
+    replayed: Replayed,
+}
+
+/// Attaches to the manifest and reads the log. A writer that still lives may write to the manifest meanwhile: then it begins anew.
+fn open_log(options: &Options, store: &Arc<dyn ObjectStore>) -> Result<Opened> {
+    let mut attempt = 1;
+    loop {
+        let (mut manifest, version) = Manifest::load(store.clone()).context(|| "read manifest")?;
+        let next_id = manifest.next_id();
+        let error = match open_log_of(options, store, &mut manifest, &version) {
+            Ok((wal, version, remote, replayed)) => {
+                return Ok(Opened {
+                    manifest,
+                    version,
+                    wal,
+                    remote,
+                    replayed,
+                });
+            }
+            Err(error) => error,
+        };
+        let attached = manifest.current().epoch > version.epoch;
+        if !options.remote_wal || attached || attempt == ATTACH_ATTEMPTS {
+            return Err(error);
+        }
+        let (now, _) = Manifest::load(store.clone()).context(|| "read manifest")?;
+        if now.next_id() == next_id {
+            return Err(error);
+        }
+        tracing::info!("the store was written to during the attach, which begins anew: {error}");
+        attempt += 1;
+    }
+}
+
+fn open_log_of(
+    options: &Options,
+    store: &Arc<dyn ObjectStore>,
+    manifest: &mut Manifest,
+    version: &Version,
+) -> Result<(Wal, Arc<Version>, Option<RemoteWal>, Replayed)> {
+    let missing = match (options.remote_wal, options.accept_lost_log) {
+        (true, _) if attach::has_log(version) => MissingLog::InStore,
+        (_, true) => MissingLog::Accept,
+        (_, false) => MissingLog::Refuse,
+    };
+    let wal_dir = options.wal_dir();
+    identity::bind(&**store, version, &*options.fs, &wal_dir, missing)?;
+    let mut replayed = Replayed::new(version, options.memtable_size);
+    let epoch = version.epoch + 1;
+    let edit = VersionEdit {
+        epoch: Some((epoch, options.writer.clone())),
+        next_file: Some(first_file_of_epoch(epoch).max(version.next_file)),
+        writer_id: options.remote_wal.then(|| manifest.nonce()),
+        ..VersionEdit::default()
+    };
+    if options.remote_wal {
+        let attached = attach::attach(options, store, manifest, &edit, &mut replayed)?;
+        return Ok((
+            attached.wal,
+            attached.version,
+            Some(attached.remote),
+            replayed,
+        ));
+    }
+    attach::refuse_remote_log(version)?;
+    let floor = version.wal_floor;
+    let wal = Wal::open(
+        options.fs.clone(),
+        &wal_dir,
+        wal_options(options),
+        floor,
+        &mut |position, payload| replayed.record(position, payload),
+    )
+    .context(|| format!("open the log in {}", wal_dir.display()))?;
+    failpoint::hit("open.replayed")?;
+    let version = manifest.commit(&edit).context(|| "write manifest")?;
+    failpoint::hit("open.attached")?;
+    Ok((wal, version, None, replayed))
+}
+
 pub(super) fn open(options: Options) -> Result<Engine> {
     options.validate()?;
     let dir = options.data_dir.clone();
@@ -247,42 +337,17 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         Some(store) => store.clone(),
         None => Arc::new(LocalStore::open(dir.join("store"))?),
     };
-    let (mut manifest, version) = Manifest::load(store.clone()).context(|| "read manifest")?;
-    let missing = match (options.remote_wal, options.accept_lost_log) {
-        (true, _) if attach::has_log(&version) => MissingLog::InStore,
-        (_, true) => MissingLog::Accept,
-        (_, false) => MissingLog::Refuse,
-    };
-    let wal_dir = options.wal_dir();
-    identity::bind(&*store, &version, &*options.fs, &wal_dir, missing)?;
-    let mut replayed = Replayed::new(&version, options.memtable_size);
-    let epoch = version.epoch + 1;
-    let edit = VersionEdit {
-        epoch: Some((epoch, options.writer.clone())),
-        next_file: Some(first_file_of_epoch(epoch).max(version.next_file)),
-        writer_id: options.remote_wal.then(|| manifest.nonce()),
-        ..VersionEdit::default()
-    };
-    let (wal, version, remote) = if options.remote_wal {
-        let attached = attach::attach(&options, &store, &mut manifest, &edit, &mut replayed)?;
-        (attached.wal, attached.version, Some(attached.remote))
-    } else {
-        attach::refuse_remote_log(&version)?;
-        let floor = version.wal_floor;
-        let wal = Wal::open(
-            options.fs.clone(),
-            &wal_dir,
-            wal_options(&options),
-            floor,
-            &mut |position, payload| replayed.record(position, payload),
-        )
-        .context(|| format!("open the log in {}", wal_dir.display()))?;
-        failpoint::hit("open.replayed")?;
-        let version = manifest.commit(&edit).context(|| "write manifest")?;
-        failpoint::hit("open.attached")?;
-        (wal, version, None)
-    };
-
+    if options.remote_wal && !options.manual {
+        // What keeps two writers apart is the store's word that a key is created once.
+        probe_put_if_absent(&store)?;
+    }
+    let Opened {
+        manifest,
+        version,
+        wal,
+        remote,
+        replayed,
+    } = open_log(&options, &store)?;
     let kept_files = replayed.kept_files();
     let mut memtables = replayed.memtables;
     let last_id = memtables.len() as u64 + 1;
