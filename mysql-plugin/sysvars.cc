@@ -25,6 +25,8 @@ char *data_dir;
 char *wal_dir;
 char *store_url;
 char *compression_per_level;
+char *persistent_cache_dir;
+unsigned long long persistent_cache_size;
 unsigned long long block_size_bytes;
 unsigned long long block_cache_size_bytes;
 unsigned long long memtable_size;
@@ -86,6 +88,11 @@ MYSQL_SYSVAR_STR(store_url, store_url, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY
                  "Where the data lives, file:///directory. The log is kept there as well, so that the server may lose its disk. Empty: the "
                  "data is in smartengine_data_dir, and the log in smartengine_wal_dir alone.",
                  nullptr, nullptr, "");
+MYSQL_SYSVAR_STR(persistent_cache_dir, persistent_cache_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                 "Directory of the local cache of the store's objects; empty: cache in smartengine_data_dir.", nullptr, nullptr, "");
+MYSQL_SYSVAR_ULONGLONG(persistent_cache_size, persistent_cache_size, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                       "Bytes of local disk that hold pieces of the store's objects, kept across restarts; 0: none, else at least 2 MiB.",
+                       nullptr, nullptr, 0, 0, 1024 * kTib, 2 * kMib);
 MYSQL_SYSVAR_STR(compression_per_level, compression_per_level, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Compression of each level from level 0 on, separated by colons, of none, lz4, zstd; the last one "
                  "holds for all further "
@@ -176,6 +183,8 @@ SYS_VAR *all[] = {MYSQL_SYSVAR(data_dir),
                   MYSQL_SYSVAR(wal_dir),
                   MYSQL_SYSVAR(accept_lost_log),
                   MYSQL_SYSVAR(store_url),
+                  MYSQL_SYSVAR(persistent_cache_dir),
+                  MYSQL_SYSVAR(persistent_cache_size),
                   MYSQL_SYSVAR(compression_per_level),
                   MYSQL_SYSVAR(block_size),
                   MYSQL_SYSVAR(block_cache_size),
@@ -220,6 +229,8 @@ ffi::EngineOptions engine_options() {
   options.wal_dir = wal;
   options.store_url = text(store_url);
   options.accept_lost_log = accept_lost_log;
+  options.persistent_cache_size = persistent_cache_size;
+  options.persistent_cache_dir = text(persistent_cache_dir).empty() ? data + "/cache" : absolute(text(persistent_cache_dir));
   options.block_size = block_size_bytes;
   options.block_cache_size = block_cache_size_bytes;
   options.memtable_size = memtable_size;

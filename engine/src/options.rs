@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::disk::MIN_CACHE_SIZE;
 use crate::env::fs::{Fs, RealFs};
 use crate::env::{Clock, SystemClock};
 use crate::manifest::LEVELS;
 use crate::object_store::ObjectStore;
 use crate::remote_wal::WINDOW;
-use crate::sst::{Compression, IterOptions};
+use crate::sst::{Compression, IterOptions, most_ahead};
 use crate::{Error, Result};
 
 /// What the engine takes without doing anything: threads, tables of locks and blocks, the manifest.
@@ -75,7 +76,14 @@ pub struct Options {
     /// Whether the engine has no threads of its own and works only when it is told to ([`crate::Engine::work`]). For tests that
     /// replay a run.
     pub manual: bool,
-    /// The local file layer, for the WAL.
+    /// Bytes on a local disk that may hold pieces of the store's objects, so that they need not be fetched again; 0 for none, else at least 2 MiB. Has no
+    /// effect where `store` is `None`: that one is local.
+    pub persistent_cache_size: u64,
+    /// The directory for that; `None` for `cache` in `data_dir`. What is in it belongs to one store; opened for another one it is emptied.
+    pub persistent_cache_dir: Option<PathBuf>,
+    /// How many reads of the store may be under way ahead of scans, in all, at most 256; 0 for a store as near as a disk, where scans read for themselves.
+    pub prefetch: usize,
+    /// The local file layer, for the WAL and the persistent cache.
     pub fs: Arc<dyn Fs>,
     /// Time.
     pub clock: Arc<dyn Clock>,
@@ -137,6 +145,9 @@ impl Options {
             store_wait: Duration::from_secs(30),
             gc_grace: Duration::from_secs(600),
             manual: false,
+            persistent_cache_size: 0,
+            persistent_cache_dir: None,
+            prefetch: 0,
             fs: Arc::new(RealFs),
             clock: Arc::new(SystemClock::new()),
             writer: format!("process {}", std::process::id()),
@@ -175,15 +186,22 @@ impl Options {
             .unwrap_or_else(|| self.data_dir.join("wal"))
     }
 
+    /// The directory of the persistent cache.
+    pub fn persistent_cache_dir(&self) -> PathBuf {
+        self.persistent_cache_dir
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("cache"))
+    }
+
     /// About how many bytes the engine takes at most beyond `block_cache_size` and `total_memtable_size`.
     ///
     /// That is, for each flush and compaction under way, what is read ahead of each input, and the filter and index of the file being written;
     /// and a fixed part. Not in it are `transaction_memory` for each transaction that writes, up to 256 KiB a file that a cursor
-    /// scans, and a few KiB for each open file.
+    /// scans (over a distant store, with `prefetch`, up to 2.25 MiB), a few KiB for each open file, and a thousandth of `persistent_cache_size`.
     pub fn memory_overhead(&self) -> u64 {
         let jobs = 1 + self.compaction_threads as u64;
         let inputs = 1 + self.level0_stop_trigger as u64;
-        let reading = inputs * IterOptions::sequential().readahead as u64;
+        let reading = inputs * most_ahead(&IterOptions::sequential(), self.prefetch > 0);
         // Of the smallest rows, a filter in the making takes this share of its file.
         let writing = (1 << 20) + self.target_file_size / 4;
         FIXED_OVERHEAD + jobs * writing + self.compaction_threads as u64 * reading
@@ -200,7 +218,7 @@ impl Options {
 
     /// Fails naming the first option that is out of range.
     pub fn validate(&self) -> Result<()> {
-        let limits: [(&str, u64, u64, u64); 15] = [
+        let limits: [(&str, u64, u64, u64); 16] = [
             ("block_size", self.block_size as u64, 1 << 10, 1 << 20),
             ("memtable_size", self.memtable_size, 64 << 10, 1 << 40),
             (
@@ -226,6 +244,7 @@ impl Options {
                 100_000,
             ),
             ("compaction_threads", self.compaction_threads as u64, 1, 64),
+            ("prefetch", self.prefetch as u64, 0, 256),
             ("max_row_locks", self.max_row_locks, 1, u64::MAX),
             ("wal_upload_size", self.wal_upload_size, 4 << 10, 1 << 30),
             (
@@ -258,6 +277,12 @@ impl Options {
             return Err(Error::invalid(format!(
                 "option zstd_level: {} was given, 1 to 19 is allowed",
                 self.zstd_level
+            )));
+        }
+        if (1..MIN_CACHE_SIZE).contains(&self.persistent_cache_size) {
+            return Err(Error::invalid(format!(
+                "option persistent_cache_size: {} was given, 0 or at least {MIN_CACHE_SIZE} is allowed",
+                self.persistent_cache_size
             )));
         }
         if self.compression.is_empty() || self.compression.len() > LEVELS {

@@ -12,6 +12,9 @@ use smartengine::{Engine, Error, ErrorKind, Options, Result, WalSync};
 use crate::bridge::api::{Code, DynamicOptions, EngineOptions, EngineStats, RangeStats, Status};
 use crate::guard::{guard, guard_value};
 
+/// Reads under way ahead of scans, over a store that is not a local directory.
+const PREFETCH: usize = 16;
+
 /// What C++ holds while the engine is open.
 pub struct EngineHandle {
     pub engine: Arc<Engine>,
@@ -45,6 +48,13 @@ fn convert(given: &EngineOptions) -> Result<Options> {
         // A store elsewhere is there to outlive this disk, so it has the log as well.
         options.store = Some(open_store(&given.store_url)?);
         options.remote_wal = true;
+    }
+    if !given.store_url.is_empty() && !given.store_url.starts_with("file:") {
+        options.prefetch = PREFETCH;
+    }
+    options.persistent_cache_size = given.persistent_cache_size;
+    if !given.persistent_cache_dir.is_empty() {
+        options.persistent_cache_dir = Some(given.persistent_cache_dir.clone().into());
     }
     options.writer.clone_from(&given.writer);
     options.block_size = given.block_size as usize;
@@ -231,6 +241,14 @@ pub fn engine_stats(handle: &EngineHandle) -> EngineStats {
             block_cache_misses: stats.block_cache_misses,
             filter_hits: stats.filter_hits,
             filter_misses: stats.filter_misses,
+            persistent_cache_bytes: stats.persistent_cache_bytes,
+            persistent_cache_hits: stats.persistent_cache_hits,
+            persistent_cache_misses: stats.persistent_cache_misses,
+            persistent_cache_hit_bytes: stats.persistent_cache_hit_bytes,
+            persistent_cache_fetched_bytes: stats.persistent_cache_fetched_bytes,
+            persistent_cache_written_bytes: stats.persistent_cache_written_bytes,
+            persistent_cache_evictions: stats.persistent_cache_evictions,
+            persistent_cache_damaged: stats.persistent_cache_damaged,
             wal_bytes_written: stats.wal_bytes_written,
             wal_appends: stats.wal_appends,
             wal_syncs: stats.wal_syncs,

@@ -1,8 +1,10 @@
-//! The block cache: uncompressed blocks of all SSTs, shared by all readers, within a number of bytes.
+//! The block cache: uncompressed blocks of all SSTs, shared by all readers, within a number of bytes. ([`disk`] is the other cache: stored bytes, on a disk.)
 //!
 //! It is sharded by block; a hit takes a shard's lock for reading and marks the block as used, no more. What is kept is decided by a
 //! CLOCK-PRO variant (crate `quick_cache`), so a long scan does not push out blocks that are asked for again and again. Concurrent
 //! misses of one block load it once. A block is charged its uncompressed length and [`ENTRY_OVERHEAD`].
+
+pub mod disk;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};

@@ -11,6 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::persistent_cache::PersistentCache;
 use super::removal::Removal;
 use super::signal::{Failing, Signal};
 use super::state::{FileContext, LiveVersion, Obsolete, State};
@@ -77,6 +78,7 @@ pub struct Core {
     pub store: Arc<dyn ObjectStore>,
     pub clock: Arc<dyn Clock>,
     pub cache: Arc<BlockCache>,
+    pub persistent_cache: PersistentCache,
     pub limiter: RateLimiter,
     pub wal: Wal,
     /// The log in the store, where it is kept there.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::core::Core;
-use super::state::{LiveFile, State};
+use super::state::{LiveFile, State, open_together};
 use crate::Result;
 use crate::flush::decode;
 use crate::iter::{InternalIterator, LevelFiles, LevelIter, MergingIterator};
@@ -40,6 +40,29 @@ impl LevelFiles for OpenFiles {
 
     fn open(&self, i: usize) -> Result<SstIter> {
         Ok(self.files[i].reader()?.iter(self.options))
+    }
+
+    fn open_next(&self, i: usize, forward: bool) -> Result<SstIter> {
+        let mut iter = self.open(i)?;
+        if self.files[i].is_distant() {
+            iter.continue_scan(forward);
+        }
+        Ok(iter)
+    }
+
+    #[inline]
+    fn look_ahead(&self, i: usize, iter: &mut SstIter) {
+        let Some(forward) = iter.take_end_ahead() else {
+            return;
+        };
+        let next = if forward {
+            Some(i + 1)
+        } else {
+            i.checked_sub(1)
+        };
+        if let Some(next) = next.and_then(|next| self.files.get(next)) {
+            LiveFile::open_ahead(next);
+        }
     }
 }
 
@@ -129,10 +152,20 @@ pub fn sources(
             all.push(Source::Memory(table.iter()));
         }
     }
-    for file in state.files.levels[0]
-        .iter()
+    let newest = state.files.levels[0].iter();
+    let newest: Vec<_> = newest
         .filter(|file| file.overlaps(lower, upper))
-    {
+        .cloned()
+        .collect();
+    // Those that the cursor reads from the start on, at once.
+    let single = (1..state.files.levels.len()).filter_map(|level| {
+        match state.files.files_between(level, lower, upper) {
+            [file] => Some(file),
+            _ => None,
+        }
+    });
+    open_together(newest.iter().chain(single));
+    for file in newest {
         all.push(Source::File(file.reader()?.iter(*options)));
     }
     for level in 1..state.files.levels.len() {

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::pinned::Value;
-use super::state::State;
+use super::state::{State, open_together};
 use crate::Result;
 use crate::iter::InternalIterator;
 use crate::sst::{Found, key_hash};
@@ -36,6 +36,7 @@ impl Core {
 
 fn find_in_files(state: &State, user_key: &[u8], snapshot: SeqNo) -> Result<Option<Found>> {
     let hash = key_hash(user_key);
+    open_candidates(state, user_key);
     // Files of level 0 overlap; the newest that has the key decides.
     for file in &state.files.levels[0] {
         if file.covers(user_key)
@@ -52,4 +53,17 @@ fn find_in_files(state: &State, user_key: &[u8], snapshot: SeqNo) -> Result<Opti
         }
     }
     Ok(None)
+}
+
+/// Opens all files of a distant store that may be asked for the key at the same time: with what they hold beside their data, all but one of them say
+/// that they do not have it, as a rule, so that a lookup among files that nobody has read yet takes two round trips.
+fn open_candidates(state: &State, user_key: &[u8]) {
+    let files = &state.files;
+    let distant = files.levels.iter().flatten().next();
+    if !distant.is_some_and(|file| file.is_distant()) {
+        return;
+    }
+    let newest = files.levels[0].iter().filter(|file| file.covers(user_key));
+    let sorted = (1..files.levels.len()).filter_map(|level| files.file_for(level, user_key));
+    open_together(newest.chain(sorted));
 }

@@ -10,6 +10,7 @@ mod identity;
 mod ingest;
 mod maintenance;
 mod open;
+mod persistent_cache;
 mod pinned;
 mod prepared;
 mod removal;

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use super::core::{Core, Ids, Tunables};
 use super::identity::MissingLog;
 use super::ingest::Files;
+use super::persistent_cache::PersistentCache;
 use super::prepared::{Detached, Undecided};
 use super::removal::Removal;
 use super::signal::{Failing, Signal};
@@ -30,7 +31,7 @@ use crate::manifest::{
     FileMeta, Manifest, Version, VersionEdit, decode_files, first_file_of_epoch,
 };
 use crate::memtable::{InsertHint, MemTable};
-use crate::object_store::{LocalStore, ObjectStore, probe_put_if_absent};
+use crate::object_store::{LocalStore, ObjectStore, Prefetcher, probe_put_if_absent};
 use crate::options::Options;
 use crate::remote_wal::RemoteWal;
 use crate::txn::commit::Pipeline;
@@ -246,6 +247,8 @@ struct Opened {
     wal: Wal,
     remote: Option<RemoteWal>,
     replayed: Replayed,
+    /// The store's number.
+    number: u128,
 }
 
 /// Attaches to the manifest and reads the log. A writer that still lives may write to the manifest meanwhile: then it begins anew.
@@ -255,13 +258,14 @@ fn open_log(options: &Options, store: &Arc<dyn ObjectStore>) -> Result<Opened> {
         let (mut manifest, version) = Manifest::load(store.clone()).context(|| "read manifest")?;
         let next_id = manifest.next_id();
         let error = match open_log_of(options, store, &mut manifest, &version) {
-            Ok((wal, version, remote, replayed)) => {
+            Ok((wal, version, remote, replayed, number)) => {
                 return Ok(Opened {
                     manifest,
                     version,
                     wal,
                     remote,
                     replayed,
+                    number,
                 });
             }
             Err(error) => error,
@@ -284,14 +288,14 @@ fn open_log_of(
     store: &Arc<dyn ObjectStore>,
     manifest: &mut Manifest,
     version: &Version,
-) -> Result<(Wal, Arc<Version>, Option<RemoteWal>, Replayed)> {
+) -> Result<(Wal, Arc<Version>, Option<RemoteWal>, Replayed, u128)> {
     let missing = match (options.remote_wal, options.accept_lost_log) {
         (true, _) if attach::has_log(version) => MissingLog::InStore,
         (_, true) => MissingLog::Accept,
         (_, false) => MissingLog::Refuse,
     };
     let wal_dir = options.wal_dir();
-    identity::bind(&**store, version, &*options.fs, &wal_dir, missing)?;
+    let number = identity::bind(&**store, version, &*options.fs, &wal_dir, missing)?;
     let mut replayed = Replayed::new(version, options.memtable_size);
     let epoch = version.epoch + 1;
     let edit = VersionEdit {
@@ -307,6 +311,7 @@ fn open_log_of(
             attached.version,
             Some(attached.remote),
             replayed,
+            number,
         ));
     }
     attach::refuse_remote_log(version)?;
@@ -322,7 +327,7 @@ fn open_log_of(
     failpoint::hit("open.replayed")?;
     let version = manifest.commit(&edit).context(|| "write manifest")?;
     failpoint::hit("open.attached")?;
-    Ok((wal, version, None, replayed))
+    Ok((wal, version, None, replayed, number))
 }
 
 pub(super) fn open(options: Options) -> Result<Engine> {
@@ -347,7 +352,9 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         wal,
         remote,
         replayed,
+        number,
     } = open_log(&options, &store)?;
+    let (persistent_cache, store) = PersistentCache::before(store, number, &options);
     let kept_files = replayed.kept_files();
     let mut memtables = replayed.memtables;
     let last_id = memtables.len() as u64 + 1;
@@ -369,6 +376,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
     let files = Arc::new(FileContext {
         store: store.clone(),
         cache: cache.clone(),
+        prefetcher: (options.prefetch > 0).then(|| Arc::new(Prefetcher::new(options.prefetch))),
         obsolete: sender,
     });
     let state = State {
@@ -388,6 +396,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         store,
         clock: options.clock.clone(),
         cache,
+        persistent_cache,
         limiter: RateLimiter::new(options.clock.clone(), options.rate_limit),
         wal,
         remote,

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::Sender;
+use parking_lot::Mutex;
 
 use crate::cache::BlockCache;
 use crate::manifest::{FileMeta, LEVELS, Version, sst_key};
 use crate::memtable::MemTable;
-use crate::object_store::ObjectStore;
+use crate::object_store::{ObjectStore, Prefetcher};
 use crate::sst::SstReader;
 use crate::types::IndexId;
 use crate::{Result, ResultExt};
@@ -32,6 +33,8 @@ pub enum Obsolete {
 pub struct FileContext {
     pub store: Arc<dyn ObjectStore>,
     pub cache: Arc<BlockCache>,
+    /// Makes reads ahead of need, if the store is distant.
+    pub prefetcher: Option<Arc<Prefetcher>>,
     pub obsolete: Sender<Obsolete>,
 }
 
@@ -40,6 +43,7 @@ pub struct LiveFile {
     pub meta: Arc<FileMeta>,
     context: Arc<FileContext>,
     reader: OnceLock<Arc<SstReader>>,
+    opening: Mutex<()>,
     obsolete: AtomicBool,
 }
 
@@ -49,6 +53,7 @@ impl LiveFile {
             meta,
             context,
             reader: OnceLock::new(),
+            opening: Mutex::new(()),
             obsolete: AtomicBool::new(false),
         }
     }
@@ -58,27 +63,52 @@ impl LiveFile {
         if let Some(reader) = self.reader.get() {
             return Ok(reader);
         }
+        // Of several who need it one opens it.
+        let _opening = self.opening.lock();
+        if let Some(reader) = self.reader.get() {
+            return Ok(reader);
+        }
         let key = sst_key(self.meta.id);
-        let object = self
-            .context
-            .store
-            .reader(&key)
-            .context(|| format!("open {key}"))?;
-        let cache = self.context.cache.clone();
-        let opened = SstReader::open(object, self.meta.id, self.meta.size, cache)
+        let opened = self
+            .open(&key)
             .and_then(|opened| opened.with_file_seq(self.meta.file_seq))
             .context(|| format!("open {key}"))?;
-        // Two threads may have opened it at once: either is as good.
         Ok(self.reader.get_or_init(|| Arc::new(opened)))
+    }
+
+    fn open(&self, key: &str) -> Result<SstReader> {
+        let (id, size) = (self.meta.id, self.meta.size);
+        let object = self.context.store.reader_of(key, size)?;
+        let cache = self.context.cache.clone();
+        match &self.context.prefetcher {
+            None => SstReader::open(object, id, size, cache),
+            Some(prefetcher) => {
+                let prefetcher = prefetcher.clone();
+                SstReader::open_distant(object, id, size, self.meta.tail, cache, prefetcher)
+            }
+        }
+    }
+
+    /// Whether its store is far enough for reads to be made ahead.
+    pub fn is_distant(&self) -> bool {
+        self.context.prefetcher.is_some()
+    }
+
+    /// Begins opening it in the background, if its store is distant and there is room for that.
+    pub fn open_ahead(this: &Arc<Self>) {
+        if let Some(prefetcher) = &this.context.prefetcher
+            && this.reader.get().is_none()
+        {
+            let this = this.clone();
+            // If it fails, who needs the file is told.
+            prefetcher.run_detached(move || drop(this.reader().map(drop)));
+        }
     }
 
     /// The open file of a transaction that is not committed: its entries have no sequence numbers.
     pub fn unnumbered_reader(&self) -> Result<Arc<SstReader>> {
         let key = sst_key(self.meta.id);
-        let object = self.context.store.reader(&key);
-        let cache = self.context.cache.clone();
-        object
-            .and_then(|object| SstReader::open(object, self.meta.id, self.meta.size, cache))
+        self.open(&key)
             .map(Arc::new)
             .context(|| format!("open {key}"))
     }
@@ -105,6 +135,29 @@ impl Drop for LiveFile {
             // At shutdown nobody listens any more; the next open finds the object.
             let _ = self.context.obsolete.send(Obsolete::File(self.meta.id));
         }
+    }
+}
+
+/// Opens all of these files that are not open, of a distant store at the same time, so that it takes one round trip. One that cannot be opened is not;
+/// who reads it is told.
+pub fn open_together<'a>(files: impl Iterator<Item = &'a Arc<LiveFile>>) {
+    let mut closed = files.filter(|file| file.is_distant() && file.reader.get().is_none());
+    let Some(first) = closed.next() else {
+        return;
+    };
+    let under_way: Vec<_> = closed
+        .filter_map(|file| {
+            let prefetcher = file.context.prefetcher.as_ref()?;
+            let file = file.clone();
+            prefetcher.run(move || file.reader().map(drop))
+        })
+        .collect();
+    if under_way.is_empty() {
+        return;
+    }
+    let _ = first.reader();
+    for pending in under_way {
+        let _ = pending.wait();
     }
 }
 

@@ -49,6 +49,15 @@ pub struct EngineStats {
     pub block_cache_misses: u64,
     pub filter_hits: u64,
     pub filter_misses: u64,
+    pub persistent_cache_capacity: u64,
+    pub persistent_cache_bytes: u64,
+    pub persistent_cache_hits: u64,
+    pub persistent_cache_misses: u64,
+    pub persistent_cache_hit_bytes: u64,
+    pub persistent_cache_fetched_bytes: u64,
+    pub persistent_cache_written_bytes: u64,
+    pub persistent_cache_evictions: u64,
+    pub persistent_cache_damaged: u64,
     pub wal_bytes_written: u64,
     pub wal_appends: u64,
     pub wal_syncs: u64,
@@ -100,6 +109,7 @@ impl Core {
     pub fn stats(&self) -> EngineStats {
         let state = self.state.load();
         let cache = self.cache.stats();
+        let disk = self.persistent_cache.stats().unwrap_or_default();
         let wal = self.wal.stats();
         let locks = self.locks.stats();
         let spill = self.spill.stats();
@@ -125,6 +135,15 @@ impl Core {
             block_cache_misses: cache.data.misses + cache.index.misses,
             filter_hits: cache.filter.hits,
             filter_misses: cache.filter.misses,
+            persistent_cache_capacity: disk.capacity,
+            persistent_cache_bytes: disk.bytes,
+            persistent_cache_hits: disk.hits,
+            persistent_cache_misses: disk.misses,
+            persistent_cache_hit_bytes: disk.hit_bytes,
+            persistent_cache_fetched_bytes: disk.fetched_bytes,
+            persistent_cache_written_bytes: disk.written_bytes,
+            persistent_cache_evictions: disk.evictions,
+            persistent_cache_damaged: disk.damaged,
             wal_bytes_written: wal.bytes,
             wal_appends: wal.appends,
             wal_syncs: wal.syncs,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::core::Core;
+use crate::cache::disk::DiskCacheStats;
 use crate::compaction::targets;
 use crate::remote_wal::RemoteWalStats;
 
@@ -84,6 +85,9 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
         lookups,
         100.0 * stats.block_cache_hits as f64 / lookups.max(1) as f64
     )?;
+    if let Some(disk) = core.persistent_cache.stats() {
+        write_persistent_cache(&disk, out)?;
+    }
     writeln!(out, "\nFLUSH AND COMPACTION")?;
     writeln!(
         out,
@@ -169,6 +173,32 @@ fn write_remote(core: &Core, stats: &RemoteWalStats, out: &mut String) -> std::f
         )?;
     }
     Ok(())
+}
+
+fn write_persistent_cache(disk: &DiskCacheStats, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\nPERSISTENT CACHE")?;
+    if let Some(cause) = &disk.off {
+        writeln!(out, "OFF until the next start: {cause}")?;
+    }
+    let reads = disk.hits + disk.misses;
+    writeln!(
+        out,
+        "{} MiB in {} pieces of {} MiB allowed, {} reads of pieces, hit rate {:.2} %",
+        mib(disk.bytes),
+        disk.pieces,
+        mib(disk.capacity),
+        reads,
+        100.0 * disk.hits as f64 / reads.max(1) as f64
+    )?;
+    writeln!(
+        out,
+        "{} MiB read from it, {} MiB fetched from the store, {} MiB written to it; {} pieces evicted, {} damaged and fetched again",
+        mib(disk.hit_bytes),
+        mib(disk.fetched_bytes),
+        mib(disk.written_bytes),
+        disk.evictions,
+        disk.damaged
+    )
 }
 
 /// Mebibytes with one decimal.

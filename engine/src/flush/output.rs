@@ -127,6 +127,7 @@ impl<'a> Output<'a> {
             deletions: summary.deletions,
             raw_bytes: summary.key_bytes + summary.value_bytes,
             file_seq: None,
+            tail: Some(summary.tail),
         });
         Ok(())
     }

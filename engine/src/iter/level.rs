@@ -20,6 +20,16 @@ pub trait LevelFiles {
     fn largest(&self, i: usize) -> KeyRef<'_>;
     /// Opens file `i`. Called when the iterator gets there, not before.
     fn open(&self, i: usize) -> Result<Self::Iter>;
+    /// The same for an iterator that comes from the file beside it, going forward or back.
+    fn open_next(&self, i: usize, forward: bool) -> Result<Self::Iter> {
+        let _ = forward;
+        self.open(i)
+    }
+    /// Called after every step within file `i`, so that what will be needed can be made ready.
+    #[inline]
+    fn look_ahead(&self, i: usize, iter: &mut Self::Iter) {
+        let _ = (i, iter);
+    }
 }
 
 /// The concatenation of a level's files, of which at most one is open at a time.
@@ -53,10 +63,19 @@ impl<F: LevelFiles> LevelIter<F> {
 
     /// Runs `place` on the iterator of file `i`, opening it if it is not open already.
     fn place(&mut self, i: usize, place: impl FnOnce(&mut F::Iter) -> Result<()>) -> Result<()> {
-        let mut iter = match self.current.take() {
+        let iter = match self.current.take() {
             Some((open, iter)) if open == i => iter,
             _ => self.files.open(i)?,
         };
+        self.place_in(i, iter, place)
+    }
+
+    fn place_in(
+        &mut self,
+        i: usize,
+        mut iter: F::Iter,
+        place: impl FnOnce(&mut F::Iter) -> Result<()>,
+    ) -> Result<()> {
         place(&mut iter)?;
         self.current = Some((i, iter));
         Ok(())
@@ -73,7 +92,9 @@ impl<F: LevelFiles> LevelIter<F> {
                 self.current = None;
                 return Ok(());
             }
-            self.place(next, F::Iter::seek_to_first)?;
+            self.current = None;
+            let iter = self.files.open_next(next, true)?;
+            self.place_in(next, iter, F::Iter::seek_to_first)?;
         }
         Ok(())
     }
@@ -88,7 +109,9 @@ impl<F: LevelFiles> LevelIter<F> {
                 self.current = None;
                 return Ok(());
             };
-            self.place(previous, F::Iter::seek_to_last)?;
+            self.current = None;
+            let iter = self.files.open_next(previous, false)?;
+            self.place_in(previous, iter, F::Iter::seek_to_last)?;
         }
         Ok(())
     }
@@ -138,10 +161,11 @@ impl<F: LevelFiles> InternalIterator for LevelIter<F> {
 
     #[inline]
     fn next(&mut self) -> Result<()> {
-        let Some((_, iter)) = &mut self.current else {
+        let Some((i, iter)) = &mut self.current else {
             return Ok(());
         };
         iter.next()?;
+        self.files.look_ahead(*i, iter);
         if iter.valid() {
             return Ok(());
         }
@@ -150,10 +174,11 @@ impl<F: LevelFiles> InternalIterator for LevelIter<F> {
 
     #[inline]
     fn prev(&mut self) -> Result<()> {
-        let Some((_, iter)) = &mut self.current else {
+        let Some((i, iter)) = &mut self.current else {
             return Ok(());
         };
         iter.prev()?;
+        self.files.look_ahead(*i, iter);
         if iter.valid() {
             return Ok(());
         }

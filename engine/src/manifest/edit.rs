@@ -28,6 +28,8 @@ pub struct FileMeta {
     pub raw_bytes: u64,
     /// The sequence number of all its entries, whatever the file itself says: it was written before its commit got one, without.
     pub file_seq: Option<SeqNo>,
+    /// Bytes behind its data: filter, index and what else is needed to open it. `None` where that was not noted down.
+    pub tail: Option<u64>,
 }
 
 impl FileMeta {

@@ -29,6 +29,7 @@
 //! | 11 | added file with a file-wide sequence number | as 7, then u64 sequence number |
 //! | 12 | first WAL chunk | u64 id |
 //! | 13 | the attached writer's number | 16 bytes |
+//! | 20 | tail of an added file, in the order of items 7 and 11 | u64 id, u64 bytes behind its data |
 //!
 //! A full version is the edit that makes the version, this object's own edit included, out of an empty one.
 //! `CURRENT` holds `<20-digit id>\n`, a recent full version's; it is a hint and has no checksum, since it is never trusted.
@@ -190,6 +191,42 @@ fn encode_edit(edit: &VersionEdit, out: &mut Vec<u8>) {
         out.push(13);
         out.extend_from_slice(&writer_id.to_le_bytes());
     }
+    encode_tails(&edit.added, out);
+}
+
+fn encode_tails(added: &[(usize, FileMeta)], out: &mut Vec<u8>) {
+    for with_seq in [false, true] {
+        let files = added.iter().map(|(_, file)| file);
+        for file in files.filter(|file| file.file_seq.is_some() == with_seq) {
+            if let Some(tail) = file.tail {
+                out.push(20);
+                out.extend_from_slice(&file.id.to_le_bytes());
+                out.extend_from_slice(&tail.to_le_bytes());
+            }
+        }
+    }
+}
+
+/// Gives a tail to a file that was added, the first of this id from the place `next` on.
+fn set_tail(
+    added: &mut [(usize, FileMeta)],
+    next: &mut usize,
+    id: u64,
+    tail: u64,
+) -> Result<(), String> {
+    let rest = added.get_mut(*next..).unwrap_or_default();
+    let found = rest.iter().position(|(_, file)| file.id == id);
+    let Some((_, file)) = found.and_then(|at| rest.get_mut(at)) else {
+        return Err(format!(
+            "tail of file {id}, which is not added in this order"
+        ));
+    };
+    if tail > file.size {
+        return Err(format!("tail of {tail} bytes of a file of {}", file.size));
+    }
+    file.tail = Some(tail);
+    *next += found.unwrap_or_default() + 1;
+    Ok(())
 }
 
 fn encode_file(file: &FileMeta, out: &mut Vec<u8>) {
@@ -274,8 +311,9 @@ fn decode_edit(mut reader: Reader<'_>, version: u32) -> Result<VersionEdit, Stri
     let last_known = match version {
         1 => 9,
         2 => 11,
-        _ => 13,
+        _ => 20,
     };
+    let mut tails = 0;
     let mut edit = VersionEdit::default();
     let mut last_tag = 0;
     while reader.at < reader.bytes.len() {
@@ -315,6 +353,11 @@ fn decode_edit(mut reader: Reader<'_>, version: u32) -> Result<VersionEdit, Stri
             }
             12 => edit.first_chunk = Some(reader.u64()?),
             13 => edit.writer_id = Some(u128::from_le_bytes(reader.array()?)),
+            20 => {
+                let (id, tail) = (reader.u64()?, reader.u64()?);
+                set_tail(&mut edit.added, &mut tails, id, tail)
+                    .map_err(|cause| format!("item at byte {at}: {cause}"))?;
+            }
             _ => return Err(format!("unknown item {tag} at byte {at}")),
         }
     }
@@ -333,5 +376,6 @@ fn decode_file(reader: &mut Reader<'_>) -> Result<FileMeta, String> {
         deletions: reader.u64()?,
         raw_bytes: reader.u64()?,
         file_seq: None,
+        tail: None,
     })
 }

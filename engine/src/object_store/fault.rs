@@ -287,6 +287,16 @@ impl ObjectStore for FaultStore {
         }))
     }
 
+    fn reader_of(&self, key: &str, size: u64) -> Result<Arc<dyn ObjectReader>> {
+        let shared = &self.shared;
+        let inner = shared.call(Operation::Reader, key, || shared.inner.reader_of(key, size))?;
+        Ok(Arc::new(FaultReader {
+            shared: Arc::clone(shared),
+            key: key.to_owned(),
+            inner,
+        }))
+    }
+
     fn size(&self, key: &str) -> Result<u64> {
         let shared = &self.shared;
         shared.call(Operation::Size, key, || shared.inner.size(key))

@@ -12,6 +12,7 @@ mod memory;
 mod meter;
 mod metered;
 mod options;
+mod prefetch;
 mod probe;
 #[cfg(feature = "s3")]
 mod s3;
@@ -33,6 +34,7 @@ pub use memory::MemoryStore;
 pub use meter::{Meter, Request, RequestKind, RequestStats};
 pub use metered::MeteredStore;
 pub use options::StoreOptions;
+pub use prefetch::{Pending, Prefetcher};
 pub use probe::probe_put_if_absent;
 #[cfg(feature = "s3")]
 pub use s3::S3Store;
@@ -62,6 +64,11 @@ pub trait ObjectStore: Send + Sync {
     /// Opens an object for repeated ranged reads, so that a backend can keep what it needs for that (a file descriptor, say). A backend that
     /// keeps nothing finds out at the first read that there is no object, or that it was deleted since.
     fn reader(&self, key: &str) -> Result<Arc<dyn ObjectReader>>;
+    /// The same for an object that is known to be there and to have `size` bytes, so that a backend need not ask.
+    fn reader_of(&self, key: &str, size: u64) -> Result<Arc<dyn ObjectReader>> {
+        let _ = size;
+        self.reader(key)
+    }
     /// The size of an object in bytes.
     fn size(&self, key: &str) -> Result<u64>;
     /// Up to `limit` objects whose keys begin with `prefix` and are greater than `after`, in ascending order of key.
@@ -86,4 +93,13 @@ pub trait ObjectWriter: Send {
 pub trait ObjectReader: Send + Sync {
     /// The bytes of `range`; it is an error ([`crate::ErrorKind::Corruption`]) if the object ends before the range does.
     fn read(&self, range: Range<u64>) -> Result<Bytes>;
+    /// The same for bytes that will not be wanted again soon: a cache on the way does not keep them.
+    fn read_once(&self, range: Range<u64>) -> Result<Bytes> {
+        self.read(range)
+    }
+    /// Says that the bytes read there are not what was written: a cache on the way lets go of them. `true` if one did, so that another read may help.
+    fn forget(&self, range: Range<u64>) -> bool {
+        let _ = range;
+        false
+    }
 }

@@ -59,6 +59,8 @@ impl Default for SstOptions {
 pub struct SstSummary {
     /// Size of the file in bytes.
     pub size: u64,
+    /// How many of them are behind the data: filter, index and what else is needed to open it.
+    pub tail: u64,
     /// The first key.
     pub smallest: InternalKeyBuf,
     /// The last key.
@@ -227,6 +229,7 @@ impl SstBuilder {
         self.writer.finish()?;
         Ok(SstSummary {
             size: self.written,
+            tail: self.written - properties.data_end,
             smallest: properties.smallest,
             largest: properties.largest,
             smallest_seq: properties.smallest_seq,

@@ -1,16 +1,14 @@
 //! Iterates over an SST: top index → partition → data block, a cursor in each.
 //!
-//! Blocks that are not cached are read ahead of a scan, in one ranged read for several blocks, once it has shown that it is a scan.
+//! Blocks that are not cached are read ahead of a scan once it has shown that it is one ([`super::readahead`]).
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::block_cursor::BlockCursor;
 use super::index_cursor::IndexCursor;
-use super::reader::{SstReader, StoredBlock};
+use super::readahead::Readahead;
+use super::reader::SstReader;
 use crate::cache::BlockKind;
-use crate::format::stored_block::BlockHandle;
 use crate::iter::InternalIterator;
 use crate::types::KeyRef;
 use crate::{Result, ResultExt};
@@ -45,23 +43,6 @@ impl IterOptions {
             readahead_at_once: true,
         }
     }
-}
-
-/// The first window of a scan that was recognised as one.
-const FIRST_WINDOW: u64 = 32 << 10;
-
-/// This many blocks in a row make a scan.
-const SCAN_BLOCKS: u32 = 2;
-
-/// Stored bytes that were read ahead.
-#[derive(Default)]
-struct Readahead {
-    bytes: Bytes,
-    offset: u64,
-    window: u64,
-    /// Where the block read last ended, and how many were read in a row.
-    expected: u64,
-    run: u32,
 }
 
 /// A cursor over an SST.
@@ -157,7 +138,7 @@ impl SstIter {
             let block = match self.reader.cached_block(handle, BlockKind::Data)? {
                 Some(block) => block,
                 None => {
-                    let stored = self.read_ahead(handle)?;
+                    let stored = self.readahead.block(&self.reader, &self.options, handle)?;
                     self.reader
                         .block_from(handle, stored, self.options.fill_cache)?
                 }
@@ -168,46 +149,16 @@ impl SstIter {
         Ok(())
     }
 
-    /// The stored bytes of a block, from what was read ahead if they are there.
-    fn read_ahead(&mut self, handle: BlockHandle) -> Result<StoredBlock> {
-        let ahead = &mut self.readahead;
-        ahead.run = if handle.offset == ahead.expected {
-            ahead.run.saturating_add(1)
-        } else {
-            0
-        };
-        ahead.expected = handle.end();
-        let from = handle.offset.checked_sub(ahead.offset);
-        let held = from.and_then(|from| {
-            let from = usize::try_from(from).ok()?;
-            let end = from.checked_add(usize::try_from(handle.len).ok()?)?;
-            (end <= ahead.bytes.len()).then(|| ahead.bytes.slice(from..end))
-        });
-        if let Some(stored) = held {
-            return Ok(StoredBlock::Part(stored));
-        }
-        let limit = self.options.readahead as u64;
-        ahead.window = if self.options.readahead_at_once {
-            limit
-        } else if ahead.run < SCAN_BLOCKS {
-            0
-        } else {
-            (ahead.window * 2).clamp(FIRST_WINDOW.min(limit), limit)
-        };
-        let data_end = self.reader.properties().data_end;
-        let len = ahead
-            .window
-            .min(data_end.saturating_sub(handle.offset))
-            .max(handle.len);
-        if len == handle.len {
-            return self
-                .reader
-                .read_stored(handle.offset, handle.len)
-                .map(StoredBlock::Whole);
-        }
-        ahead.bytes = self.reader.read_stored(handle.offset, len)?;
-        ahead.offset = handle.offset;
-        Ok(StoredBlock::Part(ahead.bytes.slice(..handle.len as usize)))
+    /// For a scan that comes from another file: it goes on this way, as fast as it went there.
+    pub fn continue_scan(&mut self, forward: bool) {
+        self.options.readahead_at_once = true;
+        self.readahead.expect(forward);
+    }
+
+    /// Which way (`true` for forward) the scan goes on, once what was read ahead of it has reached the end of the file there; told once.
+    #[inline]
+    pub fn take_end_ahead(&mut self) -> Option<bool> {
+        self.readahead.take_end()
     }
 
     /// Moves on to the first entry of the blocks behind, if the current block is used up.

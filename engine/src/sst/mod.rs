@@ -8,6 +8,7 @@ mod builder;
 mod index_cursor;
 mod iter;
 mod pinned;
+mod readahead;
 mod reader;
 
 pub use crate::format::compression::Compression;
@@ -17,6 +18,7 @@ pub use block_cursor::BlockCursor;
 pub use builder::{SstBuilder, SstOptions, SstSummary};
 pub use iter::{IterOptions, SstIter};
 pub use pinned::PinnedBytes;
+pub use readahead::most_ahead;
 pub use reader::{Found, SstReader, UNNUMBERED};
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Reads an SST in place.
 //!
-//! Opening takes one read of the file's last bytes, as a rule; footer, properties and top index stay in the reader. Index partitions, the filter
+//! Opening takes one read of the file's last bytes; footer, properties and top index stay in the reader. Index partitions, the filter
 //! and data blocks go through the block cache. A lookup goes filter → top index → partition → data block; with all
 //! three in the cache it allocates nothing and does no I/O.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use crate::format::filter::FilterBlock;
 use crate::format::properties::Properties;
 use crate::format::sst::{FOOTER_LEN, Footer};
 use crate::format::stored_block::{BlockHandle, unseal};
-use crate::object_store::ObjectReader;
+use crate::object_store::{ObjectReader, Pending, Prefetcher};
 use crate::types::{KeyRef, SeqNo, ValueKind};
 use crate::{Error, ErrorKind, Result, ResultExt};
 
@@ -25,6 +26,10 @@ pub const UNNUMBERED: SeqNo = 0;
 
 /// How much of the end of a file is read at once to open it.
 const OPEN_READ_LEN: u64 = 32 << 10;
+/// Of a file of a distant store whose tail's length is not known, one in this many bytes.
+const TAIL_SHARE: u64 = 24;
+/// No more than this is read at once to open a file.
+const MAX_TAIL: u64 = 64 << 20;
 
 /// The newest version of a key that a lookup may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +62,27 @@ pub struct SstReader {
     blocks_end: u64,
     /// What all entries have for a sequence number, whatever is stored.
     file_seq: Option<SeqNo>,
+    /// Where reads ahead are made, if the store is distant.
+    prefetcher: Option<Arc<Prefetcher>>,
+}
+
+/// The end of a file.
+struct Tail {
+    offset: u64,
+    bytes: Bytes,
+}
+
+impl Tail {
+    /// A stored block, if it is in there; a copy, so that a small block does not keep the whole read in memory.
+    fn block(&self, handle: BlockHandle) -> Option<Bytes> {
+        let from = usize::try_from(handle.offset.checked_sub(self.offset)?).ok()?;
+        let end = from.checked_add(usize::try_from(handle.len).ok()?)?;
+        Some(Bytes::copy_from_slice(self.bytes.get(from..end)?))
+    }
+}
+
+fn is_corruption<T>(result: &Result<T>) -> bool {
+    matches!(result, Err(error) if error.kind() == ErrorKind::Corruption)
 }
 
 impl SstReader {
@@ -67,16 +93,51 @@ impl SstReader {
         size: u64,
         cache: Arc<BlockCache>,
     ) -> Result<Self> {
-        Self::open_inner(reader, file_id, size, cache).context(|| format!("open SST {file_id}"))
+        Self::open_from(reader, file_id, size, OPEN_READ_LEN, cache).map(|(opened, _)| opened)
     }
 
-    fn open_inner(
+    /// Opens a file of a distant store with one read: its last `tail` bytes are filter, index and all that follows, which go to the cache at once, so that a
+    /// lookup needs one read more. Without `tail` its length is guessed; where the guess is too small, more reads are needed.
+    /// Scans read ahead by way of `prefetcher`.
+    pub fn open_distant(
         reader: Arc<dyn ObjectReader>,
         file_id: u64,
         size: u64,
+        tail: Option<u64>,
         cache: Arc<BlockCache>,
+        prefetcher: Arc<Prefetcher>,
     ) -> Result<Self> {
-        let tail_at = size.saturating_sub(OPEN_READ_LEN);
+        let guess = (size / TAIL_SHARE).max(OPEN_READ_LEN);
+        let tail = tail.unwrap_or(guess);
+        let (mut opened, tail) = Self::open_from(reader, file_id, size, tail, cache)?;
+        opened.cache_tail(&tail);
+        opened.prefetcher = Some(prefetcher);
+        Ok(opened)
+    }
+
+    fn open_from(
+        reader: Arc<dyn ObjectReader>,
+        file_id: u64,
+        size: u64,
+        tail_len: u64,
+        cache: Arc<BlockCache>,
+    ) -> Result<(Self, Tail)> {
+        let tail_at = size.saturating_sub(tail_len.clamp(FOOTER_LEN as u64, MAX_TAIL));
+        let open = || Self::open_inner(&reader, file_id, size, tail_at, &cache);
+        let mut opened = open();
+        if is_corruption(&opened) && reader.forget(tail_at..size) {
+            opened = open();
+        }
+        opened.context(|| format!("open SST {file_id}"))
+    }
+
+    fn open_inner(
+        reader: &Arc<dyn ObjectReader>,
+        file_id: u64,
+        size: u64,
+        tail_at: u64,
+        cache: &Arc<BlockCache>,
+    ) -> Result<(Self, Tail)> {
         let tail = reader.read(tail_at..size)?;
         if tail.len() as u64 != size - tail_at {
             return Err(Error::corruption("the file is shorter than its size"));
@@ -85,14 +146,12 @@ impl SstReader {
             .last_chunk::<FOOTER_LEN>()
             .ok_or_else(|| Error::corruption(format!("{size} bytes are too few for an SST")))?;
         let footer = Footer::decode(footer, size)?;
+        let tail = Tail {
+            offset: tail_at,
+            bytes: tail,
+        };
         let load = |handle: BlockHandle, what: &str| {
-            let in_tail = handle.offset.checked_sub(tail_at).and_then(|from| {
-                let from = usize::try_from(from).ok()?;
-                let end = from.checked_add(usize::try_from(handle.len).ok()?)?;
-                // A copy, so that a small block does not keep the whole read in memory.
-                Some(Bytes::copy_from_slice(tail.get(from..end)?))
-            });
-            let stored = match in_tail {
+            let stored = match tail.block(handle) {
                 Some(stored) => Ok(stored),
                 None => reader.read(handle.offset..handle.end()),
             };
@@ -104,16 +163,43 @@ impl SstReader {
         let properties = Properties::decode(&properties).context(|| "read properties")?;
         let top_index = load(footer.top_index, "top index")?;
         let top_index = parse(top_index, BlockKind::Index).context(|| "read top index")?;
-        Ok(Self {
-            reader,
+        let opened = Self {
+            reader: reader.clone(),
             file_id,
-            cache,
+            cache: cache.clone(),
             filter: footer.filter,
             properties,
             top_index,
             blocks_end: size - FOOTER_LEN as u64,
             file_seq: None,
-        })
+            prefetcher: None,
+        };
+        Ok((opened, tail))
+    }
+
+    /// Caches filter and index as far as they were read. What is wrong with one is told to who needs it.
+    fn cache_tail(&self, tail: &Tail) {
+        let unsealed = |handle: BlockHandle| {
+            let stored = tail.block(handle)?;
+            unseal(stored, handle.offset).ok()
+        };
+        if let Some(handle) = self.filter
+            && let Some(raw) = unsealed(handle)
+            && let Ok(filter) = FilterBlock::parse(raw)
+        {
+            let block = CachedBlock::Filter(Arc::new(filter));
+            let _ = self.cache.load(self.key_of(handle), || Ok(block));
+        }
+        let handles = (0..self.top_index.intervals())
+            .filter_map(|i| self.top_index.fixed_value(i).map(BlockHandle::decode));
+        for handle in handles {
+            if let Some(raw) = unsealed(handle)
+                && let Ok(partition) = parse(raw, BlockKind::Index)
+            {
+                let block = CachedBlock::Entries(partition);
+                let _ = self.cache.load(self.key_of(handle), || Ok(block));
+            }
+        }
     }
 
     /// Gives all entries of a file that was written without numbers this one, or says of any other file that it has its own.
@@ -294,7 +380,7 @@ impl SstReader {
                 StoredBlock::Whole(stored) => (stored, false),
                 StoredBlock::Part(stored) => (stored, true),
             };
-            let raw = match unseal(stored.clone(), handle.offset) {
+            let raw = match self.unseal(stored.clone(), handle) {
                 // A block that is kept must not keep all that was read with it.
                 Ok(raw) if part && fill && raw.as_ptr() == stored.as_ptr() => {
                     Ok(Bytes::copy_from_slice(&raw))
@@ -317,13 +403,38 @@ impl SstReader {
     }
 
     fn read(&self, handle: BlockHandle) -> Result<Bytes> {
-        self.read_stored(handle.offset, handle.len)
-            .and_then(|stored| unseal(stored, handle.offset))
+        self.read_stored(handle.offset, handle.len, false)
+            .and_then(|stored| self.unseal(stored, handle))
             .context(|| format!("read block at byte {}", handle.offset))
     }
 
-    /// `len` bytes from `offset`, which have to lie within the blocks.
-    pub(super) fn read_stored(&self, offset: u64, len: u64) -> Result<Bytes> {
+    /// The raw block out of its stored bytes. Where a cache gave wrong ones, the store is asked again.
+    fn unseal(&self, stored: Bytes, handle: BlockHandle) -> Result<Bytes> {
+        let raw = unseal(stored, handle.offset);
+        if !is_corruption(&raw) || !self.reader.forget(handle.offset..handle.end()) {
+            return raw;
+        }
+        let again = self.read_stored(handle.offset, handle.len, false)?;
+        unseal(again, handle.offset)
+    }
+
+    pub(super) fn prefetcher(&self) -> Option<&Prefetcher> {
+        self.prefetcher.as_deref()
+    }
+
+    /// Begins reading a part of the file's data ahead of need.
+    pub(super) fn read_ahead(
+        &self,
+        prefetcher: &Prefetcher,
+        range: Range<u64>,
+        once: bool,
+    ) -> Option<Pending<Bytes>> {
+        let within = range.start < range.end && range.end <= self.blocks_end;
+        within.then(|| prefetcher.read(&self.reader, range, once))?
+    }
+
+    /// `len` bytes from `offset`, which have to lie within the blocks. With `once` no cache of the store is to keep them.
+    pub(super) fn read_stored(&self, offset: u64, len: u64, once: bool) -> Result<Bytes> {
         let end = offset
             .checked_add(len)
             .filter(|&end| end <= self.blocks_end);
@@ -332,7 +443,10 @@ impl SstReader {
                 "a block at byte {offset} of {len} bytes lies outside the file"
             )));
         };
-        let bytes = self.reader.read(offset..end)?;
+        let bytes = match once {
+            true => self.reader.read_once(offset..end)?,
+            false => self.reader.read(offset..end)?,
+        };
         if bytes.len() as u64 != len {
             return Err(Error::corruption(format!(
                 "read {} bytes instead of {len} at byte {offset}",

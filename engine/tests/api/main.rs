@@ -1,7 +1,9 @@
 //! The engine as its callers meet it.
 
+mod distant;
 mod lifecycle;
 mod limits;
+mod persistent_cache;
 mod phantoms;
 mod prepared;
 mod spill;

@@ -37,6 +37,7 @@ fn file(id: u64, (index, from): (IndexId, u32), (last, to): (IndexId, u32), size
         deletions: 0,
         raw_bytes: size,
         file_seq: None,
+        tail: None,
     }
 }
 

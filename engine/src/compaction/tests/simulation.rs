@@ -97,6 +97,7 @@ impl Tree {
             deletions,
             raw_bytes: 0,
             file_seq: None,
+            tail: None,
         };
         self.contents.insert(id, entries);
         meta

@@ -128,6 +128,9 @@ fn sample(version: u32) -> ManifestObject {
     }
     if version >= 3 {
         edit.first_chunk = Some(65);
+        for (tail, (_, file)) in (5..).zip(&mut edit.added).skip(1) {
+            file.tail = Some(tail);
+        }
         edit.writer_id = Some(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100);
     }
     ManifestObject {
@@ -187,7 +190,7 @@ fn bytes_that_only_claim_to_be_an_object_are_refused() {
     for round in 0..2000_u64 {
         // A correct frame around a body of noise: the checksum holds, the items do not.
         let body: Vec<u8> = (0..sequence.below(80))
-            .map(|_| sequence.below(15) as u8)
+            .map(|_| sequence.below(22) as u8)
             .collect();
         let mut bytes = ManifestObject {
             kind: ObjectKind::Edit,

@@ -18,6 +18,7 @@ fn file(id: u64, lower: &str, upper: &str, seq: u64) -> FileMeta {
         deletions: 1,
         raw_bytes: 3000,
         file_seq: None,
+        tail: None,
     }
 }
 
