@@ -5,6 +5,8 @@
 #ifndef SMARTENGINE_COMPAT_H
 #define SMARTENGINE_COMPAT_H
 
+#include <string>
+
 #include "my_base.h"
 #include "my_bitmap.h"
 #include "my_inttypes.h"
@@ -23,6 +25,13 @@
 #include "my_loglevel.h"
 #endif
 
+// A session of the plugin's own.
+#if __has_include("sql/statement/ed_connection.h")
+#include "sql/statement/ed_connection.h"
+#else
+#include "sql/sql_prepare.h"
+#endif
+
 #include "field_types.h"
 #include "sql/field.h"
 #include "sql/handler.h"
@@ -35,12 +44,30 @@ namespace smartengine {
 // Column types that some versions do not have.
 constexpr int kTypeVector = 242;
 
+/// Whether the server has CREATE LIBRARY.
+#if MYSQL_VERSION_ID >= 90200
+constexpr bool kHasLibraries = true;
+#else
+constexpr bool kHasLibraries = false;
+#endif
+
 /// How the record in record[0] compares with a key tuple: below, equal or above, as the index orders them.
 inline int compare_record_with_key(KEY_PART_INFO *parts, const uchar *key, uint length) {
 #if MYSQL_VERSION_ID >= 90000
   return key_cmp(parts, key, length, false);
 #else
   return key_cmp(parts, key, length);
+#endif
+}
+
+/// Whether the session's transaction has a GTID, and whose number it is: uuid, or uuid:tag.
+inline bool owns_gtid(const THD *thd) { return thd->owned_gtid.sidno > 0; }
+inline std::string owned_gtid_source(const THD *thd) {
+#if MYSQL_VERSION_ID >= 80300
+  return thd->owned_tsid.to_string();
+#else
+  char text[64];
+  return {text, static_cast<size_t>(thd->owned_sid.to_string(text))};
 #endif
 }
 

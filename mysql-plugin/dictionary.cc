@@ -64,16 +64,11 @@ int put(Trx &trx, const std::shared_ptr<TableState> &table) {
   return error;
 }
 
-namespace {
-
-/// A part of a path, as users write it.
 std::string decoded_name(const std::string &name) {
   char text[NAME_LEN + 1];
   const size_t length = filename_to_tablename(name.c_str(), text, sizeof(text));
   return {text, length};
 }
-
-}  // namespace
 
 std::unordered_map<uint32_t, IndexName> index_names() {
   std::unordered_map<uint32_t, IndexName> names;

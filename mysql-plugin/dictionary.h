@@ -35,6 +35,9 @@ int find(uint64_t table_id, std::shared_ptr<TableState> *table);
 void forget(uint64_t table_id);
 void forget_all();
 
+/// A part of a path, as users write it.
+std::string decoded_name(const std::string &name);
+
 /// What an index is called.
 struct IndexName {
   std::string schema;

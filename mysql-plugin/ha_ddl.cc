@@ -1,3 +1,4 @@
+#include "catalog_tables.h"
 #include "dictionary.h"
 #include "error_map.h"
 #include "ha_smartengine.h"
@@ -69,6 +70,19 @@ bool is_temporary(const HA_CREATE_INFO &create_info) { return (create_info.optio
 
 int allocate_indexes(uint32_t count, uint32_t *first) { return ha_error(ffi::engine_allocate_indexes(engine(), count, *first), nullptr); }
 
+/// A replay of the catalog makes the table known to the server; to the engine it is.
+int attach(const TABLE &form, dd::Table *table_def) {
+  const uint64_t table_id = catalog::Attaching::table_id();
+  std::shared_ptr<TableState> table_state;
+  int error = dictionary::find(table_id, &table_state);
+  if (error == HA_ERR_NO_SUCH_TABLE) return own_error(kErrorInternal, "the store has no table " + std::to_string(table_id));
+  if (error != 0) return error;
+  std::string why;
+  if (!table_state->def().matches(*form.s, &why)) return own_error(kErrorInternal, "its rows are of another definition: " + why);
+  table_def->set_se_private_id(table_id);
+  return 0;
+}
+
 /// The same table in new, empty indexes.
 int renew(const TableDef &old_def, TableDef *def) {
   *def = old_def;
@@ -90,6 +104,7 @@ int ha_smartengine::create_table(const char *name, TABLE *form, HA_CREATE_INFO *
   THD *thd = ha_thd();
   int error = refuse_unsupported(thd, *create_info);
   if (error != 0) return error;
+  if (catalog::Attaching::active() && !is_temporary(*create_info)) return attach(*form, table_def);
   warn_of_ignored(thd, *create_info);
   uint32_t first = 0;
   error = allocate_indexes(TableDef::count_indexes(*form->s), &first);
@@ -107,10 +122,12 @@ int ha_smartengine::create_table(const char *name, TABLE *form, HA_CREATE_INFO *
     if (next > 1) table_state->auto_increment.raise(next);
   } else {
     Trx &trx = Trx::of(thd);
-    error = trx.start_ddl(thd);
+    error = catalog::check_ddl();
+    if (error == 0) error = trx.start_ddl(thd);
     if (error != 0) return error;
     trx.drop_on_rollback(table_state->index_ids(), table_state->id());
     error = dictionary::put(trx, table_state);
+    if (error == 0) error = catalog::note_create(thd, trx, name, form, table_state->id());
     if (error != 0) return error;
     if (next > 1) {
       table_state->auto_increment.raise(next);
@@ -124,11 +141,12 @@ int ha_smartengine::create_table(const char *name, TABLE *form, HA_CREATE_INFO *
   return 0;
 }
 
-int ha_smartengine::delete_table(const char *, const dd::Table *table_def) {
-  return guarded([&] { return table_def == nullptr ? HA_ERR_NO_SUCH_TABLE : drop_table(ha_thd(), *table_def); });
+int ha_smartengine::delete_table(const char *name, const dd::Table *table_def) {
+  return guarded([&] { return table_def == nullptr ? HA_ERR_NO_SUCH_TABLE : drop_table(ha_thd(), name, *table_def); });
 }
 
-int ha_smartengine::drop_table(THD *thd, const dd::Table &table_def) {
+int ha_smartengine::drop_table(THD *thd, const char *name, const dd::Table &table_def) {
+  if (catalog::Attaching::active()) return 0;
   const uint64_t table_id = table_def.se_private_id();
   std::shared_ptr<TableState> table_state;
   int error = dictionary::find(table_id, &table_state);
@@ -140,27 +158,31 @@ int ha_smartengine::drop_table(THD *thd, const dd::Table &table_def) {
     trx.drop_at_end(table_state->index_ids(), table_id);
     return 0;
   }
-  error = trx.start_ddl(thd);
+  error = catalog::check_ddl();
+  if (error == 0) error = trx.start_ddl(thd);
   if (error != 0) return error;
   error = dictionary::remove(trx, table_id);
+  if (error == 0) error = catalog::note_drop(trx, name);
   if (error != 0) return error;
   trx.drop_on_commit(table_state->index_ids(), table_id);
   return 0;
 }
 
-int ha_smartengine::rename_table(const char *, const char *to, const dd::Table *from_def, dd::Table *) {
+int ha_smartengine::rename_table(const char *from, const char *to, const dd::Table *from_def, dd::Table *) {
   return guarded([&] {
     THD *thd = ha_thd();
     std::shared_ptr<TableState> table_state;
     int error = dictionary::find(from_def->se_private_id(), &table_state);
     if (error != 0 || table_state->is_temporary()) return error;
     Trx &trx = Trx::of(thd);
-    error = trx.start_ddl(thd);
+    error = catalog::check_ddl();
+    if (error == 0) error = trx.start_ddl(thd);
     if (error != 0) return error;
     TableDef def = table_state->def();
     const Slice path = table_name_of_path(to);
     def.comment.assign(reinterpret_cast<const char *>(path.data), path.size);
-    return dictionary::replace(trx, def);
+    error = dictionary::replace(trx, def);
+    return error != 0 ? error : catalog::note_rename(trx, from, to);
   });
 }
 
@@ -182,13 +204,15 @@ int ha_smartengine::truncate(dd::Table *table_def) {
       trx.drop_at_end(old_state.index_ids(), old_state.id());
       m_share->replace(renewed, std::move(made));
     } else {
-      error = trx.start_ddl(thd);
+      error = catalog::check_ddl();
+      if (error == 0) error = trx.start_ddl(thd);
       if (error != 0) return error;
       trx.drop_on_rollback(renewed->index_ids(), renewed->id());
       error = dictionary::remove(trx, old_state.id());
       if (error != 0) return error;
       trx.drop_on_commit(old_state.index_ids(), old_state.id());
       error = dictionary::put(trx, renewed);
+      if (error == 0) error = catalog::note_truncate(trx, table_share->normalized_path.str, renewed->id());
       if (error != 0) return error;
     }
     table_def->set_se_private_id(renewed->id());

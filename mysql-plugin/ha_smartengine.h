@@ -179,7 +179,7 @@ class ha_smartengine : public handler {
 
   // ha_ddl.cc
   int create_table(const char *name, TABLE *form, HA_CREATE_INFO *create_info, dd::Table *table_def);
-  int drop_table(THD *thd, const dd::Table &table_def);
+  int drop_table(THD *thd, const char *name, const dd::Table &table_def);
 
   TableShare *m_share = nullptr;
   Trx *m_trx = nullptr;

@@ -336,7 +336,8 @@ void ha_smartengine::get_auto_increment(ulonglong offset, ulonglong increment, u
 }
 
 void ha_smartengine::update_create_info(HA_CREATE_INFO *create_info) {
-  if ((create_info->used_fields & HA_CREATE_USED_AUTO) != 0) return;
+  // A table that is being created is described before it is open.
+  if ((create_info->used_fields & HA_CREATE_USED_AUTO) != 0 || m_share == nullptr) return;
   info(HA_STATUS_AUTO);
   create_info->auto_increment_value = stats.auto_increment_value;
 }

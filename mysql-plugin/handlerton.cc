@@ -3,6 +3,7 @@
 #include <atomic>
 #include <string>
 
+#include "catalog.h"
 #include "clone.h"
 #include "compat.h"
 #include "dictionary.h"
@@ -92,6 +93,10 @@ int open_engine(::handlerton *handlerton) {
   open_handle.store(opened, std::memory_order_release);
   hton = handlerton;
   fill(handlerton);
+  if (catalog::open(handlerton) != 0) {
+    log::error("cannot open the catalog: " + last_error_message());
+    return 1;
+  }
   refuse_clone();
   if (mysqld_server_started) {
     // Installed into a running server, there is no recovery to wait for, and none that could decide.
@@ -107,6 +112,7 @@ int open_engine(::handlerton *handlerton) {
 }
 
 int close_engine() {
+  catalog::close();
   ffi::EngineHandle *closing = open_handle.exchange(nullptr, std::memory_order_acq_rel);
   if (closing == nullptr) return 0;
   allow_clone();

@@ -5,6 +5,7 @@
 #include <exception>
 #include <new>
 
+#include "catalog.h"
 #include "compat.h"
 #include "data_locks.h"
 #include "durability.h"
@@ -73,6 +74,22 @@ mysql_declare_plugin(smartengine){
         smartengine::durability::init,
         nullptr,
         smartengine::durability::deinit,
+        0x0001,
+        nullptr,
+        nullptr,
+        nullptr,
+        0,
+    },
+    {
+        MYSQL_DAEMON_PLUGIN,
+        &companion_info,
+        "SMARTENGINE_CATALOG",
+        "SmartEngine",
+        "Brings the server's dictionary back from the store",
+        PLUGIN_LICENSE_GPL,
+        smartengine::catalog::init,
+        nullptr,
+        smartengine::catalog::deinit,
         0x0001,
         nullptr,
         nullptr,

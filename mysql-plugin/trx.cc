@@ -4,6 +4,7 @@
 #include <mutex>
 #include <utility>
 
+#include "catalog_gtid.h"
 #include "compat.h"
 #include "dictionary.h"
 #include "durability.h"
@@ -140,6 +141,7 @@ void Trx::drop_at_end(std::vector<uint32_t> indexes, uint64_t table_id) {
 void Trx::end(bool committed) {
   m_active = false;
   m_prepared = false;
+  m_has_generation = false;
   m_id.store(0, std::memory_order_release);
   m_statement_start.reset();
   m_drops_at_statement_start = 0;
@@ -229,7 +231,10 @@ namespace {
 int commit(handlerton *, THD *thd, bool all) {
   Trx *trx = Trx::find(thd);
   if (trx == nullptr) return 0;
-  if (all || !in_longer_transaction(thd)) return raised(trx->commit(thd, syncs(thd)), thd);
+  if (all || !in_longer_transaction(thd)) {
+    const auto commit_it = [&] { return trx->commit(thd, syncs(thd)); };
+    return guarded([&] { return raised(catalog::gtid::commit_with(thd, *trx, commit_it), thd); });
+  }
   trx->commit_statement();
   return 0;
 }

@@ -47,6 +47,9 @@ class Trx {
   bool active() const { return m_active; }
   bool prepared() const { return m_prepared; }
   ffi::TxnHandle &txn() { return **m_txn; }
+  /// Whether it has raised the catalog's generation.
+  bool has_generation() const { return m_has_generation; }
+  void set_has_generation() { m_has_generation = true; }
   uint64_t id() const { return m_id.load(std::memory_order_acquire); }
 
   /// These indexes go when the transaction commits, or when it is rolled back.
@@ -95,6 +98,7 @@ class Trx {
   uint64_t m_awaited = 0;
   bool m_active = false;
   bool m_prepared = false;
+  bool m_has_generation = false;
 };
 
 /// Fills in the handlerton's commit, rollback, savepoint and connection hooks.

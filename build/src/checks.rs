@@ -17,7 +17,8 @@ use crate::paths;
 use crate::plugin::Plugin;
 
 /// What the checks are about.
-const CODECS: [&str; 5] = [
+const CODECS: [&str; 6] = [
+    "catalog_entry.cc",
     "collation.cc",
     "key_codec.cc",
     "row_codec.cc",

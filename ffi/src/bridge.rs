@@ -6,6 +6,7 @@
 //! A transaction and its readers belong to one thread at a time; `engine_interrupt` may be called from any thread.
 
 use crate::engine::*;
+use crate::failpoint::failpoint;
 use crate::listing::*;
 use crate::log::set_log_sink;
 use crate::prepared::*;
@@ -325,6 +326,8 @@ pub mod api {
         /// Installs where log lines go: an `extern "C" void(uint8_t level, const uint8_t *text, size_t size)` with level 0 error, 1 warning,
         /// 2 information. It may be called from any thread, until the engine is closed.
         unsafe fn set_log_sink(sink: usize);
+        /// Passes a failure point of the plugin's, which the environment may have armed; the names are in ffi/src/failpoint.rs.
+        fn failpoint(name: &str) -> Status;
 
         // Engine (ffi/src/engine.rs).
 
@@ -397,7 +400,8 @@ pub mod api {
         fn txn_saw_newer(txn: &TxnHandle) -> bool;
         /// Checks all `Insert`s first, then writes all; on any error none of the operations is written.
         fn txn_apply(txn: &mut TxnHandle, ops: &[WriteOp]) -> Status;
-        /// The counter becomes at least `value` when the transaction ends, by commit or by rollback.
+        /// The counter becomes at least `value` when the transaction ends, by commit or by rollback. That of a prepared one goes with its
+        /// decision.
         fn txn_raise_counter(txn: &mut TxnHandle, key: &[u8], value: u64) -> Status;
         /// A place to roll back to; places nest.
         fn txn_savepoint(txn: &mut TxnHandle) -> u64;

@@ -3,7 +3,7 @@
 //   CREATE FUNCTION codec_check RETURNS STRING SONAME 'codec_check.so'; SELECT codec_check('collations');
 //
 // answers `ok`, or the first thing that is wrong. What is checked: `collations` holds every collation of the server against
-// its own comparison; `definitions`, `rows` and `entries` hold golden bytes, round trips, and that no cut or flipped bit is
+// its own comparison; `definitions`, `catalog`, `rows` and `entries` hold golden bytes, round trips, and that no cut or flipped bit is
 // taken for something else where a checksum stands, or makes a decoder write outside the record where none does.
 
 #include <cmath>
@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "../catalog_entry.h"
 #include "../key_codec.h"
 #include "my_sys.h"
 #include "mysql/udf_registration_types.h"
@@ -235,6 +236,45 @@ std::string check_definitions() {
   return wrong;
 }
 
+// Entries of the catalog
+
+std::string check_catalog() {
+  using namespace catalog;
+  Entry entry;
+  entry.name = {Kind::kView, "s", "v"};
+  entry.flags = Entry::kNotReplayed;
+  entry.server_version = 90704;
+  entry.fields = {"CREATE VIEW", "latin1", ""};
+  ByteBuffer key, bytes, again;
+  if (!append_key(entry.name, &key) || !encode(entry, &bytes)) return "not encoded";
+  std::string wrong = expect("the key", key.slice(), "000000004b07730076");
+  if (wrong.empty()) {
+    wrong = expect("the entry", bytes.slice(),
+                      "53454345000107010001625000000000000000000003"
+                      "0000000b4352454154452056494557"
+                      "000000066c6174696e31"
+                      "00000000"
+                      "19d109a0");
+  }
+  if (!wrong.empty()) return wrong;
+  Entry back;
+  std::string why;
+  if (!decode(key.slice(), bytes.slice(), &back, &why)) return "not decoded: " + why;
+  if (!same_definition(entry, back) || !encode(back, &again) || again.slice() != bytes.slice()) return "another entry came back";
+  for (size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
+    bytes.data()[bit / 8] ^= static_cast<uchar>(1 << (bit % 8));
+    if (decode(key.slice(), bytes.slice(), &back, &why)) return "bit " + std::to_string(bit) + " may be flipped";
+    bytes.data()[bit / 8] ^= static_cast<uchar>(1 << (bit % 8));
+  }
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    if (decode(key.slice(), slice(copy_of(bytes.slice(), size)), &back, &why)) return std::to_string(size) + " bytes will do";
+  }
+  for (size_t size = 0; size < key.size() - 1; ++size) {
+    if (decode(slice(copy_of(key.slice(), size)), bytes.slice(), &back, &why)) return std::to_string(size) + " bytes of the key will do";
+  }
+  return {};
+}
+
 // Rows and index entries
 
 /// A table of fields in a record: i INT, f DOUBLE NULL, v VARCHAR(20) NULL, c CHAR(4) utf8mb4, b BLOB NULL; PRIMARY KEY (c),
@@ -431,6 +471,7 @@ std::string check_entries() {
 std::string check(const std::string &what) {
   if (what == "collations") return check_collations();
   if (what == "definitions") return check_definitions();
+  if (what == "catalog") return check_catalog();
   if (what == "rows") return check_rows();
   if (what == "entries") return check_entries();
   return "there is no such check";

@@ -274,6 +274,7 @@ impl Transaction {
 
     /// Logs that it commits, and shows it.
     pub(super) fn commit_prepared(&mut self, sync: bool) -> Result<()> {
+        let raises = std::mem::take(&mut self.raises);
         let Stage::Prepared(Prepared { id, files, .. }) = &self.stage else {
             return self.prepared().map(drop);
         };
@@ -282,7 +283,7 @@ impl Transaction {
                 id: *id,
                 by_files: files.is_some(),
             },
-            raises: Vec::new(),
+            raises,
         };
         let (core, batch) = (&self.core, &self.batch);
         let log_end = &mut self.log_end;
@@ -307,12 +308,13 @@ impl Transaction {
 
     /// Logs that it is undone.
     pub(super) fn rollback_prepared(&mut self, sync: bool) -> Result<()> {
+        let raises = std::mem::take(&mut self.raises);
         let Stage::Prepared(Prepared { id, files, .. }) = &self.stage else {
             return self.prepared().map(drop);
         };
         let request = Request {
             action: Action::RollbackPrepared { id: *id },
-            raises: Vec::new(),
+            raises,
         };
         // As long as the decision is not durable, the files may be asked for.
         let sync = sync || files.is_some();

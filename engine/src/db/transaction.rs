@@ -399,9 +399,12 @@ impl Transaction {
         !self.batch.is_empty()
     }
 
-    /// Makes the counter `key` at least `value` once the transaction ends, by commit or by rollback.
+    /// Makes the counter `key` at least `value` once the transaction ends, by commit or by rollback. That of a prepared transaction goes into
+    /// the log with the decision, so that either both are there or neither.
     pub fn raise_counter(&mut self, key: &[u8], value: u64) -> Result<()> {
-        self.check_running()?;
+        if !self.is_prepared() {
+            self.check_running()?;
+        }
         if let Some((_, raised)) = self.raises.iter_mut().find(|(raised, _)| **raised == *key) {
             *raised = (*raised).max(value);
             return Ok(());

@@ -1,0 +1,20 @@
+//! The plugin's failure points. They are armed as the engine's are, and each has its name here.
+
+use smartengine::Error;
+use smartengine::env::failpoint::hit;
+
+use crate::bridge::api::Status;
+use crate::guard::guard;
+
+/// Passes the point of this name.
+pub fn failpoint(name: &str) -> Status {
+    guard(None, || {
+        match name {
+            "catalog.before_capture" => hit("catalog.before_capture"),
+            "catalog.replayed" => hit("catalog.replayed"),
+            "catalog.disk_written" => hit("catalog.disk_written"),
+            _ => Err(Error::invalid(format!("no failure point {name:?}"))),
+        }?;
+        Ok(Status::OK)
+    })
+}
