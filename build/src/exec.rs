@@ -98,6 +98,22 @@ pub fn in_path(program: &str) -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
+/// Python's package installer, as a command that further arguments are added to.
+pub fn pip() -> Result<Command> {
+    let has_module = Command::new("python3")
+        .args(["-m", "pip", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !has_module {
+        bail!(
+            "pip is not installed: it comes with the Debian package python3-pip (apt-get install python3-pip)"
+        );
+    }
+    let mut command = Command::new("python3");
+    command.args(["-m", "pip"]);
+    Ok(command)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

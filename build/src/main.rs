@@ -16,6 +16,7 @@ mod plugin;
 mod progress;
 mod random;
 mod run;
+mod s3;
 mod server;
 mod stress;
 mod table;
@@ -77,6 +78,9 @@ enum Task {
     ///
     /// The server's files and the report are in target/stress.
     Stress(stress::StressArgs),
+    /// Start and stop an S3 server on this machine, for trying and testing
+    #[command(subcommand)]
+    S3(s3::S3),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -121,6 +125,7 @@ fn execute(cli: Cli) -> Result<()> {
         Task::History(args) => history::run(&args, &cli.mysql),
         Task::Torture(args) => torture::run(&args, &cli.mysql),
         Task::Stress(args) => stress::run(&args, &cli.mysql),
+        Task::S3(s3) => s3::run(&s3),
         Task::Bench(bench) => bench::run(&bench, &cli.mysql),
         Task::Lint(args) => lint::run(args, &cli.mysql),
         Task::Test(args) => test::run(&args, &cli.mysql),

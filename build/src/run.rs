@@ -12,13 +12,17 @@ use anyhow::{Result, bail};
 use crate::mysql::{Mysql, MysqlArgs};
 use crate::paths;
 use crate::plugin::{self, PluginArgs};
+use crate::s3;
 use crate::server::Setup;
 
 #[derive(clap::Args)]
 pub struct RunArgs {
     #[command(flatten)]
     plugin: PluginArgs,
-    /// Where SMARTENGINE keeps its data, such as file:///srv/store [default: a folder in the data directory]
+    /// Where SMARTENGINE keeps its data, such as file:///srv/store or s3://bucket/prefix [default: a folder in the data directory]
+    ///
+    /// An s3:// URL without an endpoint means the server that cargo xtask s3 up started, where it runs and the environment has no
+    /// credentials for another. The bucket is made there if it has none of that name.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// TCP port on 127.0.0.1
@@ -40,7 +44,10 @@ pub fn run(args: RunArgs, mysql: &MysqlArgs) -> Result<()> {
         None => paths::target().join("run/data"),
     };
     let mut options = args.options;
+    let mut environment = Vec::new();
     if let Some(store) = args.store {
+        let (store, variables) = with_own_server(store)?;
+        environment = variables;
         options.insert(0, format!("--smartengine-store-url={store}").into());
     }
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -53,7 +60,7 @@ pub fn run(args: RunArgs, mysql: &MysqlArgs) -> Result<()> {
         port: Some(args.port),
         log: None,
         options,
-        environment: Vec::new(),
+        environment,
     }
     .start()?;
     println!("\nReady. Data directory: {}", datadir.display());
@@ -76,4 +83,22 @@ pub fn run(args: RunArgs, mysql: &MysqlArgs) -> Result<()> {
         thread::sleep(Duration::from_millis(100));
     }
     server.shut_down()
+}
+
+/// The URL with the endpoint of the S3 server of this checkout, and its credentials, where that is what is meant.
+fn with_own_server(store: String) -> Result<(String, Vec<(String, String)>)> {
+    let elsewhere = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ENDPOINT_URL"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some());
+    if !store.starts_with("s3://") || store.contains("endpoint=") || elsewhere {
+        return Ok((store, Vec::new()));
+    }
+    let Some(server) = s3::running()? else {
+        return Ok((store, Vec::new()));
+    };
+    let bucket = store.trim_start_matches("s3://").split(['/', '?']).next();
+    server.make_bucket(bucket.unwrap_or_default())?;
+    let separator = if store.contains('?') { '&' } else { '?' };
+    let url = format!("{store}{separator}endpoint={}", server.endpoint);
+    Ok((url, server.environment()))
 }

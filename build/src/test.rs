@@ -11,12 +11,16 @@ use crate::lint;
 use crate::mtr::{self, MtrArgs, Tally};
 use crate::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, Plugin, PluginArgs};
+use crate::s3::OwnServer;
 use crate::stress;
 use crate::tools::Tools;
 use crate::torture::{self, TortureArgs};
 
 /// Stock suites that name no engine, so that they run on the default one.
 const STOCK_SUITES: [&str; 2] = ["engines/funcs", "engines/iuds"];
+
+/// The bucket of the tests of the S3 store.
+const BUCKET: &str = "smartengine-test";
 
 #[derive(clap::Args)]
 pub struct TestArgs {
@@ -67,7 +71,12 @@ pub fn run(args: &TestArgs, mysql: &MysqlArgs) -> Result<()> {
     let tools = Tools::locate()?;
     let mut report = Report::default();
     report.add("lint", lint::check(&mysql, false).map(|()| one_passed()));
-    report.add("rust tests", rust_tests(&mysql, &tools, args.full));
+    let bucket = bucket(&mut report);
+    report.add(
+        "rust tests",
+        rust_tests(&mysql, &tools, args.full, bucket.as_ref()),
+    );
+    drop(bucket);
     report.add("rust documentation tests", doc_tests(&mysql, &tools));
     match plugin::build(&mysql, PluginArgs::default()) {
         Ok(plugin) => {
@@ -96,7 +105,31 @@ fn one_passed() -> Tally {
     }
 }
 
-fn rust_tests(mysql: &Mysql, tools: &Tools, full: bool) -> Result<Tally> {
+/// An S3 server with a bucket, for the tests of the S3 store.
+fn bucket(report: &mut Report) -> Option<OwnServer> {
+    let start = || {
+        let own = OwnServer::start("test")?;
+        own.server.make_bucket(BUCKET)?;
+        Ok(own)
+    };
+    match start() {
+        Ok(own) => {
+            println!("the S3 store is tested on {}", own.server.name());
+            Some(own)
+        }
+        Err(error) => {
+            report.add("S3 server", Err(error));
+            None
+        }
+    }
+}
+
+fn rust_tests(
+    mysql: &Mysql,
+    tools: &Tools,
+    full: bool,
+    bucket: Option<&OwnServer>,
+) -> Result<Tally> {
     let nextest = exec::in_path("cargo-nextest");
     let mut tally = Tally::default();
     // This program has a profile of its own, with which it is compiled already.
@@ -124,6 +157,11 @@ fn rust_tests(mysql: &Mysql, tools: &Tools, full: bool) -> Result<Tally> {
             ]),
         };
         command.args(crates);
+        if let Some(own) = bucket {
+            command
+                .env("SMARTENGINE_TEST_S3_URL", own.server.url(BUCKET, "test"))
+                .envs(own.server.environment());
+        }
         if full {
             // The randomised tests read how many cases to try from here.
             command

