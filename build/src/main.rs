@@ -9,6 +9,7 @@ mod engines;
 mod exec;
 mod history;
 mod lint;
+mod lostdisk;
 mod mtr;
 mod mysql;
 mod paths;
@@ -74,6 +75,10 @@ enum Task {
     ///
     /// Ends with an error at the first violation. The servers' files and logs are in target/torture.
     Torture(torture::TortureArgs),
+    /// Kill a server under load, remove its whole disk, and compare a new server on the same store with it, again and again
+    ///
+    /// Ends with an error at the first difference or loss. The servers' files and logs are in target/lostdisk.
+    Lostdisk(lostdisk::LostDiskArgs),
     /// Run the stock suite engines/rr_trx: transactions of many clients that check what they see
     ///
     /// The server's files and the report are in target/stress.
@@ -124,6 +129,7 @@ fn execute(cli: Cli) -> Result<()> {
         Task::Demo(args) => demo::run(&args, &cli.mysql),
         Task::History(args) => history::run(&args, &cli.mysql),
         Task::Torture(args) => torture::run(&args, &cli.mysql),
+        Task::Lostdisk(args) => lostdisk::run(&args, &cli.mysql),
         Task::Stress(args) => stress::run(&args, &cli.mysql),
         Task::S3(s3) => s3::run(&s3),
         Task::Bench(bench) => bench::run(&bench, &cli.mysql),

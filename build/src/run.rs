@@ -46,7 +46,7 @@ pub fn run(args: RunArgs, mysql: &MysqlArgs) -> Result<()> {
     let mut options = args.options;
     let mut environment = Vec::new();
     if let Some(store) = args.store {
-        let (store, variables) = with_own_server(store)?;
+        let (store, variables) = s3::with_own_server(store)?;
         environment = variables;
         options.insert(0, format!("--smartengine-store-url={store}").into());
     }
@@ -83,22 +83,4 @@ pub fn run(args: RunArgs, mysql: &MysqlArgs) -> Result<()> {
         thread::sleep(Duration::from_millis(100));
     }
     server.shut_down()
-}
-
-/// The URL with the endpoint of the S3 server of this checkout, and its credentials, where that is what is meant.
-fn with_own_server(store: String) -> Result<(String, Vec<(String, String)>)> {
-    let elsewhere = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ENDPOINT_URL"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some());
-    if !store.starts_with("s3://") || store.contains("endpoint=") || elsewhere {
-        return Ok((store, Vec::new()));
-    }
-    let Some(server) = s3::running()? else {
-        return Ok((store, Vec::new()));
-    };
-    let bucket = store.trim_start_matches("s3://").split(['/', '?']).next();
-    server.make_bucket(bucket.unwrap_or_default())?;
-    let separator = if store.contains('?') { '&' } else { '?' };
-    let url = format!("{store}{separator}endpoint={}", server.endpoint);
-    Ok((url, server.environment()))
 }

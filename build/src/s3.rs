@@ -103,6 +103,24 @@ impl Kind {
     }
 }
 
+/// The URL with the endpoint of the S3 server of this checkout, and its credentials, where that is what is meant.
+pub fn with_own_server(store: String) -> Result<(String, Vec<(String, String)>)> {
+    let elsewhere = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ENDPOINT_URL"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some());
+    if !store.starts_with("s3://") || store.contains("endpoint=") || elsewhere {
+        return Ok((store, Vec::new()));
+    }
+    let Some(server) = running()? else {
+        return Ok((store, Vec::new()));
+    };
+    let bucket = store.trim_start_matches("s3://").split(['/', '?']).next();
+    server.make_bucket(bucket.unwrap_or_default())?;
+    let separator = if store.contains('?') { '&' } else { '?' };
+    let url = format!("{store}{separator}endpoint={}", server.endpoint);
+    Ok((url, server.environment()))
+}
+
 pub fn run(args: &S3) -> Result<()> {
     match args {
         S3::Up(args) => {
