@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measurements. All of them compare on the same machine in the same run; an absolute number means
 //! little elsewhere.
 
+mod coldstart;
 mod load;
 mod sysbench;
 
@@ -23,6 +24,8 @@ pub enum Bench {
     Sysbench(sysbench::SysbenchArgs),
     /// LOAD DATA and INSERT … SELECT of many rows on SMARTENGINE and InnoDB in turn, and one transaction of 20 million with `--times 20`
     Load(load::LoadArgs),
+    /// From an empty disk to the first row: a few tables, ten thousand, and a database of some size
+    Coldstart(coldstart::ColdStartArgs),
     /// The engine's own benchmarks, without a server
     Engine {
         /// Options of cargo bench, such as a name to filter by
@@ -34,6 +37,7 @@ pub enum Bench {
 pub fn run(bench: &Bench, mysql: &MysqlArgs) -> Result<()> {
     match bench {
         Bench::Sysbench(args) => sysbench::run(args, mysql),
+        Bench::Coldstart(args) => coldstart::run(args, mysql),
         Bench::Load(args) => load::run(args, mysql),
         Bench::Engine { options } => exec::run(
             Command::new("cargo")

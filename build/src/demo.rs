@@ -3,6 +3,7 @@
 
 mod data;
 mod kill;
+mod lost_disk;
 mod queries;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::mysql::{Mysql, MysqlArgs};
 use crate::paths;
 use crate::plugin::{self, PluginArgs};
 use crate::progress::Step;
+use crate::s3;
 use crate::server::{Server, Setup};
 use crate::table::Table;
 
@@ -36,6 +38,9 @@ pub struct DemoArgs {
     /// How long the stream of inserts runs before the server is killed
     #[arg(long, value_name = "SECONDS", default_value_t = 3)]
     stream: u64,
+    /// Keep the data in a bucket of an S3 server on this machine, which is started if none runs, and lose the disk at the end
+    #[arg(long)]
+    s3: bool,
 }
 
 /// The tables of one engine, and what was measured on them.
@@ -60,14 +65,25 @@ pub fn run(args: &DemoArgs, mysql: &MysqlArgs) -> Result<()> {
         false => None,
     };
     let work = paths::fresh("demo")?;
+    let mut options = Vec::new();
+    let mut environment = Vec::new();
+    if args.s3 {
+        let prefix = format!("demo-{}", std::process::id());
+        s3::run_one()?;
+        let (url, variables) = s3::with_own_server(format!("s3://smartengine/{prefix}"))?;
+        println!("the data goes to {url}");
+        options.push(format!("--smartengine-store-url={url}").into());
+        options.push("--smartengine-commit-durability=object".into());
+        environment = variables;
+    }
     let setup = Setup {
         mysql: mysql.clone(),
         datadir: work.join("data"),
         plugin,
         port: None,
         log: Some(work.join("server.log")),
-        options: Vec::new(),
-        environment: Vec::new(),
+        options,
+        environment,
     };
     let server = setup.start()?;
     println!(
@@ -96,6 +112,13 @@ pub fn run(args: &DemoArgs, mysql: &MysqlArgs) -> Result<()> {
         Duration::from_secs(args.stream),
     )?;
     compare_tables(&server, &sides)?;
+    let server = match args.s3 {
+        true => {
+            let schemas: Vec<&str> = sides.iter().map(|side| side.schema.as_str()).collect();
+            lost_disk::run(&setup, server, &[&schemas[..], &["stream"]].concat())?
+        }
+        false => server,
+    };
     server.shut_down()?;
     println!("\n{}", summary(&sides));
     println!("Nothing differs and nothing that was acknowledged is lost.");

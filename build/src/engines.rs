@@ -32,6 +32,16 @@ impl Engine {
             Self::Smartengine => {
                 client.query("SET GLOBAL smartengine_flush_memtable = 1")?;
                 client.query("SET GLOBAL smartengine_compact = 1")?;
+                if !client
+                    .query("SELECT @@smartengine_store_url")?
+                    .scalar()
+                    .is_empty()
+                {
+                    let bytes = client.query(
+                        "SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Smartengine_sst_bytes'",
+                    )?;
+                    return bytes.scalar().parse().context("Smartengine_sst_bytes");
+                }
                 let folder = client.query("SELECT @@smartengine_data_dir")?.scalar();
                 let folder = match folder.as_str() {
                     "" => ".smartengine",

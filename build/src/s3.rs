@@ -181,6 +181,15 @@ fn down(remove: bool) -> Result<()> {
     Ok(())
 }
 
+/// Starts a server unless one runs.
+pub fn run_one() -> Result<()> {
+    if running()?.is_none() {
+        let server = start_any(&[Kind::Ceph, Kind::Moto], Kind::folder, None)?;
+        println!("{} runs at {}", server.kind.name(), server.endpoint);
+    }
+    Ok(())
+}
+
 /// The server of this checkout that runs, if one does.
 pub fn running() -> Result<Option<Server>> {
     for (kind, endpoint) in [

@@ -57,7 +57,6 @@ const STATEMENTS: &[&str] = &[
         FAILED_LOGIN_ATTEMPTS 3 PASSWORD_LOCK_TIME 2",
     "CREATE USER locked@localhost IDENTIFIED BY 'x' ACCOUNT LOCK PASSWORD HISTORY 5 PASSWORD REUSE INTERVAL 10 DAY COMMENT 'gone away'",
     "CREATE USER carl@'%' IDENTIFIED WITH sha256_password BY 'old' ATTRIBUTE '{\"team\": \"ops\"}'",
-    "CREATE USER nobody@localhost IDENTIFIED WITH mysql_no_login",
     "GRANT SELECT ON shop.* TO reader",
     "GRANT INSERT, UPDATE (name, price) ON shop.item TO writer WITH GRANT OPTION",
     "GRANT reader TO writer WITH ADMIN OPTION",

@@ -1,0 +1,178 @@
+//! How long it takes from an empty disk to the first row, for few and many tables, and for a database of some size.
+//!
+//! A server without the plugin on the same kind of empty disk is measured beside it: what is beyond that is the engine's.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::client::Client;
+use crate::mysql::{Mysql, MysqlArgs};
+use crate::paths;
+use crate::plugin::{self, Plugin, PluginArgs};
+use crate::progress::Step;
+use crate::s3;
+use crate::server::Setup;
+use crate::table::Table;
+
+#[derive(clap::Args)]
+pub struct ColdStartArgs {
+    #[command(flatten)]
+    plugin: PluginArgs,
+    /// Numbers of tables, each a store of its own
+    #[arg(long, value_delimiter = ',', default_value = "10,10000")]
+    tables: Vec<u64>,
+    /// Size of the data of one more store, of 10 tables, in MiB; 0 for none
+    #[arg(long, default_value_t = 3000)]
+    mib: u64,
+    /// How often each start is measured
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// A folder instead of the S3 server that cargo xtask s3 up started
+    #[arg(long)]
+    file: bool,
+}
+
+struct Bench<'a> {
+    args: &'a ColdStartArgs,
+    mysql: Mysql,
+    plugin: Plugin,
+    work: std::path::PathBuf,
+}
+
+pub fn run(args: &ColdStartArgs, mysql: &MysqlArgs) -> Result<()> {
+    let mysql = Mysql::locate(mysql)?;
+    let bench = Bench {
+        args,
+        plugin: plugin::build(&mysql, args.plugin)?,
+        mysql,
+        work: paths::fresh("coldstart")?,
+    };
+    let mut table = Table::new(&[
+        "",
+        "from an empty disk to the first row",
+        "beyond a server alone",
+    ]);
+    let alone = bench.median(None, &mut |_| Ok(()))?;
+    table.row(["a server alone".into(), seconds(alone), String::new()]);
+    for &tables in &args.tables {
+        let name = format!("{tables} tables");
+        let time = bench.measure(&name, tables, 0)?;
+        table.row([name, seconds(time), seconds(time.saturating_sub(alone))]);
+    }
+    if args.mib > 0 {
+        let name = format!("10 tables of {} MiB in all", args.mib);
+        let time = bench.measure(&name, 10, args.mib)?;
+        table.row([name, seconds(time), seconds(time.saturating_sub(alone))]);
+    }
+    println!("\n{table}");
+    Ok(())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
+
+impl Bench<'_> {
+    /// Makes a store and starts servers on it from nothing.
+    fn measure(&self, name: &str, tables: u64, mib: u64) -> Result<Duration> {
+        let prefix = format!("coldstart-{}-{tables}-{mib}", std::process::id());
+        let (url, environment) = match self.args.file {
+            true => (
+                format!("file://{}", self.work.join(&prefix).display()),
+                Vec::new(),
+            ),
+            false => s3::with_own_server(format!("s3://smartengine/{prefix}"))?,
+        };
+        let store = (url, environment);
+        let setup = self.setup(Some(&store))?;
+        let server = setup.start()?;
+        let step = Step::spinner(format!("make {name}"));
+        fill(&mut server.connect()?, tables, mib)?;
+        step.done();
+        server.shut_down()?;
+        let last = tables - 1;
+        let mut first_row = |client: &mut Client| -> Result<()> {
+            let row = client.query(&format!("SELECT id FROM cold.t{last} LIMIT 1"))?;
+            ensure!(row.scalar() == "1", "the row is not there");
+            Ok(())
+        };
+        self.median(Some(&store), &mut first_row)
+    }
+
+    /// The median time from the start of a server on an empty disk until `look` has seen what it looks for.
+    fn median(
+        &self,
+        store: Option<&(String, Vec<(String, String)>)>,
+        look: &mut dyn FnMut(&mut Client) -> Result<()>,
+    ) -> Result<Duration> {
+        let mut times = Vec::new();
+        for _ in 0..self.args.rounds {
+            let setup = self.setup(store)?;
+            setup.initialize()?;
+            let started = Instant::now();
+            let server = setup.start()?;
+            look(&mut server.connect()?)?;
+            times.push(started.elapsed());
+            server.kill()?;
+        }
+        times.sort_unstable();
+        Ok(times[times.len() / 2])
+    }
+
+    fn setup(&self, store: Option<&(String, Vec<(String, String)>)>) -> Result<Setup> {
+        let datadir = self.work.join("data");
+        empty(&datadir)?;
+        let mut options: Vec<std::ffi::OsString> = vec!["--skip-log-bin".into()];
+        let mut environment = Vec::new();
+        if let Some((url, variables)) = store {
+            options.push(format!("--smartengine-store-url={url}").into());
+            environment.clone_from(variables);
+        }
+        Ok(Setup {
+            mysql: self.mysql.clone(),
+            datadir,
+            plugin: store.map(|_| self.plugin.clone()),
+            port: None,
+            log: Some(self.work.join("server.log")),
+            options,
+            environment,
+        })
+    }
+}
+
+fn empty(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
+    }
+    Ok(())
+}
+
+/// Makes tables with a row each, and spreads `mib` MiB of rows over them.
+fn fill(client: &mut Client, tables: u64, mib: u64) -> Result<()> {
+    client.query("CREATE DATABASE cold")?;
+    client.query("SET SESSION cte_max_recursion_depth = 100000000")?;
+    for number in 0..tables {
+        client.query(&format!(
+            "CREATE TABLE cold.t{number} (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(40) NOT NULL, made DATETIME DEFAULT CURRENT_TIMESTAMP, \
+             body VARBINARY(1100), KEY (name))"
+        ))?;
+        client.query(&format!(
+            "INSERT INTO cold.t{number} (name) VALUES ('first of {number}')"
+        ))?;
+    }
+    if mib == 0 {
+        return Ok(());
+    }
+    // A kilobyte a row that hardly compresses.
+    let rows = mib * 1024 / tables;
+    for number in 0..tables {
+        client.query(&format!(
+            "INSERT INTO cold.t{number} (name, body) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
+             SELECT CONCAT('row ', i), RANDOM_BYTES(1024) FROM n"
+        ))?;
+    }
+    Ok(())
+}
