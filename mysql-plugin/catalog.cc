@@ -229,6 +229,13 @@ int open(handlerton *handlerton) {
   return gtid::load();
 }
 
+bool disk_is_anothers() {
+  std::optional<Meta> meta;
+  if (read_meta(&meta) != 0 || !meta) return false;
+  const std::optional<disk::State> local = disk::read();
+  return !local || local->store_id != meta->store_id || local->token != meta->token;
+}
+
 void close() {
   if (state.load() != State::kAttached) return;
   const bool complete = stop_capture();

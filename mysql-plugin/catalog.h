@@ -27,6 +27,8 @@ namespace smartengine::catalog {
 
 /// At the engine's open: nothing is captured yet.
 int open(handlerton *handlerton);
+/// Whether the store was last written to by a server with another disk, so that its binary log is not here.
+bool disk_is_anothers();
 /// Before the engine closes.
 void close();
 /// Whether an attach was refused: DDL on this engine's tables is refused too.

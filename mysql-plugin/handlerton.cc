@@ -14,6 +14,7 @@
 #include "sql/mysqld.h"
 #include "sysvars.h"
 #include "trx.h"
+#include "xa.h"
 
 namespace smartengine {
 
@@ -97,6 +98,7 @@ int open_engine(::handlerton *handlerton) {
     log::error("cannot open the catalog: " + last_error_message());
     return 1;
   }
+  if (catalog::disk_is_anothers()) xa::roll_back_others();
   refuse_clone();
   if (mysqld_server_started) {
     // Installed into a running server, there is no recovery to wait for, and none that could decide.

@@ -141,6 +141,20 @@ xa_status_code set_prepared_in_tc_by_xid(handlerton *, XID *xid) {
 
 std::string name_of(const THD *thd) { return encode(*thd->get_transaction()->xid_state()->get_xid()); }
 
+void roll_back_others() {
+  size_t count = 0;
+  for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
+    XID xid;
+    if (!decode(prepared.name, &xid) || xid.get_my_xid() == 0) continue;
+    const std::string name(prepared.name.begin(), prepared.name.end());
+    if (status_of(ffi::engine_decide(engine(), bytes_of(name), false), "roll back") == XA_OK) ++count;
+  }
+  if (count != 0) {
+    log::information(std::to_string(count) + " transactions are rolled back that another server was committing when its disk was left: none of "
+                                             "them was acknowledged as being in the store");
+  }
+}
+
 void install_hooks(handlerton *handlerton) {
   handlerton->recover = recover;
   handlerton->recover_prepared_in_tc = recover_prepared_in_tc;

@@ -22,6 +22,10 @@ namespace smartengine::xa {
 /// What the engine calls a session's transaction: its XID.
 std::string name_of(const THD *thd);
 
+/// Undoes what the binary log of another server was to decide about: that log is not here, and none of it was acknowledged as being in the store. A
+/// server would refuse to start with it. What an external coordinator prepared stays prepared.
+void roll_back_others();
+
 /// Fills in the handlerton's hooks for recovery and for transactions without a session.
 void install_hooks(handlerton *handlerton);
 

@@ -99,13 +99,13 @@ pub fn run_with(args: &LostDiskArgs, mysql: &Mysql, plugin: &Plugin) -> Result<(
         running = site
             .new_server()
             .with_context(|| format!("round {round}"))?;
+        let loss = load
+            .check(&running, killed_at)
+            .with_context(|| format!("round {round}"))?;
         let after = Portrait::of(&running, mysql)?;
         portrait
             .compare(&after)
             .with_context(|| format!("round {round}: after the loss of the disk"))?;
-        let loss = load
-            .check(&running, killed_at)
-            .with_context(|| format!("round {round}"))?;
         if args.durability == Durability::Object {
             ensure!(
                 loss.transactions == 0,
