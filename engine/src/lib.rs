@@ -12,6 +12,7 @@ mod error;
 pub mod flush;
 pub mod format;
 pub mod gc;
+pub mod inspect;
 pub mod iter;
 pub mod manifest;
 mod memtable;

@@ -24,7 +24,8 @@ use crate::manifest::Version;
 use crate::object_store::ObjectStore;
 use crate::{Error, ErrorKind, Result, ResultExt};
 
-const NAME: &str = "STORE";
+/// The key of the object with the number, and the name of the file.
+pub const NAME: &str = "STORE";
 const MAGIC: &[u8; 8] = b"SESTOREI";
 const VERSION: u32 = 1;
 const LEN: usize = 32;
@@ -39,7 +40,8 @@ fn encode(id: u128) -> [u8; LEN] {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Result<u128> {
+/// The number in these bytes.
+pub fn decode(bytes: &[u8]) -> Result<u128> {
     let Some(bytes) = bytes.first_chunk::<LEN>().filter(|_| bytes.len() == LEN) else {
         return Err(Error::corruption(format!(
             "{} bytes, {LEN} expected",

@@ -6,7 +6,7 @@ mod background;
 mod core;
 mod cursor;
 mod get;
-mod identity;
+pub(crate) mod identity;
 mod ingest;
 mod maintenance;
 mod open;

@@ -45,22 +45,30 @@ const CRC_LEN: usize = 4;
 
 /// Whether an object stands alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ObjectKind {
+pub enum ObjectKind {
+    /// A change of the version before.
     Edit = 1,
+    /// A version.
     Full = 2,
 }
 
 /// A manifest object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ManifestObject {
+pub struct ManifestObject {
+    /// Whether it stands alone.
     pub kind: ObjectKind,
+    /// Its number.
     pub id: u64,
+    /// By which its writer knows its own objects.
     pub nonce: u128,
+    /// The epoch of the version after it.
     pub epoch: u64,
+    /// What it changes, or of a full version what makes it out of nothing.
     pub edit: VersionEdit,
 }
 
 impl ManifestObject {
+    /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         encode_edit(&self.edit, &mut body);

@@ -19,11 +19,10 @@ mod version;
 use std::sync::Arc;
 
 pub use edit::{FileMeta, LEVELS, VersionEdit, first_file_of_epoch, parse_sst_key, sst_key};
-pub use format::{decode_files, encode_files};
+pub use format::{ManifestObject, ObjectKind, decode_files, encode_files};
 pub use invariants::Rule;
 pub use version::Version;
 
-use self::format::{ManifestObject, ObjectKind};
 use crate::env::{failpoint, unique_u128};
 use crate::object_store::ObjectStore;
 use crate::{Error, ErrorKind, Result, ResultExt};
@@ -53,8 +52,13 @@ pub struct Manifest {
 }
 
 /// The key of a manifest object.
-fn object_key(id: u64) -> String {
+pub fn manifest_key(id: u64) -> String {
     format!("{MANIFEST_PREFIX}{id:020}")
+}
+
+/// The id of the manifest object that a key names, if it names one.
+pub fn parse_manifest_key(key: &str) -> Option<u64> {
+    parse_id(key.strip_prefix(MANIFEST_PREFIX)?)
 }
 
 fn parse_id(digits: &str) -> Option<u64> {
@@ -134,7 +138,7 @@ impl Manifest {
 
     /// Puts the object; `false` if an earlier edit of this writer turned out to be there and was adopted instead.
     fn publish(&mut self, id: u64, bytes: &[u8]) -> Result<bool> {
-        let key = object_key(id);
+        let key = manifest_key(id);
         let what = || format!("commit manifest {id}");
         failpoint::hit("manifest.before_put")?;
         let failure = match self.store.put_if_absent(&key, bytes) {
@@ -191,11 +195,15 @@ impl Manifest {
         self.next_id % FULL_EVERY == 1 && self.next_id > FULL_EVERY
     }
 
+    /// The key of the last full version but one, where `next_id` is the id of the next object: what is below is not needed.
+    pub fn first_kept(next_id: u64) -> String {
+        let last = next_id.saturating_sub(1);
+        manifest_key((last / FULL_EVERY).saturating_sub(1) * FULL_EVERY)
+    }
+
     /// Deletes the objects below the last full version but one, where `next_id` is the id of the next object; returns how many.
     pub fn trim(store: &dyn ObjectStore, next_id: u64) -> Result<u64> {
-        let last = next_id.saturating_sub(1);
-        let keep_from = (last / FULL_EVERY).saturating_sub(1) * FULL_EVERY;
-        let end = object_key(keep_from);
+        let end = Self::first_kept(next_id);
         let mut deleted = 0;
         let mut after = String::new();
         loop {
@@ -220,6 +228,18 @@ impl Manifest {
 fn decode(bytes: &[u8], id: u64) -> Result<ManifestObject> {
     ManifestObject::decode(bytes, id)
         .map_err(|cause| Error::corruption(format!("read manifest {id}: {cause}")))
+}
+
+impl ManifestObject {
+    /// Whether it stands alone.
+    pub fn is_full(&self) -> bool {
+        self.kind == ObjectKind::Full
+    }
+
+    /// The version after it, where `version` is the one before. [`ErrorKind::Corruption`] if it does not follow from that.
+    pub fn step(&self, version: &Version) -> Result<Version> {
+        step(version, self)
+    }
 }
 
 /// The version after `object`, which follows `version`.
@@ -298,7 +318,7 @@ fn load_from(store: &dyn ObjectStore, base: u64) -> Result<Result<(Version, u64)
     let mut version = Version::default();
     let mut id = base;
     loop {
-        let bytes = match store.get(&object_key(id)) {
+        let bytes = match store.get(&manifest_key(id)) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => break,
             Err(error) => return Err(error.context(format_args!("read manifest {id}"))),
@@ -312,7 +332,7 @@ fn load_from(store: &dyn ObjectStore, base: u64) -> Result<Result<(Version, u64)
         version = step(&version, &object)?;
         id += 1;
     }
-    let missing = object_key(id);
+    let missing = manifest_key(id);
     if let Some(later) = store.list(MANIFEST_PREFIX, &missing, 1)?.first() {
         return Ok(Err(format!("there is {}, but not {missing}", later.key)));
     }

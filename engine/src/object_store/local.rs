@@ -74,6 +74,22 @@ impl LocalStore {
         })
     }
 
+    /// Opens the store in `root`, which has to be there, without touching what is in it.
+    pub fn open_existing(root: impl Into<PathBuf>) -> Result<Self> {
+        let root = root.into();
+        if !root.is_dir() {
+            let missing = io::ErrorKind::NotFound.into();
+            return Err(Error::io(format_args!("open {}", root.display()), missing));
+        }
+        Ok(Self {
+            shared: Arc::new(Shared {
+                root,
+                temporary: Mutex::new(None),
+                counter: AtomicU64::new(0),
+            }),
+        })
+    }
+
     fn path(&self, key: &str) -> Result<PathBuf> {
         validate_key(key)?;
         Ok(self.shared.root.join(key))

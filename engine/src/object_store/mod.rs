@@ -14,6 +14,7 @@ mod metered;
 mod options;
 mod prefetch;
 mod probe;
+mod read_only;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(test)]
@@ -36,9 +37,10 @@ pub use metered::MeteredStore;
 pub use options::StoreOptions;
 pub use prefetch::{Pending, Prefetcher};
 pub use probe::probe_put_if_absent;
+pub use read_only::ReadOnlyStore;
 #[cfg(feature = "s3")]
 pub use s3::S3Store;
-pub use url::{S3Location, open_store, open_store_with};
+pub use url::{S3Location, open_store, open_store_for_reading, open_store_with};
 
 /// What a listing says about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]

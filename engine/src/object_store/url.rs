@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{LocalStore, MemoryStore, ObjectStore, StoreOptions, validate_key};
+use super::{LocalStore, MemoryStore, ObjectStore, ReadOnlyStore, StoreOptions, validate_key};
 use crate::{Error, Result, ResultExt};
 
 /// What is written after `s3://`.
@@ -60,6 +60,17 @@ pub fn open_store_with(url: &str, options: &StoreOptions) -> Result<Arc<dyn Obje
         Some((scheme, _)) => refuse(&format!("no store of kind {scheme}:// is built in")),
         None => refuse("not a URL"),
     }
+}
+
+/// Opens the store that `url` names, which has to be there, for reading only: writes are refused, and opening leaves no trace.
+pub fn open_store_for_reading(url: &str) -> Result<Arc<dyn ObjectStore>> {
+    let store: Arc<dyn ObjectStore> = match url.strip_prefix("file://") {
+        Some(path) if path.starts_with('/') && path.len() > 1 => {
+            Arc::new(LocalStore::open_existing(path).context(|| format!("open store {url}"))?)
+        }
+        _ => open_store(url)?,
+    };
+    Ok(Arc::new(ReadOnlyStore::new(store)))
 }
 
 #[cfg(feature = "s3")]

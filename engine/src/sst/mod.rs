@@ -10,6 +10,7 @@ mod iter;
 mod pinned;
 mod readahead;
 mod reader;
+mod verify;
 
 pub use crate::format::compression::Compression;
 pub use crate::format::filter::key_hash;
@@ -20,6 +21,7 @@ pub use iter::{IterOptions, SstIter};
 pub use pinned::PinnedBytes;
 pub use readahead::most_ahead;
 pub use reader::{Found, SstReader, UNNUMBERED};
+pub use verify::{Contents, Finding, verify};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use crate::source::Source;
 
 /// The layers from the lowest to the highest; those of one row do not know each other.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["error"],
     &["types"],
     &["format", "env"],
@@ -13,6 +13,7 @@ const LAYERS: [&[&str]; 9] = [
     &["remote_wal"],
     &["txn", "flush", "compaction", "gc", "options"],
     &["db"],
+    &["inspect"],
 ];
 
 /// Neighbours that may: flushes and compactions write the same outputs and drop by the same rules.

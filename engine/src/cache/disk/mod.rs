@@ -1,7 +1,7 @@
 //! The local cache of object pieces: parts of immutable objects kept on a local disk, within a number of bytes, across restarts.
 //!
 //! An object is cut into pieces of 64 KiB. Two files hold them, whatever their number: `pieces`, an array of slots, and `index`, which says what each slot
-//! holds (see [`layout`]). Since an object is never overwritten, a piece never goes stale; it goes when it is evicted ([`shard`]) or its object is deleted.
+//! holds (`layout.rs` has their bytes). Since an object is never overwritten, a piece never goes stale; it goes when it is evicted (`shard.rs`) or its object is deleted.
 //!
 //! Nothing in the files is trusted. An entry of the index counts if its own checksum, which covers the store's number and the slot, is right; bytes
 //! of a slot count if, each time they are read, they have the checksums of the entry, which cover the store's number, the file and the place in it.

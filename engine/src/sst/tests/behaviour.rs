@@ -11,7 +11,7 @@ fn row(n: u32) -> Entry {
     entry(&user, 5 + u64::from(n), ValueKind::Put, &value)
 }
 
-fn rows(n: u32) -> Vec<Entry> {
+pub(super) fn rows(n: u32) -> Vec<Entry> {
     (0..n).map(row).collect()
 }
 

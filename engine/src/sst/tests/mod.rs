@@ -5,6 +5,7 @@ mod block;
 mod corruption;
 mod golden;
 mod model;
+mod verify;
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,64 @@
+//! A store seen from outside: what is in it, whether it is sound, and what of it is garbage.
+//!
+//! Nothing here attaches or writes, so all of it is safe beside a running server. Such a server may remove an object between its listing and its
+//! reading; then the manifest is read again, and if that does not name the object any more, it is left out.
+
+mod garbage;
+mod verify;
+
+use std::sync::Arc;
+
+pub use garbage::{Garbage, garbage};
+pub use verify::{Problem, Progress, Report, verify};
+
+use crate::db::identity;
+use crate::gc::list_all;
+use crate::manifest::{Manifest, Version};
+use crate::object_store::{ObjectMeta, ObjectStore};
+use crate::remote_wal::{Chunk, ChunkHeader, chunk_key, parse_chunk_key};
+use crate::{ErrorKind, Result, ResultExt};
+
+/// What a store holds.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// The store's own number; `None` if nobody has opened it yet.
+    pub number: Option<u128>,
+    /// The newest version.
+    pub version: Version,
+    /// Id of the newest object of the manifest; `None` if there is none.
+    pub manifest_id: Option<u64>,
+    /// All objects, ascending.
+    pub objects: Vec<ObjectMeta>,
+    /// The chunks of the log, ascending: the header of each that could be read, and its size.
+    pub chunks: Vec<(ChunkHeader, u64)>,
+}
+
+/// Reads manifest, listing and the chunks' headers.
+pub fn overview(store: &Arc<dyn ObjectStore>) -> Result<Overview> {
+    let number = match store.get(identity::NAME) {
+        Ok(bytes) => Some(identity::decode(&bytes).context(|| identity::NAME)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let (manifest, version) = Manifest::load(store.clone())?;
+    let objects = list_all(&**store, "")?;
+    let mut chunks = Vec::new();
+    for object in &objects {
+        let Some(id) = parse_chunk_key(&object.key) else {
+            continue;
+        };
+        match store.get(&chunk_key(id)) {
+            Ok(bytes) => chunks.push((Chunk::decode(&bytes, id)?.header, object.size)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let has_manifest = manifest.next_id() > 0;
+    Ok(Overview {
+        number,
+        manifest_id: has_manifest.then(|| manifest.next_id() - 1),
+        version,
+        objects,
+        chunks,
+    })
+}
