@@ -368,6 +368,7 @@ fn exit_codes_are_those_of_fsck() {
     let dir = tempfile::tempdir().unwrap();
     let absent = dir.path().join("absent").display().to_string();
     let absent_url = format!("file://{absent}");
+    let empty = dir.path().display().to_string();
     for (args, wanted) in [
         (&["--help"][..], 0),
         (&["--version"], 0),
@@ -379,6 +380,8 @@ fn exit_codes_are_those_of_fsck() {
         (&["inspect", &absent], 8),
         (&["inspect", &absent_url], 8),
         (&["verify", &absent], 8),
+        (&["verify", &empty], 8),
+        (&["inspect", &empty], 8),
     ] {
         assert_eq!(code(&run(args)), wanted, "{args:?}");
     }

@@ -16,7 +16,7 @@ use crate::gc::list_all;
 use crate::manifest::{Manifest, Version};
 use crate::object_store::{ObjectMeta, ObjectStore};
 use crate::remote_wal::{Chunk, ChunkHeader, chunk_key, parse_chunk_key};
-use crate::{ErrorKind, Result, ResultExt};
+use crate::{Error, ErrorKind, Result, ResultExt};
 
 /// What a store holds.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Overview {
     pub chunks: Vec<(ChunkHeader, u64)>,
 }
 
-/// Reads manifest, listing and the chunks' headers.
+/// Reads manifest, listing and the chunks' headers. [`ErrorKind::NotFound`] where there is nothing.
 pub fn overview(store: &Arc<dyn ObjectStore>) -> Result<Overview> {
     let number = match store.get(identity::NAME) {
         Ok(bytes) => Some(identity::decode(&bytes).context(|| identity::NAME)?),
@@ -42,6 +42,7 @@ pub fn overview(store: &Arc<dyn ObjectStore>) -> Result<Overview> {
     };
     let (manifest, version) = Manifest::load(store.clone())?;
     let objects = list_all(&**store, "")?;
+    refuse_nothing(&objects)?;
     let mut chunks = Vec::new();
     for object in &objects {
         let Some(id) = parse_chunk_key(&object.key) else {
@@ -61,4 +62,15 @@ pub fn overview(store: &Arc<dyn ObjectStore>) -> Result<Overview> {
         objects,
         chunks,
     })
+}
+
+/// A prefix that is mistyped is not a sound store.
+fn refuse_nothing(objects: &[ObjectMeta]) -> Result<()> {
+    if objects.is_empty() {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            "there is no object at all: nobody has opened a store there",
+        ));
+    }
+    Ok(())
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use super::refuse_nothing;
 use crate::db::identity;
 use crate::gc::list_all;
 use crate::manifest::{
@@ -70,13 +71,15 @@ pub struct Report {
     pub removed_meanwhile: u64,
 }
 
-/// Checks `store`, with up to `jobs` files at a time. An error means that it could not be checked; what is wrong with it is in the report.
+/// Checks `store`, with up to `jobs` files at a time. An error means that it could not be checked ([`ErrorKind::NotFound`]: there is nothing);
+/// what is wrong with it is in the report.
 pub fn verify(
     store: &Arc<dyn ObjectStore>,
     jobs: usize,
     progress: &(dyn Fn(&Progress) + Sync),
 ) -> Result<Report> {
     let listed = list_all(&**store, "").context(|| "list the store")?;
+    refuse_nothing(&listed)?;
     let sizes = listed.iter().map(|meta| (meta.key.clone(), meta.size));
     let mut check = Check {
         store,
