@@ -1,6 +1,7 @@
 #include "handlerton.h"
 
 #include <atomic>
+#include <cstdlib>
 #include <string>
 
 #include "catalog.h"
@@ -46,15 +47,6 @@ void post_ddl(THD *) {}
 
 void post_recover() { dictionary::drop_unnamed_indexes(); }
 
-/// Makes commits and prepares so far durable: for a group of them before it goes to the binary log, and whenever the
-/// server rotates or purges binary logs.
-bool flush_logs(::handlerton *, bool group) {
-  if (!is_open()) return false;
-  const ffi::Status status = ffi::engine_sync_wal(engine(), group);
-  if (!ok(status)) log::error("sync the log: " + std::string(ffi::last_error()));
-  return !ok(status);
-}
-
 void fill(::handlerton *handlerton) {
   handlerton->state = SHOW_OPTION_YES;
   handlerton->db_type = DB_TYPE_UNKNOWN;
@@ -68,7 +60,6 @@ void fill(::handlerton *handlerton) {
   handlerton->sdi_delete = sdi_delete;
   handlerton->post_ddl = post_ddl;
   handlerton->post_recover = post_recover;
-  handlerton->flush_logs = flush_logs;
   handlerton->show_status = show_status;
   install_transaction_hooks(handlerton);
 }
@@ -111,6 +102,11 @@ int open_engine(::handlerton *handlerton) {
     dictionary::drop_unnamed_indexes();
   }
   return 0;
+}
+
+void stop_server(const std::string &what) {
+  log::error("cannot " + what + " though it is decided: the server stops, and the next start carries it out");
+  std::abort();
 }
 
 int close_engine() {

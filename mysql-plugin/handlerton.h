@@ -4,6 +4,7 @@
 #define SMARTENGINE_HANDLERTON_H
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "smartengine-ffi/src/bridge.rs.h"
@@ -23,6 +24,10 @@ ffi::EngineHandle &engine();
 int open_engine(handlerton *handlerton);
 /// Stops every thread of the engine and closes the store; 0 on success.
 int close_engine();
+
+/// For what can neither be done nor left undone, since the coordinator has written down that it is: says so and ends the
+/// process, as InnoDB does. Recovery does it, by the coordinator's log.
+[[noreturn]] void stop_server(const std::string &what);
 
 /// Drops indexes whose dictionary row is gone, for good. A failure is only logged: the next start finds them unnamed
 /// and drops them.

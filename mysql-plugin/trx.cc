@@ -14,6 +14,7 @@
 #include "my_sys.h"
 #include "mysql/plugin.h"
 #include "mysqld_error.h"
+#include "sql/mysqld.h"
 #include "sql/sql_thd_internal_api.h"
 #include "sql/transaction_info.h"
 #include "sql/xa.h"
@@ -52,6 +53,10 @@ int raised(int error, const THD *thd) {
     log::error("commit for another session: " + last_error_message());
   return error;
 }
+
+/// Whether a coordinator has written down by now what becomes of the session's prepared transaction. Without a binary log nobody
+/// but the client knows of an external XA transaction.
+bool is_decided(THD *thd) { return opt_bin_log || !thd->get_transaction()->xid_state()->has_state(XID_STATE::XA_PREPARED); }
 
 /// Under the binary log the coordinator syncs once for a group of transactions, by `flush_logs`.
 bool syncs(THD *thd) { return thd_get_durability_property(thd) != HA_IGNORE_DURABILITY; }
@@ -161,6 +166,7 @@ int Trx::prepare(THD *thd) {
   const bool object = durability::wants_object(thd);
   const ffi::Status status = ffi::txn_prepare(txn(), {reinterpret_cast<const uint8_t *>(name.data()), name.size()}, sync && !object);
   m_prepared = ok(status);
+  if (m_prepared && !sync) xa::note_unsynced();
   if (!m_prepared || !object) return ha_error(status, thd);
   return await_store(thd, sync, ffi::txn_log_end(txn()));
 }
@@ -186,8 +192,10 @@ int Trx::detach() {
 int Trx::commit(THD *thd, bool sync) {
   if (!m_active) return 0;
   const bool object = durability::wants_object(thd);
+  const bool decided = m_prepared && is_decided(thd);
   const ffi::Status status = ffi::txn_commit(txn(), sync && !object);
   int error = ha_error(status, nullptr);
+  if (error != 0 && decided) stop_server("commit a prepared transaction");
   const uint64_t position = error == 0 && object ? ffi::txn_log_end(txn()) : 0;
   // A commit that failed may still reach the log: what it created or dropped is left for the next start to decide.
   if (error != 0) m_drops.clear();
@@ -249,13 +257,21 @@ int prepare(handlerton *, THD *thd, bool all) {
 
 int set_prepared_in_tc(handlerton *, THD *thd) {
   Trx *trx = Trx::find(thd);
-  return trx == nullptr ? 0 : raised(trx->note_in_coordinator(thd), thd);
+  if (trx == nullptr) return 0;
+  const int error = trx->note_in_coordinator(thd);
+  if (error != 0 && opt_bin_log) stop_server("record the coordinator's knowledge of a prepared transaction");
+  return raised(error, thd);
 }
 
 int rollback(handlerton *, THD *thd, bool all) {
   Trx *trx = Trx::find(thd);
   if (trx == nullptr) return 0;
-  if (all || !in_longer_transaction(thd)) return raised(trx->rollback(), thd);
+  if (all || !in_longer_transaction(thd)) {
+    const bool decided = trx->prepared() && thd->get_transaction()->xid_state()->has_state(XID_STATE::XA_PREPARED) && opt_bin_log;
+    const int error = trx->rollback();
+    if (error != 0 && decided) stop_server("roll back a prepared transaction");
+    return raised(error, thd);
+  }
   return raised(trx->rollback_statement(), thd);
 }
 

@@ -1,6 +1,7 @@
 #include "xa.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <mutex>
 
@@ -12,6 +13,7 @@
 #include "key_codec.h"
 #include "log.h"
 #include "sql/current_thd.h"
+#include "sql/mysqld.h"
 #include "sql/sql_list.h"
 #include "sql/transaction_info.h"
 #include "sql/xa.h"
@@ -122,22 +124,56 @@ xa_status_code status_of(const ffi::Status &status, const char *what) {
   return XAER_RMFAIL;
 }
 
+/// What the coordinator's log says has to be done: at its start the server takes an error for nothing, begins a new binary log, and does
+/// not look into this one again.
+xa_status_code carried_out(const ffi::Status &status, const std::string &what) {
+  const xa_status_code code = status_of(status, what.c_str());
+  if (code == XAER_RMFAIL && (opt_bin_log || !mysqld_server_started)) stop_server(what + " a prepared transaction");
+  return code;
+}
+
+xa_status_code decide(const XID &xid, bool commit) {
+  return carried_out(ffi::engine_decide(engine(), bytes_of(encode(xid)), commit), commit ? "commit" : "roll back");
+}
+
 xa_status_code commit_by_xid(handlerton *, XID *xid) {
-  const xa_status_code decided = status_of(ffi::engine_decide(engine(), bytes_of(encode(*xid)), true), "commit");
+  const xa_status_code decided = decide(*xid, true);
   THD *thd = current_thd;
   if (decided != XA_OK || thd == nullptr || !durability::wants_object(thd)) return decided;
   return durability::wait(thd, ffi::engine_log_end(engine())) == 0 ? XA_OK : XAER_RMFAIL;
 }
 
-xa_status_code rollback_by_xid(handlerton *, XID *xid) {
-  return status_of(ffi::engine_decide(engine(), bytes_of(encode(*xid)), false), "roll back");
-}
+xa_status_code rollback_by_xid(handlerton *, XID *xid) { return decide(*xid, false); }
 
 xa_status_code set_prepared_in_tc_by_xid(handlerton *, XID *xid) {
-  return status_of(ffi::engine_note_in_coordinator(engine(), bytes_of(encode(*xid))), "record the coordinator's knowledge of");
+  return carried_out(ffi::engine_note_in_coordinator(engine(), bytes_of(encode(*xid))), "record the coordinator's knowledge of");
 }
 
+/// Counts prepares that wait for the sync of their group, and how many of them a sync has passed.
+std::atomic<uint64_t> unsynced{0};
+std::atomic<uint64_t> synced{0};
+
 }  // namespace
+
+void note_unsynced() { unsynced.fetch_add(1, std::memory_order_acq_rel); }
+
+// InnoDB's transactions go on when this engine takes no more writes, and the server rotates its logs for them: that is no
+// failure as long as nothing waits for this sync.
+bool flush_logs(::handlerton *, bool group) {
+  if (!is_open()) return false;
+  const uint64_t before = unsynced.load(std::memory_order_acquire);
+  const ffi::Status status = ffi::engine_sync_wal(engine(), group);
+  const bool awaited = synced.load(std::memory_order_acquire) < before;
+  if (ok(status)) {
+    uint64_t seen = synced.load(std::memory_order_relaxed);
+    while (seen < before && !synced.compare_exchange_weak(seen, before, std::memory_order_acq_rel)) {
+    }
+    return false;
+  }
+  log::error("sync the log: " + std::string(ffi::last_error()));
+  if (awaited && group) stop_server("make prepared transactions durable");
+  return awaited;
+}
 
 std::string name_of(const THD *thd) { return encode(*thd->get_transaction()->xid_state()->get_xid()); }
 
@@ -150,8 +186,9 @@ void roll_back_others() {
     if (status_of(ffi::engine_decide(engine(), bytes_of(name), false), "roll back") == XA_OK) ++count;
   }
   if (count != 0) {
-    log::information(std::to_string(count) + " transactions are rolled back that another server was committing when its disk was left: none of "
-                                             "them was acknowledged as being in the store");
+    log::information(std::to_string(count) +
+                     " transactions are rolled back that another server was committing when its disk was left: none of "
+                     "them was acknowledged as being in the store");
   }
 }
 
@@ -161,6 +198,7 @@ void install_hooks(handlerton *handlerton) {
   handlerton->commit_by_xid = commit_by_xid;
   handlerton->rollback_by_xid = rollback_by_xid;
   handlerton->set_prepared_in_tc_by_xid = set_prepared_in_tc_by_xid;
+  handlerton->flush_logs = flush_logs;
 }
 
 }  // namespace smartengine::xa

@@ -6,6 +6,10 @@
 // (`flush_logs`), writes the binary log, and then commits. A crash before the binary log has the transaction rolls it
 // back at the next start, a crash after that commits it.
 //
+// So what the binary log has cannot fail here any more: the server takes no error then, it would go on without the
+// transaction and give its GTID to another one. Where the log cannot be synced for a group, or a decision not be carried
+// out, the server is stopped, and recovery decides by the binary log.
+//
 // An XA transaction leaves its session when it is prepared, or when the session ends. The engine keeps it, with its
 // locks, until XA COMMIT or XA ROLLBACK comes from any session, also after a restart.
 
@@ -26,7 +30,10 @@ std::string name_of(const THD *thd);
 /// server would refuse to start with it. What an external coordinator prepared stays prepared.
 void roll_back_others();
 
-/// Fills in the handlerton's hooks for recovery and for transactions without a session.
+/// A transaction was prepared, and waits for `flush_logs` to make that durable.
+void note_unsynced();
+
+/// Fills in the handlerton's hooks for the sync of groups, for recovery and for transactions without a session.
 void install_hooks(handlerton *handlerton);
 
 }  // namespace smartengine::xa
