@@ -137,6 +137,7 @@ int ha_smartengine::reset() {
   m_keyread = false;
   m_read_all_columns = false;
   m_try_semi_consistent = false;
+  m_changes_duplicates = false;
   // A rare large row must not hold its memory for as long as the table is open.
   m_row.shrink_to(kKeptRowBytes);
   flush_counts();
@@ -295,6 +296,14 @@ int ha_smartengine::extra(ha_extra_function operation) {
       break;
     case HA_EXTRA_KEYREAD_PRESERVE_FIELDS:
       m_read_all_columns = true;
+      break;
+    case HA_EXTRA_WRITE_CAN_REPLACE:
+    case HA_EXTRA_INSERT_WITH_UPDATE:
+      m_changes_duplicates = true;
+      break;
+    case HA_EXTRA_WRITE_CANNOT_REPLACE:
+    case HA_EXTRA_NO_IGNORE_DUP_KEY:
+      m_changes_duplicates = false;
       break;
     default:
       break;

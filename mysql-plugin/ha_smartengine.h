@@ -163,6 +163,7 @@ class ha_smartengine : public handler {
   int encode_row_key(const uchar *record, uint64_t row_id, ByteBuffer *key) const;
   int encode_entry(uint key_number, const uchar *record, Slice row_key, IndexEntry *entry) const;
   void begin_ops();
+  ffi::OpKind insert_op() const { return m_changes_duplicates ? ffi::OpKind::InsertForUpdate : ffi::OpKind::Insert; }
   void add_op(ffi::OpKind kind, Slice key, Slice value, uint key_number);
   void add_entry(uint key_number, const IndexEntry &entry);
   void remove_entry(uint key_number, const IndexEntry &entry);
@@ -191,6 +192,8 @@ class ha_smartengine : public handler {
   ffi::LockMode m_lock = ffi::LockMode::None;
   ffi::LockWait m_lock_wait = ffi::LockWait::Wait;
   bool m_try_semi_consistent = false;
+  /// A row that is in the way of an insertion is going to be changed: REPLACE, or ON DUPLICATE KEY UPDATE.
+  bool m_changes_duplicates = false;
   uint64_t m_stats_version = 0;
   bool m_keyread = false;
   bool m_read_all_columns = false;

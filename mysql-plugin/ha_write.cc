@@ -51,7 +51,7 @@ void ha_smartengine::add_op(ffi::OpKind kind, Slice key, Slice value, uint key_n
 }
 
 void ha_smartengine::add_entry(uint key_number, const IndexEntry &entry) {
-  add_op(entry.unique ? ffi::OpKind::Insert : ffi::OpKind::Add, entry.key.slice(), entry.value.slice(), key_number);
+  add_op(entry.unique ? insert_op() : ffi::OpKind::Add, entry.key.slice(), entry.value.slice(), key_number);
 }
 
 /// Whoever inserts the same unique key meanwhile waits, and learns whether it is free once this transaction has ended.
@@ -81,7 +81,7 @@ int ha_smartengine::write_row(uchar *record) {
     error = codec().row().encode(record, &m_row);
     if (error != 0) return error;
     begin_ops();
-    add_op(ffi::OpKind::Insert, m_new_key.slice(), m_row.slice(), table_share->primary_key);
+    add_op(insert_op(), m_new_key.slice(), m_row.slice(), table_share->primary_key);
     for (uint i = 0; i < codec().index_count(); ++i) {
       if (codec().index(i).is_row_index()) continue;
       error = encode_entry(i, record, m_new_key.slice_from(kIndexIdSize), &m_new_entries[i]);
@@ -124,11 +124,13 @@ int ha_smartengine::add_changed_entries(const uchar *old_record, const uchar *ne
   return 0;
 }
 
-/// Unlike the server's own comparison it does not look at what lies under a NULL.
+/// Unlike the server's own comparison it does not look at what lies under a NULL. The old record was read to be changed, and so has every column.
 bool ha_smartengine::is_unchanged(const uchar *old_record, const uchar *new_record) const {
   const ptrdiff_t distance = old_record - new_record;
   for (uint i = bitmap_get_first_set(table->write_set); i != MY_BIT_NONE; i = bitmap_get_next_set(table->write_set, i)) {
     const Field *field = table->field[i];
+    // What it is made of tells as well, and it may not have been computed for both.
+    if (field->is_virtual_gcol()) continue;
     const bool null = field->is_null_in_record(new_record);
     if (null != field->is_null_in_record(old_record)) return false;
     if (!null && field->cmp_binary_offset(distance) != 0) return false;
@@ -139,9 +141,9 @@ bool ha_smartengine::is_unchanged(const uchar *old_record, const uchar *new_reco
 int ha_smartengine::update_row(const uchar *old_record, uchar *new_record) {
   return guarded([&] {
     ha_statistic_increment(&System_status_var::ha_update_count);
-    // REPLACE of a row by the same one counts as no change.
-    const bool comparable = old_record == table->record[1] && new_record == table->record[0] && records_are_comparable(table);
-    if (comparable && is_unchanged(old_record, new_record)) return static_cast<int>(HA_ERR_RECORD_IS_THE_SAME);
+    // The server itself compares only rows of which it has read every column that it writes. REPLACE of a row by the same one counts as no
+    // change, too.
+    if (is_unchanged(old_record, new_record)) return static_cast<int>(HA_ERR_RECORD_IS_THE_SAME);
     int error = enter();
     if (error != 0) return error;
     error = encode_row_key(old_record, m_row_id, &m_old_key);

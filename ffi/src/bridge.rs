@@ -64,8 +64,11 @@ pub mod api {
         Put,
         /// Writes a key that is new and ends with a locked row's primary key. Waits while another has locked the gap it goes into.
         Add,
-        /// Locks the key exclusively; `Duplicate` if it exists in the newest committed state or among own writes; else writes it.
+        /// Locks the key exclusively; `Duplicate` if it exists in the newest committed state or among own writes, which stays locked shared;
+        /// else writes it.
         Insert,
+        /// As `Insert`; a duplicate stays locked exclusively.
+        InsertForUpdate,
         /// Removes the key, whether or not it is there; takes no lock.
         Delete,
         /// Locks the key exclusively, then removes it. For a unique key of its own lock: who inserts the same key waits.

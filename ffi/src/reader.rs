@@ -56,10 +56,22 @@ enum Step {
 enum Locking {
     /// The row is locked; whether it was not before.
     Locked(bool),
+    /// The same, after a wait.
+    Waited(bool),
     /// Another holds it, and it is to be passed over.
     PassOver,
     /// Another holds it, and it is to be read as last committed.
     ReadUnlocked,
+}
+
+impl Locking {
+    /// Of a row that is locked, whether it was not before.
+    fn fresh(self) -> Option<bool> {
+        match self {
+            Self::Locked(fresh) | Self::Waited(fresh) => Some(fresh),
+            Self::PassOver | Self::ReadUnlocked => None,
+        }
+    }
 }
 
 fn bytes(slice: &[u8]) -> Bytes {
@@ -83,14 +95,13 @@ fn mode_of(spec: &ReadSpec) -> EngineLock {
 
 /// Locks a key as `spec` says.
 fn lock_key(txn: &mut Transaction, spec: &ReadSpec, key: &[u8]) -> Result<Locking> {
-    let granted = if spec.wait == LockWait::Wait {
-        txn.lock(key, mode_of(spec))
-    } else {
-        txn.try_lock(key, mode_of(spec))
-    };
-    match granted {
+    match txn.try_lock(key, mode_of(spec)) {
         Ok(granted) => Ok(Locking::Locked(granted == Granted::New)),
         Err(error) if error.kind() == ErrorKind::LockNotAvailable => match spec.wait {
+            LockWait::Wait => {
+                let granted = txn.lock(key, mode_of(spec))?;
+                Ok(Locking::Waited(granted == Granted::New))
+            }
             LockWait::SkipLocked => Ok(Locking::PassOver),
             LockWait::SemiConsistent => Ok(Locking::ReadUnlocked),
             _ => Err(error),
@@ -152,7 +163,7 @@ impl ReaderHandle {
     fn get_row_locked(&mut self, txn: &mut Transaction, spec: &ReadSpec) -> Result<bool> {
         self.row_key.clear();
         self.row_key.extend_from_slice(&self.key);
-        let Locking::Locked(fresh) = lock_key(txn, spec, &self.row_key)? else {
+        let Some(fresh) = lock_key(txn, spec, &self.row_key)?.fresh() else {
             return Ok(false);
         };
         self.value = txn.get(&self.key, View::Newest)?;
@@ -172,7 +183,7 @@ impl ReaderHandle {
                     break false;
                 }
                 // Somebody may be about to add it.
-                let Locking::Locked(fresh) = lock_key(txn, spec, &self.key)? else {
+                let Some(fresh) = lock_key(txn, spec, &self.key)?.fresh() else {
                     return Ok(false);
                 };
                 entry_lock = Some(fresh);
@@ -196,7 +207,7 @@ impl ReaderHandle {
         value: Value,
     ) -> Result<bool> {
         locate_row(&self.key, &value, spec.row_index, &mut self.row_key)?;
-        let Locking::Locked(fresh) = lock_key(txn, spec, &self.row_key)? else {
+        let Some(fresh) = lock_key(txn, spec, &self.row_key)?.fresh() else {
             return Ok(true);
         };
         let now = txn.get(&self.key, View::Newest)?;
@@ -263,6 +274,10 @@ impl ReaderHandle {
         }
         match lock_key(txn, spec, &self.row_key)? {
             Locking::Locked(fresh) => self.locked = fresh,
+            Locking::Waited(fresh) => {
+                self.locked = fresh;
+                self.scan.iter().for_each(Scan::note_wait);
+            }
             Locking::ReadUnlocked => self.unlocked = true,
             Locking::PassOver => return Ok(Step::PassOver),
         }

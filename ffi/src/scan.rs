@@ -3,6 +3,10 @@
 //! Each step first moves the cursor, then locks the gap from where it stood to where it stands, or to the end of the range. What others had
 //! added there is waited for; then, or if anything was committed since the cursor was made, the cursor is made anew and placed again: nothing
 //! can come into the gap any more, so what it finds there now is all there will be.
+//!
+//! Where gaps are not locked, the cursor is made anew after each wait for a row: what was committed meanwhile, farther on, is met.
+
+use std::cell::Cell;
 
 use smartengine::{Cursor, LockWait, Result, Transaction, View};
 
@@ -50,6 +54,8 @@ pub struct Scan {
     gone: bool,
     /// How far the gap was locked when the cursor was made.
     reach: Vec<u8>,
+    /// Whether a row was waited for since the cursor was made.
+    waited: Cell<bool>,
 }
 
 impl Scan {
@@ -71,6 +77,7 @@ impl Scan {
             past_edge: false,
             gone: false,
             reach: Vec::new(),
+            waited: Cell::new(false),
         })
     }
 
@@ -93,6 +100,11 @@ impl Scan {
     /// step has locked the gap: that step begins with it instead of after it.
     pub fn entry_is_gone(&mut self) {
         self.gone = true;
+    }
+
+    /// The row of an entry was waited for.
+    pub fn note_wait(&self) {
+        self.waited.set(true);
     }
 
     /// Goes to `target`.
@@ -132,7 +144,7 @@ impl Scan {
         if !self.cursor.valid() {
             return Ok(());
         }
-        if !matches!(self.gaps, Gaps::Open) {
+        if self.waited.get() || !matches!(self.gaps, Gaps::Open) {
             self.edge.clear();
             self.edge.extend_from_slice(self.cursor.key());
             self.past_edge = !self.gone;
@@ -151,6 +163,9 @@ impl Scan {
 
     /// Locks what lies between `edge` and the cursor.
     fn lock_gap(&mut self, txn: &mut Transaction, direction: Direction) -> Result<()> {
+        if self.waited.get() {
+            self.renew(txn, direction)?;
+        }
         if matches!(self.gaps, Gaps::Open) {
             return Ok(());
         }
@@ -186,16 +201,23 @@ impl Scan {
             self.reach.clear();
             self.reach.extend_from_slice(at);
             renewed = true;
-            self.cursor = txn.cursor(&self.lower, &self.upper, View::Newest)?;
-            match direction {
-                Direction::Backward => self.cursor.seek_before(&self.edge)?,
-                Direction::Forward => {
-                    self.cursor.seek(&self.edge)?;
-                    if self.past_edge && self.cursor.key() == self.edge {
-                        self.cursor.next()?;
-                    }
+            self.renew(txn, direction)?;
+        }
+    }
+
+    /// A cursor of what is newest now, placed after `edge`.
+    fn renew(&mut self, txn: &mut Transaction, direction: Direction) -> Result<()> {
+        self.waited.set(false);
+        self.cursor = txn.cursor(&self.lower, &self.upper, View::Newest)?;
+        match direction {
+            Direction::Backward => self.cursor.seek_before(&self.edge)?,
+            Direction::Forward => {
+                self.cursor.seek(&self.edge)?;
+                if self.past_edge && self.cursor.key() == self.edge {
+                    self.cursor.next()?;
                 }
             }
         }
+        Ok(())
     }
 }

@@ -102,6 +102,7 @@ pub fn txn_apply(handle: &mut TxnHandle, ops: &[WriteOp]) -> Status {
                 let (key, value) = unsafe { (op.key.get(), op.value.get()) };
                 match op.kind {
                     OpKind::Insert => Write::Insert(key, value),
+                    OpKind::InsertForUpdate => Write::InsertForUpdate(key, value),
                     OpKind::Delete => Write::Delete(key),
                     OpKind::LockDelete => Write::LockDelete(key),
                     OpKind::Add => Write::Add(key, value),

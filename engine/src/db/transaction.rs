@@ -35,8 +35,11 @@ pub enum Write<'a> {
     Put(&'a [u8], &'a [u8]),
     /// Sets a key that is new, under a lock that stands for it. Waits while another transaction has locked the gap it goes into.
     Add(&'a [u8], &'a [u8]),
-    /// Sets a key that must not exist: locks it and looks, then adds it.
+    /// Sets a key that must not exist: locks it and looks, then adds it. One that does exist stays locked, shared: others may find
+    /// out as well.
     Insert(&'a [u8], &'a [u8]),
+    /// As [`Write::Insert`]; a key that exists stays locked exclusively, for a caller that is going to change what is there.
+    InsertForUpdate(&'a [u8], &'a [u8]),
     /// Removes a key.
     Delete(&'a [u8]),
     /// Locks a key and removes it: others that want to insert it wait until this is settled.
@@ -78,6 +81,9 @@ pub struct Transaction {
     durability: Durability,
     /// The end of the last record that it logged, or 0.
     pub(super) log_end: u64,
+    /// The keys that were locked in order to be written, each with its place among the writes. Once the write is undone the lock protects
+    /// nothing.
+    taken: Vec<(usize, Arc<[u8]>)>,
 }
 
 /// How far a transaction has got.
@@ -111,6 +117,7 @@ impl Transaction {
             saw_newer: false,
             durability: Durability::default(),
             log_end: 0,
+            taken: Vec::new(),
         }
     }
 
@@ -322,7 +329,8 @@ impl Transaction {
             .map_err(|(_, error)| error)
     }
 
-    /// Several writes in order, all or none. An error names the write it is about by its place; locks stay.
+    /// Several writes in order, all or none. An error names the write it is about by its place; of the locks that they have taken only that on
+    /// a duplicate stays.
     pub fn apply(&mut self, writes: &[Write<'_>]) -> Result<(), (usize, Error)> {
         if let Err(error) = self.batch.spill_if_full() {
             return Err((0, error));
@@ -330,7 +338,7 @@ impl Transaction {
         let savepoint = self.batch.savepoint();
         for (place, write) in writes.iter().enumerate() {
             if let Err(error) = self.write(write) {
-                self.batch.rollback_to(savepoint);
+                self.undo_to(savepoint);
                 return Err((place, error));
             }
         }
@@ -343,6 +351,7 @@ impl Transaction {
         let (Write::Put(key, _)
         | Write::Add(key, _)
         | Write::Insert(key, _)
+        | Write::InsertForUpdate(key, _)
         | Write::Delete(key)
         | Write::LockDelete(key)) = write;
         if key.len() > MAX_KEY_LEN {
@@ -356,30 +365,35 @@ impl Transaction {
             .will_write(&mut self.locks, key, || batch.view().clone());
         match write {
             Write::Put(key, value) => self.batch.put(key, value),
-            Write::Add(key, value) => self.add(key, value, false)?,
-            Write::Insert(key, value) => self.add(key, value, true)?,
+            Write::Add(key, value) => self.add(key, value, None)?,
+            Write::Insert(key, value) => self.add(key, value, Some(LockMode::Shared))?,
+            Write::InsertForUpdate(key, value) => {
+                self.add(key, value, Some(LockMode::Exclusive))?
+            }
             Write::Delete(key) => self.batch.delete(key),
             Write::LockDelete(key) => {
-                self.lock(key, LockMode::Exclusive)?;
+                let granted = self.lock(key, LockMode::Exclusive)?;
+                self.note_taken(key, granted);
                 self.batch.delete(key);
             }
         }
         Ok(())
     }
 
-    /// Adds a key, once nobody else has the gap that it goes into.
-    fn add(&mut self, key: &[u8], value: &[u8], as_new: bool) -> Result<()> {
+    /// Adds a key, once nobody else has the gap that it goes into; `as_new` if it must not exist, with the mode in which one that does stays
+    /// locked.
+    fn add(&mut self, key: &[u8], value: &[u8], as_new: Option<LockMode>) -> Result<()> {
         loop {
             let mut granted = Granted::Held;
-            if as_new {
-                granted = self.lock(key, LockMode::Exclusive)?;
-                if self.get(key, View::Newest)?.is_some() {
-                    return Err(Error::new(ErrorKind::Duplicate, "the key exists"));
-                }
+            if let Some(duplicate) = as_new {
+                granted = self.lock_new(key, duplicate)?;
             }
             let savepoint = self.batch.savepoint();
             self.batch.put(key, value);
             let Some(owner) = self.core.locks.gap_owner(&self.locks, key) else {
+                if granted == Granted::New {
+                    self.note_taken_at(savepoint, key);
+                }
                 return Ok(());
             };
             self.batch.rollback_to(savepoint);
@@ -391,6 +405,57 @@ impl Transaction {
             self.core
                 .locks
                 .await_gap(&mut self.locks, key, owner, wait)?;
+        }
+    }
+
+    /// Locks a key that must not exist. One that does stays locked in the mode given.
+    fn lock_new(&mut self, key: &[u8], duplicate: LockMode) -> Result<Granted> {
+        let granted = match self.try_lock(key, LockMode::Exclusive) {
+            Err(error) if error.kind() == ErrorKind::LockNotAvailable => {
+                if duplicate == LockMode::Shared {
+                    // To see a duplicate it need not wait for those who only read it.
+                    let shared = self.lock(key, LockMode::Shared)?;
+                    self.check_new(key)?;
+                    if shared == Granted::New {
+                        self.unlock(key);
+                    }
+                }
+                self.lock(key, LockMode::Exclusive)?
+            }
+            granted => granted?,
+        };
+        self.check_new(key).inspect_err(|_| {
+            if granted != Granted::Held && duplicate == LockMode::Shared {
+                self.core.locks.downgrade(&self.locks, key);
+            }
+        })?;
+        Ok(granted)
+    }
+
+    fn check_new(&mut self, key: &[u8]) -> Result<()> {
+        match self.get(key, View::Newest)? {
+            Some(_) => Err(Error::new(ErrorKind::Duplicate, "the key exists")),
+            None => Ok(()),
+        }
+    }
+
+    fn note_taken(&mut self, key: &[u8], granted: Granted) {
+        if granted == Granted::New {
+            self.note_taken_at(self.batch.savepoint(), key);
+        }
+    }
+
+    /// Keys that the lock manager does not keep stay locked to the end.
+    fn note_taken_at(&mut self, place: usize, key: &[u8]) {
+        self.taken
+            .extend(self.locks.last(key).map(|key| (place, key)));
+    }
+
+    /// Undoes every write since `savepoint`, and gives back the locks that were taken for them.
+    fn undo_to(&mut self, savepoint: usize) {
+        self.batch.rollback_to(savepoint);
+        while let Some((_, key)) = self.taken.pop_if(|(place, _)| *place >= savepoint) {
+            self.unlock(&key);
         }
     }
 
@@ -420,9 +485,9 @@ impl Transaction {
         self.batch.savepoint()
     }
 
-    /// Undoes every write since `savepoint`. Locks stay.
+    /// Undoes every write since `savepoint`. Locks stay, but those that were taken for the sake of these writes alone.
     pub fn rollback_to(&mut self, savepoint: usize) {
-        self.batch.rollback_to(savepoint);
+        self.undo_to(savepoint);
         self.note_writes();
     }
 
@@ -541,6 +606,8 @@ impl Transaction {
         self.snapshot = None;
         self.batch.clear();
         self.raises.clear();
+        self.taken.clear();
+        self.taken.shrink_to(1024);
         self.stage = Stage::Ended;
         self.saw_newer = false;
         self.core

@@ -187,7 +187,8 @@ fn locks_are_kept_to_the_end_or_given_back_by_hand() {
     one.insert(&key("c"), b"").unwrap();
     one.rollback_to(savepoint);
     assert!(!one.has_writes());
-    assert_eq!(one.locked_keys(), 2);
+    assert_eq!(one.locked_keys(), 1, "the insertion's own lock is gone");
+    one.lock(&key("c"), LockMode::Exclusive).unwrap();
     assert!(two.try_lock(&key("c"), LockMode::Shared).is_err());
     one.rollback().unwrap();
     two.try_lock(&key("c"), LockMode::Shared).unwrap();
@@ -333,4 +334,50 @@ fn many_versions_of_a_key_are_passed_over_both_ways() {
             assert!(!cursor.valid());
         }
     }
+}
+
+#[test]
+fn locks_of_writes_that_are_undone_are_given_back_and_a_duplicate_stays_shared() {
+    let (_dir, engine) = open();
+    commit(&engine, "there", b"1");
+    let free = |name: &str, mode| {
+        let mut other = engine.begin(Isolation::RepeatableRead);
+        other.try_lock(&key(name), mode).is_ok()
+    };
+    let mut txn = engine.begin(Isolation::RepeatableRead);
+    let duplicate = [
+        Write::Insert(&key("new"), b"x"),
+        Write::LockDelete(&key("old")),
+        Write::Insert(&key("there"), b"y"),
+    ];
+    txn.apply(&duplicate).unwrap_err();
+    assert!(free("new", LockMode::Exclusive) && free("old", LockMode::Exclusive));
+    assert!(free("there", LockMode::Shared) && !free("there", LockMode::Exclusive));
+
+    // Somebody else only reads the duplicate.
+    let mut other = engine.begin(Isolation::RepeatableRead);
+    other.set_lock_wait_timeout(Duration::ZERO);
+    let (_, error) = other
+        .apply(&[Write::Insert(&key("there"), b"z")])
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Duplicate);
+    let (_, error) = other
+        .apply(&[Write::InsertForUpdate(&key("there"), b"z")])
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LockTimeout);
+    drop((txn, other));
+
+    let mut txn = engine.begin(Isolation::RepeatableRead);
+    txn.apply(&[Write::InsertForUpdate(&key("there"), b"z")])
+        .unwrap_err();
+    assert!(!free("there", LockMode::Shared));
+    txn.lock(&key("read"), LockMode::Exclusive).unwrap();
+    txn.insert(&key("before"), b"1").unwrap();
+    let savepoint = txn.savepoint();
+    txn.insert(&key("after"), b"1").unwrap();
+    txn.insert(&key("read"), b"1").unwrap();
+    txn.rollback_to(savepoint);
+    assert!(free("after", LockMode::Exclusive));
+    assert!(!free("read", LockMode::Shared), "locked for itself");
+    assert!(!free("before", LockMode::Shared));
 }

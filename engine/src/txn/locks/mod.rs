@@ -66,8 +66,10 @@ pub enum LockWait {
 pub enum Granted {
     /// The transaction did not hold the key.
     New,
-    /// It held the key, in this mode or a stronger one, or was given the stronger one now.
+    /// It held the key, in this mode or a stronger one.
     Held,
+    /// It held the key shared, and holds it exclusively now.
+    Stronger,
 }
 
 /// The locks that one transaction holds.
@@ -116,6 +118,11 @@ impl TxnLocks {
     /// Which transaction it is.
     pub fn id(&self) -> TxnId {
         self.id
+    }
+
+    /// The key that was locked last, if it is this one and kept.
+    pub fn last(&self, key: &[u8]) -> Option<Arc<[u8]>> {
+        self.keys.last().filter(|last| ***last == *key).cloned()
     }
 
     /// How many keys are locked.
@@ -278,7 +285,7 @@ impl LockManager {
                 shard.make_explicit(hash, key);
             } else if own.is_some() {
                 shard.bulk_lock(txn.id, hash, mode);
-                return Ok(Granted::Held);
+                return Ok(Granted::Stronger);
             }
         }
         let found = shard.find(hash, key);
@@ -352,7 +359,7 @@ impl LockManager {
             self.wait(&waiter, hash, key, timeout)?;
         }
         if already.is_some() {
-            return Ok(Granted::Held);
+            return Ok(Granted::Stronger);
         }
         txn.keys.push(shared_key);
         txn.counts(txn.count + 1);
@@ -392,6 +399,18 @@ impl LockManager {
                 ))
             }
         }
+    }
+
+    /// Makes an exclusive lock a shared one. A lock of which only the fingerprint is kept stays as it is.
+    pub fn downgrade(&self, txn: &TxnLocks, key: &[u8]) {
+        let hash = key::hash(key);
+        let mut shard = self.shard(hash).lock();
+        let mut added = 0;
+        if let Some(lock) = shard.find(hash, key) {
+            lock.weaken(txn.id);
+            added = lock.grant_waiting(&self.graph);
+        }
+        shard.held += added;
     }
 
     /// Gives one key back.

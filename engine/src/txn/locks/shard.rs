@@ -137,6 +137,19 @@ impl Lock {
         true
     }
 
+    /// Makes a holder in exclusive mode one in shared mode.
+    pub fn weaken(&mut self, id: TxnId) {
+        let more = self
+            .more
+            .iter_mut()
+            .flat_map(|more| more.holders.iter_mut());
+        for holder in std::iter::once(&mut self.first).chain(more) {
+            if *holder != Holder::NONE && holder.id() == id {
+                *holder = Holder::new(id, LockMode::Shared);
+            }
+        }
+    }
+
     /// Takes a holder away; whether it was one.
     pub fn remove(&mut self, id: TxnId) -> bool {
         if self.first != Holder::NONE && self.first.id() == id {

@@ -52,7 +52,7 @@ fn they_are_upgraded_waited_for_and_given_back() {
     locks.at_once(&mut a, "up", Shared).unwrap();
     assert_eq!(
         locks.at_once(&mut a, "up", Exclusive).unwrap(),
-        Granted::Held
+        Granted::Stronger
     );
     assert!(locks.at_once(&mut c, "up", Shared).is_err());
     locks.at_once(&mut a, "k", Shared).unwrap();
@@ -62,7 +62,7 @@ fn they_are_upgraded_waited_for_and_given_back() {
         assert!(locks.at_once(&mut c, "k", Shared).is_err());
         locks.release(&mut b, b"k");
         let (mut a, granted) = a.join().unwrap();
-        assert_eq!(granted.unwrap(), Granted::Held);
+        assert_eq!(granted.unwrap(), Granted::Stronger);
         locks.at_once(&mut a, "single", Exclusive).unwrap();
         let before = a.len();
         locks.release(&mut a, b"single");

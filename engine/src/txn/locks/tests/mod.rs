@@ -138,7 +138,7 @@ fn an_upgrade_goes_before_those_that_hold_nothing() {
     locks.at_once(&mut a, "alone", Shared).unwrap();
     assert_eq!(
         locks.at_once(&mut a, "alone", Exclusive).unwrap(),
-        Granted::Held
+        Granted::Stronger
     );
     locks.at_once(&mut a, "k", Shared).unwrap();
     locks.at_once(&mut b, "k", Shared).unwrap();
@@ -147,7 +147,7 @@ fn an_upgrade_goes_before_those_that_hold_nothing() {
         let a = request(scope, &locks, a, "k", Exclusive);
         locks.release_all(&mut b);
         let (mut a, granted) = a.join().unwrap();
-        assert_eq!(granted.unwrap(), Granted::Held);
+        assert_eq!(granted.unwrap(), Granted::Stronger);
         assert!(!c.is_finished());
         locks.release_all(&mut a);
         let (mut c, granted) = c.join().unwrap();
@@ -428,6 +428,27 @@ fn threads_that_fight_over_few_keys_exclude_each_other_and_all_come_to_an_end() 
                 locks.release_all(&mut txn);
             });
         }
+    });
+    assert!(locks.is_idle());
+}
+
+#[test]
+fn a_lock_made_weaker_is_shared_with_those_who_wait_in_front() {
+    let locks = manager();
+    let [mut a, b, c] = txns();
+    locks.at_once(&mut a, "k", Exclusive).unwrap();
+    std::thread::scope(|scope| {
+        let shared = request(scope, &locks, b, "k", Shared);
+        let exclusive = request(scope, &locks, c, "k", Exclusive);
+        locks.downgrade(&a, b"k");
+        let (mut b, granted) = shared.join().unwrap();
+        assert_eq!(granted.unwrap(), Granted::New);
+        locks.release_all(&mut b);
+        assert_eq!(locks.stats().held, 1);
+        locks.release_all(&mut a);
+        let (mut c, granted) = exclusive.join().unwrap();
+        assert_eq!(granted.unwrap(), Granted::New);
+        locks.release_all(&mut c);
     });
     assert!(locks.is_idle());
 }

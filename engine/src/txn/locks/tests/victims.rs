@@ -125,7 +125,7 @@ fn an_upgrade_is_waited_for_by_those_it_goes_before() {
         let c = request(scope, &locks, c, "k", Shared);
         assert_eq!(
             locks.at_once(&mut a, "k", Exclusive).unwrap(),
-            Granted::Held
+            Granted::Stronger
         );
         locks.interrupt(2);
         assert_eq!(kind(b.join().unwrap().1), ErrorKind::Interrupted);
