@@ -167,16 +167,39 @@ std::vector<std::string> paths_of(const std::vector<uint32_t> &indexes) {
   return paths;
 }
 
-void drop_unnamed_indexes() {
-  std::vector<uint32_t> named{kDictionaryIndex};
+namespace {
+
+/// Adds the indexes that rows of the dictionary name and those that prepared transactions write to; whether all were read.
+bool add_named(std::vector<uint32_t> *named) {
+  named->push_back(kDictionaryIndex);
   const bool complete = for_each([&](const TableDef &def) {
-    for (const IndexDef &index : def.indexes) named.push_back(index.index_id);
+    for (const IndexDef &index : def.indexes) named->push_back(index.index_id);
   });
-  // Which indexes an unread row names is unknown: dropping what seems unnamed would lose its rows.
-  if (!complete) return log::error("indexes of dropped tables are kept");
   for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
-    named.insert(named.end(), prepared.indexes.begin(), prepared.indexes.end());
+    named->insert(named->end(), prepared.indexes.begin(), prepared.indexes.end());
   }
+  return complete;
+}
+
+}  // namespace
+
+bool count_unnamed_indexes(uint32_t *count) {
+  std::vector<uint32_t> named;
+  if (!add_named(&named)) return false;
+  {
+    const std::lock_guard<std::mutex> guard(mutex);
+    for (const auto &[id, table] : tables) {
+      const std::vector<uint32_t> indexes = table->index_ids();
+      named.insert(named.end(), indexes.begin(), indexes.end());
+    }
+  }
+  return ok(ffi::engine_unnamed_indexes(engine(), {named.data(), named.size()}, *count));
+}
+
+void drop_unnamed_indexes() {
+  std::vector<uint32_t> named;
+  // Which indexes an unread row names is unknown: dropping what seems unnamed would lose its rows.
+  if (!add_named(&named)) return log::error("indexes of dropped tables are kept");
   uint32_t dropped = 0;
   const ffi::Status status = ffi::engine_retain_indexes(engine(), {named.data(), named.size()}, dropped);
   if (!ok(status)) {

@@ -53,6 +53,9 @@ std::unordered_map<uint32_t, IndexName> index_names();
 /// cannot be read.
 std::vector<std::string> paths_of(const std::vector<uint32_t> &indexes);
 
+/// How many indexes hold rows and belong to no table: none, but while a statement makes or drops one. False if it cannot be told.
+bool count_unnamed_indexes(uint32_t *count);
+
 /// Drops every index that no row names and no prepared transaction writes to. At start, once the server has decided every transaction.
 void drop_unnamed_indexes();
 

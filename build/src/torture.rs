@@ -170,6 +170,24 @@ pub fn run_with(args: &TortureArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> R
     Ok(())
 }
 
+/// How a start and what is verified after it failed.
+enum Failure {
+    /// The server was killed meanwhile.
+    Killed(anyhow::Error),
+    /// It ended by itself before it took connections.
+    Refused(anyhow::Error),
+    /// It is there, and something is wrong.
+    Wrong(anyhow::Error),
+}
+
+impl Failure {
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Killed(error) | Self::Refused(error) | Self::Wrong(error) => error,
+        }
+    }
+}
+
 /// The rounds on one site.
 struct Rounds<'a> {
     args: &'a TortureArgs,
@@ -355,6 +373,7 @@ impl<'a> Rounds<'a> {
 
     fn restart_replica(&mut self, setup: &Setup, replica: Server) -> Result<Server> {
         replica.kill()?;
+        site::remove_headless_binlog(setup)?;
         self.replica_kills += 1;
         setup.start().context("start the replica after a kill")
     }
@@ -367,6 +386,7 @@ impl<'a> Rounds<'a> {
         if self.random.chance(25) {
             // Recovery is killed too, wherever it is.
             let life = Duration::from_millis(self.random.between(20, 2500));
+            site::remove_headless_binlog(&self.site.source)?;
             let mut server = self.site.source.launch()?;
             thread::sleep(life);
             server.kill_now()?;
@@ -382,48 +402,56 @@ impl<'a> Rounds<'a> {
         if let Some(point) = point {
             let mut setup = self.site.source.clone();
             setup.environment = vec![(points::VARIABLE.to_string(), point.clone())];
+            let survives = points::survives(&point);
+            if survives {
+                self.site.set_aside()?;
+            }
             match self.start_and_verify(&setup, round) {
                 Ok(server) => {
                     self.armed = Some(point);
                     return Ok(server);
                 }
                 // If it was not the point that failed, it fails without it as well.
-                Err((error, killed)) if killed || points::survives(&point) => {
+                Err(failure) if survives || matches!(failure, Failure::Killed(_)) => {
                     self.points_fired += 1;
+                    if matches!(failure, Failure::Refused(_)) {
+                        self.site.put_back()?;
+                    }
+                    let error = failure.into_error();
                     self.note(&format!(
                         "round {round}: {point} before the next: {error:#}"
                     ))?;
                 }
-                Err((error, _)) => {
+                Err(failure) => {
+                    let error = failure.into_error();
                     return Err(error.context(format!("round {round}, next point {point}")));
                 }
             }
         }
         let setup = self.site.source.clone();
         self.start_and_verify(&setup, round)
-            .map_err(|(error, _)| error.context(format!("round {round}")))
+            .map_err(|failure| failure.into_error().context(format!("round {round}")))
     }
 
-    /// An error comes with whether the server was killed meanwhile.
-    fn start_and_verify(
-        &mut self,
-        setup: &Setup,
-        round: u64,
-    ) -> Result<Server, (anyhow::Error, bool)> {
-        let mut server = match setup.start() {
-            Ok(server) => server,
-            Err(error) => {
-                let killed = error.to_string().contains("SIGKILL");
-                return Err((error.context("start after a kill"), killed));
+    fn start_and_verify(&mut self, setup: &Setup, round: u64) -> Result<Server, Failure> {
+        site::remove_headless_binlog(setup).map_err(Failure::Wrong)?;
+        let mut server = setup.start().map_err(|error| {
+            let killed = error.to_string().contains("SIGKILL");
+            let error = error.context("start after a kill");
+            match killed {
+                true => Failure::Killed(error),
+                false => Failure::Refused(error),
             }
-        };
+        })?;
         match self.verify(&server, round) {
             Ok(()) => Ok(server),
             Err(error) => {
                 // The connection may be lost a moment before the process is seen to be gone.
                 thread::sleep(Duration::from_millis(50));
-                let killed = matches!(server.ended(), Ok(Some(_)));
-                Err((error, killed))
+                Err(match server.ended() {
+                    Ok(Some(_)) => Failure::Killed(error),
+                    _ => Failure::Wrong(error),
+                })
             }
         }
     }
@@ -434,6 +462,9 @@ impl<'a> Rounds<'a> {
             .decide_prepared(&mut client, &mut Random::stream(self.seed, round))?;
         ddl::verify(&mut client, &mut self.models)?;
         check_tables(&mut client)?;
+        if self.args.engine == Engine::Smartengine {
+            check_indexes(&mut client)?;
+        }
         self.ledger.verify(&mut client, round)?;
         if let Some(binlog) = &mut self.binlog {
             binlog.read(&mut client)?;
@@ -453,13 +484,31 @@ impl<'a> Rounds<'a> {
             .site
             .converge(source, &replica)
             .context("the replica")?;
-        check_tables(&mut bank::connect(replica.socket())?).context("the replica")?;
+        let mut there = bank::connect(replica.socket())?;
+        check_tables(&mut there).context("the replica")?;
+        if self.args.engine == Engine::Smartengine {
+            check_indexes(&mut there).context("the replica")?;
+        }
         Ok(replica)
     }
 }
 
 fn join<T>(handle: thread::ScopedJoinHandle<'_, T>) -> T {
     handle.join().expect("a client does not panic")
+}
+
+/// No index is left over of a table that is gone.
+fn check_indexes(client: &mut Client) -> Result<()> {
+    let status = client.query("SHOW ENGINE SMARTENGINE STATUS")?;
+    let text = status.row(0).into_iter().flatten().last();
+    let text = text.context("the engine has no status")?;
+    let found = text
+        .lines()
+        .find_map(|line| line.strip_prefix("indexes without a table: "));
+    if found != Some("0") {
+        bail!("indexes without a table: {found:?}");
+    }
+    Ok(())
 }
 
 /// Every table, every entry of every index.

@@ -346,6 +346,8 @@ pub mod api {
         /// Drops every index that holds data and is not in `named`; returns how many through `dropped`. For use at start, once recovery is over.
         fn engine_retain_indexes(engine: &EngineHandle, named: &[u32], dropped: &mut u32)
         -> Status;
+        /// How many indexes hold rows and are not in `named`.
+        fn engine_unnamed_indexes(engine: &EngineHandle, named: &[u32], found: &mut u32) -> Status;
         fn engine_range_stats(engine: &EngineHandle, lower: &[u8], upper: &[u8]) -> RangeStats;
         /// Writes all memtables to the store and waits for it.
         fn engine_flush(engine: &EngineHandle) -> Status;

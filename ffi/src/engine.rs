@@ -170,6 +170,14 @@ pub fn engine_retain_indexes(handle: &EngineHandle, named: &[u32], dropped: &mut
     })
 }
 
+/// Counts indexes that are not in `named`.
+pub fn engine_unnamed_indexes(handle: &EngineHandle, named: &[u32], found: &mut u32) -> Status {
+    guard(Some(&handle.engine), || {
+        *found = handle.engine.unnamed_indexes(named)?.len() as u32;
+        Ok(Status::OK)
+    })
+}
+
 /// Estimates a range; nothing where it cannot be read.
 pub fn engine_range_stats(handle: &EngineHandle, lower: &[u8], upper: &[u8]) -> RangeStats {
     guard_value(Some(&handle.engine), RangeStats::default(), || {

@@ -1,10 +1,12 @@
 //! Index ids, counters, estimates, and work that someone asks for: flush, compaction, dropping indexes.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::core::Core;
+use super::cursor::Cursor;
 use super::state::{LiveFile, Obsolete};
 use crate::env::failpoint;
 use crate::iter::InternalIterator;
@@ -120,6 +122,28 @@ impl Core {
 
     /// Drops every index that holds data and is not in `named`; returns which.
     pub fn retain_indexes(&self, named: &[IndexId]) -> Result<Vec<IndexId>> {
+        let garbage = self.not_in(named)?;
+        self.drop_indexes(&garbage)?;
+        Ok(garbage)
+    }
+
+    /// The indexes that hold keys, were not dropped, and are not in `named`.
+    pub fn unnamed_indexes(&self, named: &[IndexId]) -> Result<Vec<IndexId>> {
+        let guard = Arc::new(self.snapshots.take());
+        let mut found = Vec::new();
+        for index in self.not_in(named)? {
+            let (lower, upper) = (index.to_be_bytes(), index.saturating_add(1).to_be_bytes());
+            let mut cursor = Cursor::new(self, guard.clone(), None, &lower, &upper)?;
+            cursor.seek_to_first()?;
+            if cursor.valid() {
+                found.push(index);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The indexes that may hold data, were not dropped, and are not in `named`.
+    fn not_in(&self, named: &[IndexId]) -> Result<Vec<IndexId>> {
         let named: HashSet<IndexId> = named.iter().copied().chain([DICTIONARY_INDEX]).collect();
         let ceiling = self.ids.next_index.load(Ordering::Relaxed);
         let mut present = BTreeSet::new();
@@ -148,14 +172,12 @@ impl Core {
             }
         }
         let dropped = &state.files.version.dropped_indexes;
-        let garbage: Vec<IndexId> = present
+        Ok(present
             .into_iter()
             .filter(|index| {
                 *index < ceiling && !named.contains(index) && !dropped.contains_key(index)
             })
-            .collect();
-        self.drop_indexes(&garbage)?;
-        Ok(garbage)
+            .collect())
     }
 
     /// Writes all memtables to files and waits for it. Fails as soon as an attempt fails.

@@ -112,6 +112,11 @@ impl Engine {
         self.core.retain_indexes(named)
     }
 
+    /// The indexes that hold keys, were not dropped, and are not in `named` (nor the dictionary).
+    pub fn unnamed_indexes(&self, named: &[IndexId]) -> Result<Vec<IndexId>> {
+        self.core.unnamed_indexes(named)
+    }
+
     /// The value of a counter: the greatest that [`Transaction::raise_counter`] gave it, 0 if none did.
     pub fn counter(&self, key: &[u8]) -> Result<u64> {
         self.core.counter(key)

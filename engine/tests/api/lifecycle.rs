@@ -233,3 +233,28 @@ fn index_ids_are_never_given_out_twice() {
         );
     }
 }
+
+#[test]
+fn indexes_that_nobody_names_are_counted_while_they_hold_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(small(dir.path())).unwrap();
+    let named = engine.allocate_indexes(4).unwrap();
+    let row = |index: u32| [&index.to_be_bytes()[..], b"row"].concat();
+    let mut txn = engine.begin(Isolation::RepeatableRead);
+    for index in [named, named + 1, named + 3] {
+        txn.put(&row(index), b"x").unwrap();
+    }
+    txn.commit().unwrap();
+    assert_eq!(
+        engine.unnamed_indexes(&[named]).unwrap(),
+        [named + 1, named + 3]
+    );
+    engine.flush().unwrap();
+    let mut txn = engine.begin(Isolation::RepeatableRead);
+    txn.delete(&row(named + 3)).unwrap();
+    txn.commit().unwrap();
+    // The file's range has the third as well, which never held anything.
+    assert_eq!(engine.unnamed_indexes(&[named]).unwrap(), [named + 1]);
+    engine.drop_indexes(&[named + 1]).unwrap();
+    assert_eq!(engine.unnamed_indexes(&[named]).unwrap(), [0u32; 0]);
+}
