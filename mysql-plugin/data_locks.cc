@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "compat.h"
@@ -27,6 +28,10 @@ PSI_engine_data_lock_inspector *other = nullptr;
 constexpr std::string_view kEngine = "SMARTENGINE";
 /// How many locks are shown at most.
 constexpr uint64_t kMostLocks = 100'000;
+
+// What the server's `fetch` returns differs: an error that there is none of, or nothing.
+using LockFetched = decltype(std::declval<PSI_engine_data_lock_iterator &>().fetch(nullptr, nullptr, 0, false));
+using WaitFetched = decltype(std::declval<PSI_engine_data_lock_wait_iterator &>().fetch(nullptr, nullptr, 0, nullptr, 0));
 
 /// All that is locked and waited for at one moment, and who the transactions are.
 class Listing {
@@ -101,9 +106,10 @@ class LockIterator : public PSI_engine_data_lock_iterator {
     return true;
   }
 
-  void fetch(PSI_server_data_lock_container *container, const char *id, size_t length, bool with_data) override {
+  LockFetched fetch(PSI_server_data_lock_container *container, const char *id, size_t length, bool with_data) override {
     if (m_other != nullptr) m_other->fetch(container, id, length, with_data);
     list(container, with_data, {id, length});
+    return LockFetched();
   }
 
  private:
@@ -154,10 +160,11 @@ class WaitIterator : public PSI_engine_data_lock_wait_iterator {
     return true;
   }
 
-  void fetch(PSI_server_data_lock_wait_container *container, const char *requesting, size_t requesting_length, const char *blocking,
-             size_t blocking_length) override {
+  WaitFetched fetch(PSI_server_data_lock_wait_container *container, const char *requesting, size_t requesting_length, const char *blocking,
+                    size_t blocking_length) override {
     if (m_other != nullptr) m_other->fetch(container, requesting, requesting_length, blocking, blocking_length);
     list(container, {requesting, requesting_length}, {blocking, blocking_length});
+    return WaitFetched();
   }
 
  private:
