@@ -76,10 +76,7 @@ int open_engine(::handlerton *handlerton) {
   const ffi::EngineOptions options = sysvars::engine_options();
   ffi::EngineHandle *opened = ffi::engine_open(options, status);
   if (opened == nullptr) {
-    // What a URL should not have in it is not repeated.
-    const std::string url(options.store_url);
-    const std::string place = url.empty() ? std::string(options.data_dir) : url.substr(0, url.find('?'));
-    log::error("cannot open " + (place.find('@') == std::string::npos ? place : "the store") + ": " + std::string(ffi::last_error()));
+    log::error("cannot open " + std::string(ffi::last_error()));
     return 1;
   }
   open_handle.store(opened, std::memory_order_release);

@@ -5,16 +5,15 @@
 #include "compat.h"
 #include "dictionary.h"
 #include "handlerton.h"
-#include "mysql/plugin.h"
+#include "schema_table.h"
 #include "sql/auth/auth_acls.h"
 #include "sql/auth/auth_common.h"
 #include "sql/mysqld_thd_manager.h"
 #include "sql/sql_show.h"
-#include "sql/tztime.h"
 
 namespace smartengine::lock_tables {
 
-int descriptor = MYSQL_INFORMATION_SCHEMA_INTERFACE_VERSION;
+using namespace schema_table;
 
 /// How many bytes of a key are shown.
 static constexpr size_t kMostKeyBytes = 128;
@@ -49,15 +48,6 @@ constexpr uint64_t kMostLocks = 100'000;
 /// How many bytes of a statement are shown.
 constexpr size_t kMostQueryBytes = 1024;
 
-ST_FIELD_INFO number(const char *name) { return {name, MY_INT64_NUM_DECIMAL_DIGITS, MYSQL_TYPE_LONGLONG, 0, MY_I_S_UNSIGNED, "", 0}; }
-ST_FIELD_INFO text(const char *name, uint length, bool nullable = false) {
-  return {name, length, MYSQL_TYPE_STRING, 0, nullable ? uint{MY_I_S_MAYBE_NULL} : 0U, "", 0};
-}
-ST_FIELD_INFO time(const char *name, bool nullable = false) {
-  return {name, 0, MYSQL_TYPE_DATETIME, 0, nullable ? uint{MY_I_S_MAYBE_NULL} : 0U, "", 0};
-}
-ST_FIELD_INFO end() { return {nullptr, 0, MYSQL_TYPE_NULL, 0, 0, nullptr, 0}; }
-
 ST_FIELD_INFO trx_fields[] = {number("TRX_ID"),
                               text("TRX_STATE", 13),
                               time("TRX_STARTED"),
@@ -82,41 +72,6 @@ ST_FIELD_INFO lock_fields[] = {number("LOCK_TRX_ID"),
                                text("LOCK_KEY_END", 2 * kMostKeyBytes, true),
                                text("BLOCKING_TRX_IDS", 1024, true),
                                end()};
-
-/// The fields of a row of such a table, stored in their order.
-class Row {
- public:
-  explicit Row(TABLE *table) : m_field(table->field) {}
-
-  Row &add(uint64_t value) {
-    (*m_field)->store(static_cast<longlong>(value), true);
-    return next();
-  }
-  Row &add(const std::string &value) {
-    (*m_field)->store(value.data(), value.size(), system_charset_info);
-    return next();
-  }
-  Row &add_time(THD *thd, uint64_t seconds) {
-    MYSQL_TIME time;
-    thd->time_zone()->gmt_sec_to_TIME(&time, static_cast<my_time_t>(seconds));
-    (*m_field)->store_time(&time);
-    return next();
-  }
-  Row &add_null() {
-    (*m_field)->set_null();
-    ++m_field;
-    return *this;
-  }
-
- private:
-  Row &next() {
-    (*m_field)->set_notnull();
-    ++m_field;
-    return *this;
-  }
-
-  Field **m_field;
-};
 
 const char *isolation_name(ffi::Isolation isolation) {
   switch (isolation) {

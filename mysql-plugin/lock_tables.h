@@ -9,8 +9,7 @@
 
 namespace smartengine::lock_tables {
 
-/// For the plugins' declarations: what describes an information_schema table, and what sets it up.
-extern int descriptor;
+/// For the plugins' declarations: what sets up the tables.
 int init_trx(void *table);
 int init_locks(void *table);
 

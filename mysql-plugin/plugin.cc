@@ -12,6 +12,8 @@
 #include "handlerton.h"
 #include "lock_tables.h"
 #include "log.h"
+#include "object_store_table.h"
+#include "schema_table.h"
 #include "sql/current_thd.h"
 #include "status_vars.h"
 #include "sysvars.h"
@@ -98,7 +100,7 @@ mysql_declare_plugin(smartengine){
     },
     {
         MYSQL_INFORMATION_SCHEMA_PLUGIN,
-        &smartengine::lock_tables::descriptor,
+        &smartengine::schema_table::descriptor,
         "SMARTENGINE_TRX",
         "SmartEngine",
         "Running transactions of SMARTENGINE",
@@ -114,12 +116,28 @@ mysql_declare_plugin(smartengine){
     },
     {
         MYSQL_INFORMATION_SCHEMA_PLUGIN,
-        &smartengine::lock_tables::descriptor,
+        &smartengine::schema_table::descriptor,
         "SMARTENGINE_LOCKS",
         "SmartEngine",
         "Locks of SMARTENGINE that are held or waited for",
         PLUGIN_LICENSE_GPL,
         smartengine::lock_tables::init_locks,
+        nullptr,
+        nullptr,
+        0x0001,
+        nullptr,
+        nullptr,
+        nullptr,
+        0,
+    },
+    {
+        MYSQL_INFORMATION_SCHEMA_PLUGIN,
+        &smartengine::schema_table::descriptor,
+        "SMARTENGINE_OBJECT_STORE",
+        "SmartEngine",
+        "Requests of SMARTENGINE to its object store",
+        PLUGIN_LICENSE_GPL,
+        smartengine::object_store_table::init,
         nullptr,
         nullptr,
         0x0001,

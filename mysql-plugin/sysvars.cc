@@ -24,6 +24,13 @@ constexpr unsigned long kDurabilityObject = 1;
 char *data_dir;
 char *wal_dir;
 char *store_url;
+char *objectstore_endpoint;
+char *objectstore_region;
+char *objectstore_ca_file;
+unsigned long objectstore_path_style;
+unsigned long long objectstore_request_timeout_ms;
+unsigned long long objectstore_deadline_ms;
+unsigned long long objectstore_max_connections;
 char *compression_per_level;
 char *persistent_cache_dir;
 unsigned long long persistent_cache_size;
@@ -49,6 +56,9 @@ bool disable_auto_compactions;
 bool pause_background_work;
 bool flush_memtable;
 bool compact;
+
+const char *path_style_names[] = {"AUTO", "OFF", "ON", nullptr};
+TYPELIB path_styles = {3, "path styles", path_style_names, nullptr};
 
 void report(const ffi::Status &status) {
   const int error = ha_error(status, nullptr);
@@ -85,14 +95,32 @@ MYSQL_SYSVAR_BOOL(accept_lost_log, accept_lost_log, PLUGIN_VAR_OPCMDARG | PLUGIN
                   "Start though the write-ahead log of the store is not in smartengine_wal_dir; commits that were in it alone are lost.",
                   nullptr, nullptr, false);
 MYSQL_SYSVAR_STR(store_url, store_url, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
-                 "Where the data lives, file:///directory. The log is kept there as well, so that the server may lose its disk. Empty: the "
-                 "data is in smartengine_data_dir, and the log in smartengine_wal_dir alone.",
+                 "Where the data lives, s3://bucket/prefix or file:///directory; credentials come from the server's environment, a profile or "
+                 "a role. The log is kept there as well, so that the server may lose its disk. Empty: the data is in smartengine_data_dir, and "
+                 "the log in smartengine_wal_dir alone.",
                  nullptr, nullptr, "");
 MYSQL_SYSVAR_STR(persistent_cache_dir, persistent_cache_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Directory of the local cache of the store's objects; empty: cache in smartengine_data_dir.", nullptr, nullptr, "");
 MYSQL_SYSVAR_ULONGLONG(persistent_cache_size, persistent_cache_size, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                        "Bytes of local disk that hold pieces of the store's objects, kept across restarts; 0: none, else at least 2 MiB.",
                        nullptr, nullptr, 0, 0, 1024 * kTib, 2 * kMib);
+MYSQL_SYSVAR_STR(objectstore_endpoint, objectstore_endpoint, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                 "S3 server, https://host:port; empty: S3 itself in its region. What smartengine_store_url says goes before.", nullptr,
+                 nullptr, "");
+MYSQL_SYSVAR_STR(objectstore_region, objectstore_region, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                 "Region of the bucket; empty: what the environment or a profile says, else us-east-1.", nullptr, nullptr, "");
+MYSQL_SYSVAR_ENUM(objectstore_path_style, objectstore_path_style, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                  "Whether requests name the bucket in the path and not in the host; AUTO: if there is an endpoint.", nullptr, nullptr, 0,
+                  &path_styles);
+MYSQL_SYSVAR_STR(objectstore_ca_file, objectstore_ca_file, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                 "File of PEM certificates that are trusted beside the system's.", nullptr, nullptr, "");
+MYSQL_SYSVAR_ULONGLONG(objectstore_request_timeout_ms, objectstore_request_timeout_ms, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                       "Milliseconds that one attempt at a request may take, and a second more for each MiB in it.", nullptr, nullptr,
+                       10'000, 100, 3'600'000, 0);
+MYSQL_SYSVAR_ULONGLONG(objectstore_deadline_ms, objectstore_deadline_ms, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                       "Milliseconds that a request may take with all its attempts.", nullptr, nullptr, 60'000, 100, 86'400'000, 0);
+MYSQL_SYSVAR_ULONGLONG(objectstore_max_connections, objectstore_max_connections, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                       "Requests that may be under way at once.", nullptr, nullptr, 64, 1, 10'000, 0);
 MYSQL_SYSVAR_STR(compression_per_level, compression_per_level, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Compression of each level from level 0 on, separated by colons, of none, lz4, zstd; the last one "
                  "holds for all further "
@@ -185,6 +213,13 @@ SYS_VAR *all[] = {MYSQL_SYSVAR(data_dir),
                   MYSQL_SYSVAR(store_url),
                   MYSQL_SYSVAR(persistent_cache_dir),
                   MYSQL_SYSVAR(persistent_cache_size),
+                  MYSQL_SYSVAR(objectstore_endpoint),
+                  MYSQL_SYSVAR(objectstore_region),
+                  MYSQL_SYSVAR(objectstore_path_style),
+                  MYSQL_SYSVAR(objectstore_ca_file),
+                  MYSQL_SYSVAR(objectstore_request_timeout_ms),
+                  MYSQL_SYSVAR(objectstore_deadline_ms),
+                  MYSQL_SYSVAR(objectstore_max_connections),
                   MYSQL_SYSVAR(compression_per_level),
                   MYSQL_SYSVAR(block_size),
                   MYSQL_SYSVAR(block_cache_size),
@@ -228,6 +263,13 @@ ffi::EngineOptions engine_options() {
   options.data_dir = data;
   options.wal_dir = wal;
   options.store_url = text(store_url);
+  options.store_endpoint = text(objectstore_endpoint);
+  options.store_region = text(objectstore_region);
+  options.store_path_style = static_cast<ffi::PathStyle>(objectstore_path_style);
+  options.store_ca_file = text(objectstore_ca_file).empty() ? std::string() : absolute(text(objectstore_ca_file));
+  options.store_request_timeout_ms = objectstore_request_timeout_ms;
+  options.store_deadline_ms = objectstore_deadline_ms;
+  options.store_max_connections = objectstore_max_connections;
   options.accept_lost_log = accept_lost_log;
   options.persistent_cache_size = persistent_cache_size;
   options.persistent_cache_dir = text(persistent_cache_dir).empty() ? data + "/cache" : absolute(text(persistent_cache_dir));

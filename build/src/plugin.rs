@@ -97,6 +97,23 @@ pub fn cargo(mysql: &Mysql, tools: &Tools) -> Command {
         .env("MYSQL_BUILD", &mysql.build)
         .env("LIBCLANG_PATH", tools.libraries())
         .env("BINDGEN_EXTRA_CLANG_ARGS", tools.clang_arguments());
+    // Cargo tells what it runs which package that is. To the build scripts that look there, it would differ by how we were called, and
+    // they and all that needs them would be compiled each time that changes.
+    for (name, _) in std::env::vars_os() {
+        let of_this_package = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_CRATE_",
+            "CARGO_BIN_",
+        ];
+        let text = name.to_string_lossy();
+        if of_this_package
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 

@@ -67,6 +67,8 @@ pub struct Server {
     pub kind: Kind,
     /// Such as `http://127.0.0.1:7480`.
     pub endpoint: String,
+    /// The certificates of the authority that vouches for it, where it speaks TLS.
+    pub authority: Option<PathBuf>,
 }
 
 impl Kind {
@@ -92,6 +94,7 @@ impl Kind {
         Ok(Server {
             kind: self,
             endpoint,
+            authority: None,
         })
     }
 
@@ -197,7 +200,11 @@ pub fn running() -> Result<Option<Server>> {
         (Kind::Moto, moto::running(&Kind::Moto.folder())?),
     ] {
         if let Some(endpoint) = endpoint {
-            return Ok(Some(Server { kind, endpoint }));
+            return Ok(Some(Server {
+                kind,
+                endpoint,
+                authority: None,
+            }));
         }
     }
     Ok(None)
@@ -226,6 +233,19 @@ impl OwnServer {
         let port = crate::server::free_port()?;
         let server = start_any(&[Kind::Ceph, Kind::Moto], folder, Some(port))?;
         let folder = folder(server.kind);
+        Ok(Self { server, folder })
+    }
+
+    /// Starts a server that speaks TLS, which is moto.
+    pub fn start_tls(name: &str) -> Result<Self> {
+        let folder = paths::target().join(format!("s3/{name}-tls"));
+        Kind::Moto.stop(&folder)?;
+        let (endpoint, authority) = moto::start_tls(&folder)?;
+        let server = Server {
+            kind: Kind::Moto,
+            endpoint,
+            authority: Some(authority),
+        };
         Ok(Self { server, folder })
     }
 }
@@ -258,7 +278,14 @@ impl Server {
 
     /// The URL of a prefix in a bucket of this server.
     pub fn url(&self, bucket: &str, prefix: &str) -> String {
-        format!("s3://{bucket}/{prefix}?endpoint={}", self.endpoint)
+        let authority = match &self.authority {
+            Some(file) => format!("&ca={}", file.display()),
+            None => String::new(),
+        };
+        format!(
+            "s3://{bucket}/{prefix}?endpoint={}{authority}",
+            self.endpoint
+        )
     }
 
     /// Makes a bucket unless it is there.
@@ -270,6 +297,9 @@ impl Server {
         python
             .args(["-c", MAKE_BUCKET])
             .args([&self.endpoint, bucket, ACCESS_KEY, SECRET_KEY]);
+        if let Some(file) = &self.authority {
+            python.env("SSL_CERT_FILE", file);
+        }
         exec::output(&mut python).with_context(|| format!("make the bucket {bucket}"))?;
         Ok(())
     }
@@ -313,6 +343,7 @@ mod tests {
         let server = Server {
             kind: Kind::Moto,
             endpoint: "http://127.0.0.1:7480".to_string(),
+            authority: None,
         };
         assert_eq!(
             server.url("b", "data"),

@@ -11,7 +11,7 @@ use crate::lint;
 use crate::mtr::{self, MtrArgs, Tally};
 use crate::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, Plugin, PluginArgs};
-use crate::s3::OwnServer;
+use crate::s3::{OwnServer, Server};
 use crate::stress;
 use crate::tools::Tools;
 use crate::torture::{self, TortureArgs};
@@ -21,6 +21,9 @@ const STOCK_SUITES: [&str; 2] = ["engines/funcs", "engines/iuds"];
 
 /// The bucket of the tests of the S3 store.
 const BUCKET: &str = "smartengine-test";
+/// Where these tests look for it.
+const BUCKET_URL: &str = "SMARTENGINE_TEST_S3_URL";
+const BUCKET_TLS_URL: &str = "SMARTENGINE_TEST_S3_TLS_URL";
 
 #[derive(clap::Args)]
 pub struct TestArgs {
@@ -71,12 +74,18 @@ pub fn run(args: &TestArgs, mysql: &MysqlArgs) -> Result<()> {
     let tools = Tools::locate()?;
     let mut report = Report::default();
     report.add("lint", lint::check(&mysql, false).map(|()| one_passed()));
-    let bucket = bucket(&mut report);
+    let buckets = [
+        (BUCKET_URL, bucket(&mut report, OwnServer::start("test"))),
+        (
+            BUCKET_TLS_URL,
+            bucket(&mut report, OwnServer::start_tls("test")),
+        ),
+    ];
     report.add(
         "rust tests",
-        rust_tests(&mysql, &tools, args.full, bucket.as_ref()),
+        rust_tests(&mysql, &tools, args.full, &buckets),
     );
-    drop(bucket);
+    drop(buckets);
     report.add("rust documentation tests", doc_tests(&mysql, &tools));
     match plugin::build(&mysql, PluginArgs::default()) {
         Ok(plugin) => {
@@ -106,15 +115,18 @@ fn one_passed() -> Tally {
 }
 
 /// An S3 server with a bucket, for the tests of the S3 store.
-fn bucket(report: &mut Report) -> Option<OwnServer> {
-    let start = || {
-        let own = OwnServer::start("test")?;
+fn bucket(report: &mut Report, started: Result<OwnServer>) -> Option<OwnServer> {
+    let made = started.and_then(|own| {
         own.server.make_bucket(BUCKET)?;
         Ok(own)
-    };
-    match start() {
+    });
+    match made {
         Ok(own) => {
-            println!("the S3 store is tested on {}", own.server.name());
+            let Server { endpoint, .. } = &own.server;
+            println!(
+                "the S3 store is tested on {} at {endpoint}",
+                own.server.name()
+            );
             Some(own)
         }
         Err(error) => {
@@ -128,7 +140,7 @@ fn rust_tests(
     mysql: &Mysql,
     tools: &Tools,
     full: bool,
-    bucket: Option<&OwnServer>,
+    buckets: &[(&str, Option<OwnServer>)],
 ) -> Result<Tally> {
     let nextest = exec::in_path("cargo-nextest");
     let mut tally = Tally::default();
@@ -157,10 +169,12 @@ fn rust_tests(
             ]),
         };
         command.args(crates);
-        if let Some(own) = bucket {
-            command
-                .env("SMARTENGINE_TEST_S3_URL", own.server.url(BUCKET, "test"))
-                .envs(own.server.environment());
+        for (variable, own) in buckets {
+            if let Some(OwnServer { server, .. }) = own {
+                command
+                    .env(variable, server.url(BUCKET, "test"))
+                    .envs(server.environment());
+            }
         }
         if full {
             // The randomised tests read how many cases to try from here.

@@ -197,7 +197,8 @@ impl Options {
     ///
     /// That is, for each flush and compaction under way, what is read ahead of each input, and the filter and index of the file being written;
     /// and a fixed part. Not in it are `transaction_memory` for each transaction that writes, up to 256 KiB a file that a cursor
-    /// scans (over a distant store, with `prefetch`, up to 2.25 MiB), a few KiB for each open file, and a thousandth of `persistent_cache_size`.
+    /// scans (over a distant store, with `prefetch`, up to 2.25 MiB), a few KiB for each open file, 32 MiB for each file on
+    /// its way to a bucket, and a thousandth of `persistent_cache_size`.
     pub fn memory_overhead(&self) -> u64 {
         let jobs = 1 + self.compaction_threads as u64;
         let inputs = 1 + self.level0_stop_trigger as u64;

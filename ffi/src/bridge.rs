@@ -159,6 +159,16 @@ pub mod api {
         own_row: bool,
     }
 
+    /// Whether a bucket stands in the path of a request.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    enum PathStyle {
+        /// As it is usual for the endpoint.
+        Auto,
+        Off,
+        On,
+    }
+
     /// Options at open; sizes in bytes, zero is not "default": the plugin passes its variables' values.
     struct EngineOptions {
         data_dir: String,
@@ -169,6 +179,14 @@ pub mod api {
         /// Bytes of a local disk for pieces of the store's objects; 0 for none.
         persistent_cache_size: u64,
         persistent_cache_dir: String,
+        /// How the store is reached, where its URL does not say: empty strings say nothing.
+        store_endpoint: String,
+        store_region: String,
+        store_path_style: PathStyle,
+        store_ca_file: String,
+        store_request_timeout_ms: u64,
+        store_deadline_ms: u64,
+        store_max_connections: u64,
         block_size: u64,
         block_cache_size: u64,
         memtable_size: u64,
@@ -277,6 +295,32 @@ pub mod api {
         wal_bytes_waiting: u64,
         /// Whether the last attempt to send the log failed.
         wal_upload_failing: u64,
+        object_store_put: StoreRequests,
+        object_store_get: StoreRequests,
+        object_store_list: StoreRequests,
+        object_store_delete: StoreRequests,
+    }
+
+    /// Requests to the store, of one kind or of several together.
+    #[derive(Clone, Copy, Debug, Default)]
+    struct StoreRequests {
+        requests: u64,
+        errors: u64,
+        retries: u64,
+        bytes_sent: u64,
+        bytes_received: u64,
+        /// Their latencies together, in microseconds.
+        micros: u64,
+    }
+
+    /// Requests to the store of one kind.
+    struct ObjectStoreRow {
+        kind: String,
+        all: StoreRequests,
+        /// Latencies in microseconds.
+        longest: u64,
+        p50: u64,
+        p99: u64,
     }
 
     /// A transaction that has locked or written something.
@@ -371,6 +415,8 @@ pub mod api {
         fn engine_transactions(engine: &EngineHandle) -> Vec<TransactionRow>;
         /// Up to `limit` locks: first those that are waited for, then gaps, then those on keys.
         fn engine_locks(engine: &EngineHandle, limit: u64) -> Vec<LockRow>;
+        /// What the requests to the store came to, by kind.
+        fn engine_object_store(engine: &EngineHandle) -> Vec<ObjectStoreRow>;
         /// A committed counter's value; 0 if it was never raised.
         fn engine_counter(engine: &EngineHandle, key: &[u8], value: &mut u64) -> Status;
         /// Wakes the transaction of this id if it waits for a lock: its call returns `Interrupted`.

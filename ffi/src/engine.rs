@@ -5,11 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use smartengine::object_store::open_store;
+use smartengine::object_store::{RequestStats, Service, StoreOptions, open_store_with, place_of};
 use smartengine::sst::Compression;
-use smartengine::{Engine, Error, ErrorKind, Options, Result, WalSync};
+use smartengine::{Engine, Error, ErrorKind, Options, Result, ResultExt, WalSync};
 
-use crate::bridge::api::{Code, DynamicOptions, EngineOptions, EngineStats, RangeStats, Status};
+use crate::bridge::api::{
+    Code, DynamicOptions, EngineOptions, EngineStats, PathStyle, RangeStats, Status, StoreRequests,
+};
 use crate::guard::{guard, guard_value};
 
 /// Reads under way ahead of scans, over a store that is not a local directory.
@@ -24,7 +26,11 @@ pub struct EngineHandle {
 pub fn engine_open(options: &EngineOptions, status: &mut Status) -> *mut EngineHandle {
     let mut handle = std::ptr::null_mut();
     *status = guard(None, || {
-        let engine = Engine::open(convert(options)?)?;
+        let place = || match options.store_url.as_str() {
+            "" => options.data_dir.clone(),
+            url => place_of(url).to_owned(),
+        };
+        let engine = Engine::open(convert(options)?).context(place)?;
         handle = Box::into_raw(Box::new(EngineHandle {
             engine: Arc::new(engine),
         }));
@@ -41,12 +47,12 @@ fn convert(given: &EngineOptions) -> Result<Options> {
     options.accept_lost_log = given.accept_lost_log;
     if given.store_url.starts_with("memory:") {
         return Err(Error::invalid(
-            "a store in memory keeps nothing: give smartengine_store_url as file:///absolute/path",
+            "a store in memory keeps nothing: give smartengine_store_url as s3://bucket/prefix or file:///absolute/path",
         ));
     }
     if !given.store_url.is_empty() {
         // A store elsewhere is there to outlive this disk, so it has the log as well.
-        options.store = Some(open_store(&given.store_url)?);
+        options.store = Some(open_store_with(&given.store_url, &store_options(given))?);
         options.remote_wal = true;
     }
     if !given.store_url.is_empty() && !given.store_url.starts_with("file:") {
@@ -79,6 +85,23 @@ fn convert(given: &EngineOptions) -> Result<Options> {
     options.store_wait = Duration::from_secs(given.store_wait_timeout);
     options.gc_grace = Duration::from_secs(given.gc_grace_period);
     Ok(options)
+}
+
+fn store_options(given: &EngineOptions) -> StoreOptions {
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    StoreOptions {
+        endpoint: text(&given.store_endpoint),
+        region: text(&given.store_region),
+        path_style: match given.store_path_style {
+            PathStyle::On => Some(true),
+            PathStyle::Off => Some(false),
+            _ => None,
+        },
+        ca_file: text(&given.store_ca_file).map(Into::into),
+        request_timeout: Duration::from_millis(given.store_request_timeout_ms),
+        deadline: Duration::from_millis(given.store_deadline_ms),
+        max_connections: given.store_max_connections as usize,
+    }
 }
 
 fn parse_compression(list: &str) -> Result<Vec<Compression>> {
@@ -241,6 +264,21 @@ pub fn engine_stats(handle: &EngineHandle) -> EngineStats {
             handle.engine.log_end().saturating_sub(remote.uploaded)
         });
         let remote = remote.unwrap_or_default();
+        let requests = handle.engine.object_store_stats();
+        let of = |service| {
+            let of_it = |one: &&RequestStats| one.kind.service() == service;
+            requests.iter().filter(of_it).map(store_requests).fold(
+                StoreRequests::default(),
+                |a, b| StoreRequests {
+                    requests: a.requests + b.requests,
+                    errors: a.errors + b.errors,
+                    retries: a.retries + b.retries,
+                    bytes_sent: a.bytes_sent + b.bytes_sent,
+                    bytes_received: a.bytes_received + b.bytes_received,
+                    micros: a.micros + b.micros,
+                },
+            )
+        };
         Ok(EngineStats {
             memtable_bytes: stats.memtable_bytes,
             immutable_memtables: stats.immutable_memtables,
@@ -286,8 +324,29 @@ pub fn engine_stats(handle: &EngineHandle) -> EngineStats {
             wal_bytes_uploaded: remote.bytes,
             wal_bytes_waiting: waiting,
             wal_upload_failing: u64::from(remote.failing.is_some()),
+            object_store_put: of(Service::Put),
+            object_store_get: of(Service::Get),
+            object_store_list: of(Service::List),
+            object_store_delete: of(Service::Delete),
         })
     })
+}
+
+/// The sums of one kind of requests.
+pub fn store_requests(stats: &RequestStats) -> StoreRequests {
+    StoreRequests {
+        requests: stats.requests,
+        errors: stats.errors,
+        retries: stats.retries,
+        bytes_sent: stats.bytes_sent,
+        bytes_received: stats.bytes_received,
+        micros: micros(stats.latency_sum),
+    }
+}
+
+/// A time in microseconds.
+pub fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The report for SHOW ENGINE … STATUS.

@@ -1,11 +1,11 @@
-//! Transactions and locks, as the server's tables about them show them.
+//! Transactions, locks and requests to the store, as the server's tables about them show them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use smartengine::{Isolation as EngineIsolation, LockKind as Kind, LockMode as EngineLock};
 
-use crate::bridge::api::{Isolation, LockKind, LockMode, LockRow, TransactionRow};
-use crate::engine::EngineHandle;
+use crate::bridge::api::{Isolation, LockKind, LockMode, LockRow, ObjectStoreRow, TransactionRow};
+use crate::engine::{EngineHandle, micros, store_requests};
 use crate::guard::guard_value;
 
 fn seconds(time: SystemTime) -> u64 {
@@ -58,6 +58,21 @@ pub fn engine_locks(handle: &EngineHandle, limit: u64) -> Vec<LockRow> {
                 end,
                 blocked_by: lock.blocked_by,
             }
+        });
+        Ok(rows.collect())
+    })
+}
+
+/// Requests to the store by kind.
+pub fn engine_object_store(handle: &EngineHandle) -> Vec<ObjectStoreRow> {
+    guard_value(Some(&handle.engine), Vec::new(), || {
+        let all = handle.engine.object_store_stats();
+        let rows = all.iter().map(|stats| ObjectStoreRow {
+            kind: stats.kind.name().to_ascii_uppercase(),
+            all: store_requests(stats),
+            longest: micros(stats.latency_max),
+            p50: micros(stats.latency_p50),
+            p99: micros(stats.latency_p99),
         });
         Ok(rows.collect())
     })

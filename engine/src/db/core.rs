@@ -22,7 +22,7 @@ use crate::env::Clock;
 use crate::flush::{OutputHost, RateLimiter};
 use crate::manifest::{Manifest, Version, VersionEdit};
 use crate::memtable::MemTable;
-use crate::object_store::ObjectStore;
+use crate::object_store::{Meter, ObjectStore};
 use crate::options::{Options, WalSync};
 use crate::remote_wal::RemoteWal;
 use crate::txn::commit::Pipeline;
@@ -76,6 +76,8 @@ pub struct Core {
     pub options: Options,
     pub tunables: Tunables,
     pub store: Arc<dyn ObjectStore>,
+    /// What the requests to the store came to.
+    pub meter: Arc<Meter>,
     pub clock: Arc<dyn Clock>,
     pub cache: Arc<BlockCache>,
     pub persistent_cache: PersistentCache,

@@ -42,6 +42,7 @@ pub use transaction::{DEFAULT_LOCK_WAIT, Isolation, Transaction, View, Write};
 use self::core::Core;
 use self::prepared::Detached;
 use crate::Result;
+use crate::object_store::RequestStats;
 use crate::options::{MIN_TRANSACTION_MEMORY, Options, WalSync};
 use crate::remote_wal::{RemoteWal, RemoteWalStats};
 use crate::txn::TxnId;
@@ -168,6 +169,11 @@ impl Engine {
     /// The position after the last record of the log.
     pub fn log_end(&self) -> u64 {
         self.core.wal.end()
+    }
+
+    /// What the requests to the store came to since the engine was opened, by kind.
+    pub fn object_store_stats(&self) -> Vec<RequestStats> {
+        self.core.meter.stats()
     }
 
     /// How the log in the store stands; `None` where it is not kept there.

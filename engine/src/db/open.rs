@@ -31,7 +31,7 @@ use crate::manifest::{
     FileMeta, Manifest, Version, VersionEdit, decode_files, first_file_of_epoch,
 };
 use crate::memtable::{InsertHint, MemTable};
-use crate::object_store::{LocalStore, ObjectStore, Prefetcher, probe_put_if_absent};
+use crate::object_store::{LocalStore, MeteredStore, ObjectStore, Prefetcher, probe_put_if_absent};
 use crate::options::Options;
 use crate::remote_wal::RemoteWal;
 use crate::txn::commit::Pipeline;
@@ -342,6 +342,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         Some(store) => store.clone(),
         None => Arc::new(LocalStore::open(dir.join("store"))?),
     };
+    let (store, meter) = MeteredStore::wrap(store);
     if options.remote_wal && !options.manual {
         // What keeps two writers apart is the store's word that a key is created once.
         probe_put_if_absent(&store)?;
@@ -394,6 +395,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
     let core = Arc::new(Core {
         tunables: Tunables::new(&options),
         store,
+        meter,
         clock: options.clock.clone(),
         cache,
         persistent_cache,

@@ -1,10 +1,12 @@
 //! The report of SHOW ENGINE … STATUS: what an operator reads first.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::core::Core;
 use crate::cache::disk::DiskCacheStats;
 use crate::compaction::targets;
+use crate::object_store::Meter;
 use crate::remote_wal::RemoteWalStats;
 
 /// Builds the report.
@@ -75,6 +77,7 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
     if let Some(remote) = &core.remote {
         write_remote(core, &remote.stats(), out)?;
     }
+    write_store(&core.meter, out)?;
     writeln!(out, "\nBLOCK CACHE")?;
     let lookups = stats.block_cache_hits + stats.block_cache_misses;
     writeln!(
@@ -199,6 +202,34 @@ fn write_persistent_cache(disk: &DiskCacheStats, out: &mut String) -> std::fmt::
         disk.evictions,
         disk.damaged
     )
+}
+
+/// What the requests to the store came to, those kinds of which there were any.
+fn write_store(meter: &Meter, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\nOBJECT STORE")?;
+    writeln!(
+        out,
+        "request              number   errors  retries     sent MiB received MiB   mean ms    p50 ms    p99 ms    max ms"
+    )?;
+    let used = meter.stats().into_iter().filter(|kind| kind.requests > 0);
+    for stats in used {
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        writeln!(
+            out,
+            "{:<18} {:>8} {:>8} {:>8} {:>12} {:>12} {:>9.2} {:>9.2} {:>9.2} {:>9.2}",
+            stats.kind.name(),
+            stats.requests,
+            stats.errors,
+            stats.retries,
+            mib(stats.bytes_sent),
+            mib(stats.bytes_received),
+            millis(stats.latency_sum) / stats.requests as f64,
+            millis(stats.latency_p50),
+            millis(stats.latency_p99),
+            millis(stats.latency_max),
+        )?;
+    }
+    Ok(())
 }
 
 /// Mebibytes with one decimal.

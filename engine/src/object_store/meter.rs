@@ -43,6 +43,16 @@ impl RequestKind {
         Self::Delete,
     ];
 
+    /// Which of the store's four services it is: put, get, list or delete.
+    pub fn service(self) -> Service {
+        match self {
+            Self::Get | Self::Head => Service::Get,
+            Self::List => Service::List,
+            Self::Delete => Service::Delete,
+            _ => Service::Put,
+        }
+    }
+
     /// Its name in listings.
     pub fn name(self) -> &'static str {
         match self {
@@ -58,6 +68,19 @@ impl RequestKind {
             Self::Delete => "delete",
         }
     }
+}
+
+/// What stores charge for, each at its own price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// Objects are written, whole or in parts.
+    Put,
+    /// Objects or what is known of them are read.
+    Get,
+    /// Objects are listed.
+    List,
+    /// Objects are removed.
+    Delete,
 }
 
 /// What one request came to.

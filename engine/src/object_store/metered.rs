@@ -108,6 +108,13 @@ impl ObjectStore for MeteredStore {
         }))
     }
 
+    fn reader_of(&self, key: &str, size: u64) -> Result<Arc<dyn ObjectReader>> {
+        Ok(Arc::new(MeteredReader {
+            inner: self.inner.reader_of(key, size)?,
+            meter: Arc::clone(&self.meter),
+        }))
+    }
+
     fn size(&self, key: &str) -> Result<u64> {
         let call = || self.inner.size(key);
         counted(&self.meter, RequestKind::Head, 0, call, |_| 0)
@@ -145,6 +152,15 @@ impl ObjectReader for MeteredReader {
     fn read(&self, range: Range<u64>) -> Result<Bytes> {
         let call = || self.inner.read(range);
         counted(&self.meter, RequestKind::Get, 0, call, Bytes::len)
+    }
+
+    fn read_once(&self, range: Range<u64>) -> Result<Bytes> {
+        let call = || self.inner.read_once(range);
+        counted(&self.meter, RequestKind::Get, 0, call, Bytes::len)
+    }
+
+    fn forget(&self, range: Range<u64>) -> bool {
+        self.inner.forget(range)
     }
 }
 

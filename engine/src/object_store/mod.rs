@@ -32,7 +32,7 @@ pub use fault::{Fault, FaultStore, Operation, Rule};
 pub use key::{MAX_OBJECT_KEY_LEN, validate_key};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
-pub use meter::{Meter, Request, RequestKind, RequestStats};
+pub use meter::{Meter, Request, RequestKind, RequestStats, Service};
 pub use metered::MeteredStore;
 pub use options::StoreOptions;
 pub use prefetch::{Pending, Prefetcher};
@@ -40,7 +40,7 @@ pub use probe::probe_put_if_absent;
 pub use read_only::ReadOnlyStore;
 #[cfg(feature = "s3")]
 pub use s3::S3Store;
-pub use url::{S3Location, open_store, open_store_for_reading, open_store_with};
+pub use url::{S3Location, open_store, open_store_for_reading, open_store_with, place_of};
 
 /// What a listing says about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -73,6 +73,18 @@ pub fn open_store_for_reading(url: &str) -> Result<Arc<dyn ObjectStore>> {
     Ok(Arc::new(ReadOnlyStore::new(store)))
 }
 
+/// As much of a URL as may be shown: a local store's path, a bucket and its prefix; of what is no URL of a store, or holds a user or a password,
+/// nothing.
+pub fn place_of(url: &str) -> &str {
+    let place = url.split('?').next().unwrap_or("");
+    let shown = match place.split_once("://") {
+        Some(("file" | "memory", _)) => true,
+        Some(("s3", rest)) => S3Location::parse(rest, &StoreOptions::default()).is_ok(),
+        _ => false,
+    };
+    if shown { place } else { "the store" }
+}
+
 #[cfg(feature = "s3")]
 fn open_s3(location: S3Location) -> Result<Arc<dyn ObjectStore>> {
     Ok(Arc::new(super::S3Store::open(location)?))
@@ -194,7 +206,7 @@ fn decode(value: &str) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{S3Location, StoreOptions, open_store};
+    use super::{S3Location, StoreOptions, open_store, place_of};
     use crate::ErrorKind;
 
     #[test]
@@ -292,6 +304,16 @@ mod tests {
             assert!(!error.message().contains("hush"), "{error}");
             assert!(!error.message().contains("AKIA"), "{error}");
         }
+        for url in [
+            "s3://a:hush@b/c",
+            "s3://b:hush/c",
+            "http://a:hush@b",
+            "hush",
+        ] {
+            assert_eq!(place_of(url), "the store");
+        }
+        assert_eq!(place_of("s3://bucket/p?region=hush"), "s3://bucket/p");
+        assert_eq!(place_of("file:///data/x"), "file:///data/x");
         let error = open_store("http://user:hush@host/").err().unwrap();
         assert!(!error.message().contains("hush"), "{error}");
     }

@@ -3,6 +3,7 @@
 mod distant;
 mod lifecycle;
 mod limits;
+mod object_store;
 mod persistent_cache;
 mod phantoms;
 mod prepared;

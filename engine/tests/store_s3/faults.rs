@@ -263,7 +263,7 @@ fn an_upload_that_fails_or_is_dropped_leaves_no_parts() {
     let begun = site.counted(RequestKind::MultipartCreate).requests;
     let aborted = site.counted(RequestKind::MultipartAbort);
     assert_eq!((begun, aborted.errors), (2, 0));
-    // One is the listing at the opening.
+    // One is the listing of what dead writers left.
     assert_eq!(aborted.requests, 3);
     assert!(site.direct.list("", "", 10).unwrap().is_empty());
 }

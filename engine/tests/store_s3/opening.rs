@@ -86,6 +86,22 @@ fn a_server_that_is_not_there_is_unavailable_within_the_deadline() {
 }
 
 #[test]
+fn a_server_is_trusted_by_the_authority_that_is_named_and_by_no_other() {
+    let Ok(url) = std::env::var("SMARTENGINE_TEST_S3_TLS_URL") else {
+        eprintln!("SMARTENGINE_TEST_S3_TLS_URL is not set: there is no TLS to test");
+        return;
+    };
+    let store = open_store(&url).unwrap();
+    store.put("tls/1", b"over TLS").unwrap();
+    assert_eq!(store.get("tls/1").unwrap(), "over TLS");
+    let (without, _) = url.split_once("&ca=").expect("the URL names an authority");
+    let (kind, message) = refused(without);
+    assert_eq!(kind, ErrorKind::Invalid, "{message}");
+    assert!(message.contains("certificate"), "{message}");
+    assert!(message.contains("ca= in the store's URL"), "{message}");
+}
+
+#[test]
 fn a_file_that_holds_no_certificates_is_refused() {
     let Some(bucket) = Bucket::find() else { return };
     let dir = tempfile::tempdir().unwrap();

@@ -33,7 +33,7 @@ mod tests;
 mod writer;
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -67,6 +67,8 @@ pub struct S3Store {
 struct Inner {
     remote: Arc<Remote>,
     blocking: Blocking,
+    /// Has what dead writers left removed.
+    leftovers: Once,
 }
 
 /// What tasks share: everything but the threads that they run on.
@@ -81,7 +83,7 @@ struct Remote {
 
 impl S3Store {
     /// Connects to the bucket and looks into it, so that what is wrong with its name, the credentials or their rights shows at once:
-    /// [`ErrorKind::Invalid`]. Also removes parts of large objects that a writer left more than a day ago.
+    /// [`ErrorKind::Invalid`].
     pub fn open(location: S3Location) -> Result<Self> {
         let S3Location {
             bucket,
@@ -101,11 +103,12 @@ impl S3Store {
                 attempts: Attempts::new(&options),
             });
             blocking.run(remote.look())??;
-            if let Some(handle) = blocking.handle() {
-                handle.spawn(writer::remove_leftovers(Arc::clone(&remote)));
-            }
             Ok(Self {
-                inner: Arc::new(Inner { remote, blocking }),
+                inner: Arc::new(Inner {
+                    remote,
+                    blocking,
+                    leftovers: Once::new(),
+                }),
             })
         };
         open().context(|| format!("open store {place}"))

@@ -1,6 +1,7 @@
 //! The threads on which requests wait, behind calls that block.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -8,6 +9,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// Threads that drive sockets and timers. Callers poll their own request, so few are enough.
 const THREADS: usize = 2;
+
+/// How long the threads are waited for.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// A runtime of its own for a store.
 pub(super) struct Blocking(Option<Runtime>);
@@ -45,9 +49,13 @@ impl Blocking {
 
 impl Drop for Blocking {
     fn drop(&mut self) {
-        // Waiting for the threads is not allowed everywhere; nothing that matters is left to them.
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
+        let Some(runtime) = self.0.take() else {
+            return;
+        };
+        match Handle::try_current() {
+            // The code that the threads run may be unloaded next; one that hangs in a name's lookup is not waited for longer.
+            Err(_) => runtime.shutdown_timeout(SHUTDOWN_LIMIT),
+            Ok(_) => runtime.shutdown_background(),
         }
     }
 }

@@ -8,8 +8,8 @@
 //! The object carries a mark of its upload in its metadata, as every object that is created. When the answer to the completion was lost and the next attempt says that the
 //! upload is gone or the key taken, the mark says whether it is ours that is there.
 //!
-//! A writer that is dropped or fails aborts its upload. A crash leaves the parts, which no listing shows: the next store that is opened on
-//! the prefix a day or more later removes them. (A day is far beyond the life of any upload; an upload that was removed under a
+//! A writer that is dropped or fails aborts its upload. A crash leaves the parts, which no listing shows: the first large object that a
+//! store sends to the prefix a day or more later has them removed. (A day is far beyond the life of any upload; an upload that was removed under a
 //! living writer fails it, and loses nothing.)
 
 use std::sync::Arc;
@@ -79,7 +79,14 @@ impl S3Writer {
         let remote = &inner.remote;
         let upload = match upload {
             Some(upload) => upload,
-            None => upload.insert(inner.run(remote.begin(key))?),
+            None => {
+                inner.leftovers.call_once(|| {
+                    if let Some(handle) = inner.blocking.handle() {
+                        handle.spawn(remove_leftovers(Arc::clone(remote)));
+                    }
+                });
+                upload.insert(inner.run(remote.begin(key))?)
+            }
         };
         if upload.parts == MOST_PARTS {
             return Err(Error::invalid(format!(
