@@ -14,10 +14,17 @@ using namespace schema_table;
 
 namespace {
 
-ST_FIELD_INFO fields[] = {text("REQUEST", 32),          number("REQUESTS"),           number("ERRORS"),
-                          number("RETRIES"),            number("BYTES_SENT"),         number("BYTES_RECEIVED"),
-                          number("LATENCY_SUM_MICROS"), number("LATENCY_MAX_MICROS"), number("LATENCY_P50_MICROS"),
-                          number("LATENCY_P99_MICROS"), end()};
+ST_FIELD_INFO fields[] = {text("REQUEST", 32),
+                          number("REQUESTS"),
+                          number("ERRORS"),
+                          number("RETRIES"),
+                          number("BYTES_SENT"),
+                          number("BYTES_RECEIVED"),
+                          number("LATENCY_SUM_MICROS"),
+                          number("LATENCY_MAX_MICROS"),
+                          number("LATENCY_P50_MICROS"),
+                          number("LATENCY_P99_MICROS"),
+                          end()};
 
 int fill(THD *thd, Table_ref *tables, Item *) {
   if (check_global_access(thd, PROCESS_ACL)) return 1;

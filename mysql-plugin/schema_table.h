@@ -15,7 +15,9 @@ namespace smartengine::schema_table {
 /// For the plugins' declarations.
 inline int descriptor = MYSQL_INFORMATION_SCHEMA_INTERFACE_VERSION;
 
-inline ST_FIELD_INFO number(const char *name) { return {name, MY_INT64_NUM_DECIMAL_DIGITS, MYSQL_TYPE_LONGLONG, 0, MY_I_S_UNSIGNED, "", 0}; }
+inline ST_FIELD_INFO number(const char *name) {
+  return {name, MY_INT64_NUM_DECIMAL_DIGITS, MYSQL_TYPE_LONGLONG, 0, MY_I_S_UNSIGNED, "", 0};
+}
 inline ST_FIELD_INFO text(const char *name, uint length, bool nullable = false) {
   return {name, length, MYSQL_TYPE_STRING, 0, nullable ? uint{MY_I_S_MAYBE_NULL} : 0U, "", 0};
 }

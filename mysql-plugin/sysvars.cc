@@ -94,11 +94,12 @@ MYSQL_SYSVAR_STR(wal_dir, wal_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
 MYSQL_SYSVAR_BOOL(accept_lost_log, accept_lost_log, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
                   "Start though the write-ahead log of the store is not in smartengine_wal_dir; commits that were in it alone are lost.",
                   nullptr, nullptr, false);
-MYSQL_SYSVAR_STR(store_url, store_url, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
-                 "Where the data lives, s3://bucket/prefix or file:///directory; credentials come from the server's environment, a profile or "
-                 "a role. The log is kept there as well, so that the server may lose its disk. Empty: the data is in smartengine_data_dir, and "
-                 "the log in smartengine_wal_dir alone.",
-                 nullptr, nullptr, "");
+MYSQL_SYSVAR_STR(
+    store_url, store_url, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+    "Where the data lives, s3://bucket/prefix or file:///directory; credentials come from the server's environment, a profile or "
+    "a role. The log is kept there as well, so that the server may lose its disk. Empty: the data is in smartengine_data_dir, and "
+    "the log in smartengine_wal_dir alone.",
+    nullptr, nullptr, "");
 MYSQL_SYSVAR_STR(persistent_cache_dir, persistent_cache_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Directory of the local cache of the store's objects; empty: cache in smartengine_data_dir.", nullptr, nullptr, "");
 MYSQL_SYSVAR_ULONGLONG(persistent_cache_size, persistent_cache_size, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
