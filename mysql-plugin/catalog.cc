@@ -4,6 +4,7 @@
 #include <chrono>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -116,7 +117,7 @@ class Unsynced {
 };
 
 /// The disk is behind, or was never here.
-bool bring_forward(SqlSession &session, bool was_in_step) {
+bool bring_forward(SqlSession &session, bool was_in_step, std::set<Name> *unread) {
   const auto start = std::chrono::steady_clock::now();
   ReplayResult result;
   {
@@ -129,16 +130,16 @@ bool bring_forward(SqlSession &session, bool was_in_step) {
   const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
   log::information("catalog: " + std::to_string(result.made) + " definitions made from the store, " + std::to_string(result.dropped) +
                    " dropped, " + std::to_string(result.failed) + " failed, in " + std::to_string(millis) + " ms");
-  return capture_all(session, true, result.in_step);
+  return capture_all(session, true, result.in_step, unread);
 }
 
 /// The dictionary is right.
-bool follow(SqlSession &session, bool clean) {
+bool follow(SqlSession &session, bool clean, std::set<Name> *unread) {
   const ReplayResult result = replay_failed(session);
-  return result.complete && capture_all(session, !clean, result.in_step);
+  return result.complete && capture_all(session, !clean, result.in_step, unread);
 }
 
-bool attach_in(SqlSession &session) {
+bool attach_in(SqlSession &session, std::set<Name> *unread) {
   std::optional<Meta> meta;
   uint64_t stored = 0;
   if (read_meta(&meta) != 0 || generation(&stored) != 0) {
@@ -159,7 +160,7 @@ bool attach_in(SqlSession &session) {
     log::error("catalog: accounts cannot be brought back with --skip-grant-tables: start without it");
     return false;
   }
-  const bool done = !meta || in_step ? follow(session, in_step && was_clean) : bring_forward(session, known_disk);
+  const bool done = !meta || in_step ? follow(session, in_step && was_clean, unread) : bring_forward(session, known_disk, unread);
   if (!done) return false;
   if (generation(&stored) != 0) return false;
   const uint64_t reached = std::max(stored, local ? local->generation : 0);
@@ -177,8 +178,9 @@ void attach() {
   {
     SqlSession session;
     bool done = false;
+    std::set<Name> unread;
     try {
-      done = is_open() && attach_in(session);
+      done = is_open() && attach_in(session, &unread);
     } catch (const std::exception &exception) {
       log::error(std::string("catalog: attach: ") + exception.what());
     }
@@ -186,7 +188,7 @@ void attach() {
       // The engine has said why.
     } else if (done) {
       state.store(State::kAttached);
-      start_capture();
+      start_capture(unread);
     } else {
       state.store(State::kRefused);
       log::error("catalog: not attached: definitions of this engine's tables cannot be changed until a start succeeds");

@@ -14,7 +14,9 @@
 #include "catalog_store.h"
 #include "catalog_tables.h"
 #include "compat.h"
+#include "durability.h"
 #include "error_map.h"
+#include "handlerton.h"
 #include "log.h"
 #include "my_sys.h"
 #include "my_thread.h"
@@ -151,12 +153,9 @@ bool Batch::take_relation(const Name &name) {
   return take_triggers(table);
 }
 
-bool Batch::take(const Name &name) {
-  return name.kind == Kind::kTable || name.kind == Kind::kView ? take_relation(name) : take_one(name);
-}
+bool Batch::take(const Name &name) { return name.kind == Kind::kTable || name.kind == Kind::kView ? take_relation(name) : take_one(name); }
 
 bool Batch::write() {
-  if (failpoint("catalog.before_capture")) return false;
   std::string executed;
   if (m_session.run("SELECT @@GLOBAL.gtid_executed") && !m_session.rows().empty()) executed = m_session.rows()[0][0].value_or("");
   // No table may change between here and the commit: it would be given back the definition it had when it was read.
@@ -260,7 +259,7 @@ bool Capture::work(SqlSession &session, std::set<Name> names, bool accounts, boo
   for (const Name &name : names) {
     if (!batch.take(name)) again.insert(name);
   }
-  if (!batch.write()) again = std::move(names);
+  if (failpoint("catalog.before_capture") || !batch.write()) again = std::move(names);
   if (done && again.empty()) return true;
   const std::lock_guard<std::mutex> guard(m_mutex);
   m_names.merge(again);
@@ -375,6 +374,15 @@ std::optional<Kind> kind_of(const MDL_key &key) {
   }
 }
 
+/// Waits for the capture, and for the store to have it where the session wants its commits to be there.
+void wait_for_capture(THD *thd) {
+  capture().wait();
+  if (!durability::wants_object(thd)) return;
+  if (durability::wait(thd, ffi::engine_log_end(engine())) != 0) {
+    log::warning("catalog: a statement is answered before its definitions are known to be in the store: " + last_error_message());
+  }
+}
+
 bool notify_exclusive_mdl(THD *thd, const MDL_key *key, ha_notification_type type, bool *) {
   if (is_internal(thd)) return false;
   const std::optional<Kind> kind = kind_of(*key);
@@ -393,7 +401,7 @@ bool notify_exclusive_mdl(THD *thd, const MDL_key *key, ha_notification_type typ
     capture().note({*kind, schema, *kind == Kind::kSchema ? std::string() : name});
     // The server gives and takes rights on routines by itself, and says nothing.
     if (*kind == Kind::kFunction || *kind == Kind::kProcedure) capture().note_all_accounts();
-    if (last) capture().wait();
+    if (last) wait_for_capture(thd);
     return 0;
   });
   return false;
@@ -428,7 +436,7 @@ void acl_notify(THD *thd, const Acl_change_notification *notice) {
     } else {
       capture().note_all_accounts();
     }
-    capture().wait();
+    wait_for_capture(thd);
     return 0;
   });
 }
@@ -440,11 +448,14 @@ void install_capture_hooks(handlerton *handlerton) {
   handlerton->acl_notify = acl_notify;
 }
 
-void start_capture() { capture().start(); }
+void start_capture(const std::set<Name> &unread) {
+  capture().start();
+  for (const Name &name : unread) capture().note(name);
+}
 bool stop_capture() { return capture().stop(); }
 bool is_capturing() { return capture().running(); }
 
-bool capture_all(SqlSession &session, bool with_table_texts, const std::set<Name> &known) {
+bool capture_all(SqlSession &session, bool with_table_texts, const std::set<Name> &known, std::set<Name> *unread) {
   std::vector<Listed> listed;
   if (!list_all(session, &listed)) {
     log::error("catalog: the server's dictionary cannot be listed: " + session.message());
@@ -458,7 +469,9 @@ bool capture_all(SqlSession &session, bool with_table_texts, const std::set<Name
     }
   }
   Batch batch(session, false);
-  bool done = true;
+  const auto take = [&](const Name &name) {
+    if (!batch.take(name)) unread->insert(name);
+  };
   std::set<Name> present;
   std::vector<std::string> elsewhere;
   for (const Listed &object : listed) {
@@ -471,11 +484,11 @@ bool capture_all(SqlSession &session, bool with_table_texts, const std::set<Name
     if (known.count(object.name) != 0 || not_replayed.count(object.name) != 0) continue;
     if (object.name.kind == Kind::kAccount && opt_noacl) continue;
     if (object.name.kind == Kind::kTable && !with_table_texts && stored_tables.count(object.name) != 0) continue;
-    done = batch.take(object.name) && done;
+    take(object.name);
   }
   for (auto kind = static_cast<uint8_t>(Kind::kSchema); kind <= static_cast<uint8_t>(Kind::kAccount); ++kind) {
     for (const Entry &entry : all(static_cast<Kind>(kind))) {
-      if (present.count(entry.name) == 0 && not_replayed.count(entry.name) == 0) done = batch.take(entry.name) && done;
+      if (present.count(entry.name) == 0 && not_replayed.count(entry.name) == 0) take(entry.name);
     }
   }
   if (!elsewhere.empty()) {
@@ -485,7 +498,7 @@ bool capture_all(SqlSession &session, bool with_table_texts, const std::set<Name
     if (elsewhere.size() > kMostNames) names += " and " + std::to_string(elsewhere.size() - kMostNames) + " more";
     log::information("tables of other engines are on this server's disk alone, and would be lost with it: " + names);
   }
-  return batch.write() && done;
+  return batch.write();
 }
 
 }  // namespace smartengine::catalog

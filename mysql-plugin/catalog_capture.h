@@ -30,16 +30,17 @@ namespace smartengine::catalog {
 /// Fills in the handlerton's hooks.
 void install_capture_hooks(handlerton *handlerton);
 
-/// Starts the thread. Only then are the hooks heeded.
-void start_capture();
+/// Starts the thread, which tries `unread` again. Only then are the hooks heeded.
+void start_capture(const std::set<Name> &unread);
 /// Captures what is left and ends the thread; true if all could be captured.
 bool stop_capture();
 bool is_capturing();
 
 /// The same in the caller's session, for all of the server's dictionary: afterwards the catalog is what the dictionary says, except for
 /// entries that are in no dictionary because they could not be replayed. Tables are compared by name and id alone, where their text is known to
-/// be in step. False if something could not be read or written, as the error log says.
-bool capture_all(SqlSession &session, bool with_table_texts, const std::set<Name> &known);
+/// be in step. What cannot be read now stays as it is in the catalog, and is added to `unread`. False if the dictionary cannot be listed, or nothing
+/// written, as the error log says.
+bool capture_all(SqlSession &session, bool with_table_texts, const std::set<Name> &known, std::set<Name> *unread);
 
 }  // namespace smartengine::catalog
 

@@ -71,9 +71,9 @@ Found read_stored(SqlSession &session, const char *what, const std::vector<size_
 Found read_trigger(SqlSession &session, Entry *entry) {
   const Found found = read_stored(session, "TRIGGER", {2, 1, 3, 4, 5}, entry);
   if (found != Found::kYes) return found;
-  const bool done = session.run(
-      "SELECT EVENT_OBJECT_TABLE, LPAD(ACTION_ORDER, 10, '0') FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = " +
-      quoted_text(entry->name.schema) + " AND TRIGGER_NAME = " + quoted_text(entry->name.name));
+  const bool done =
+      session.run("SELECT EVENT_OBJECT_TABLE, LPAD(ACTION_ORDER, 10, '0') FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = " +
+                  quoted_text(entry->name.schema) + " AND TRIGGER_NAME = " + quoted_text(entry->name.name));
   if (!done) return Found::kFailed;
   if (session.rows().empty()) return Found::kNo;
   entry->fields.push_back(value(session.rows().front(), 0));
@@ -209,15 +209,14 @@ bool list(SqlSession &session, Kind kind, std::vector<Listed> *names) {
       sql = std::string("SELECT SCHEMA_NAME, '', '' FROM information_schema.SCHEMATA WHERE SCHEMA_NAME") + kNotSystem;
       break;
     case Kind::kTable:
-      sql =
-          std::string("SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND "
-                      "TABLE_SCHEMA") +
-          kNotSystem;
+      sql = std::string(
+                "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND "
+                "TABLE_SCHEMA") +
+            kNotSystem;
       break;
     case Kind::kView:
-      sql =
-          std::string("SELECT TABLE_SCHEMA, TABLE_NAME, '' FROM information_schema.TABLES WHERE TABLE_TYPE = 'VIEW' AND TABLE_SCHEMA") +
-          kNotSystem;
+      sql = std::string("SELECT TABLE_SCHEMA, TABLE_NAME, '' FROM information_schema.TABLES WHERE TABLE_TYPE = 'VIEW' AND TABLE_SCHEMA") +
+            kNotSystem;
       break;
     case Kind::kFunction:
     case Kind::kProcedure:

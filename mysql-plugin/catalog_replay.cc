@@ -123,8 +123,9 @@ void Replay::load(bool failed_only) {
   for (auto kind = static_cast<uint8_t>(Kind::kSchema); kind <= static_cast<uint8_t>(Kind::kAccount); ++kind) {
     std::vector<Entry> entries = all(static_cast<Kind>(kind));
     if (failed_only) {
-      entries.erase(std::remove_if(entries.begin(), entries.end(), [](const Entry &entry) { return (entry.flags & Entry::kNotReplayed) == 0; }),
-                    entries.end());
+      entries.erase(
+          std::remove_if(entries.begin(), entries.end(), [](const Entry &entry) { return (entry.flags & Entry::kNotReplayed) == 0; }),
+          entries.end());
     }
     m_entries[static_cast<Kind>(kind)] = std::move(entries);
   }
@@ -272,7 +273,8 @@ void Replay::make_tables() {
   std::vector<char> made(wanted.size(), 0);
   std::atomic<size_t> next{0};
   const auto make_some = [&](SqlSession &session) {
-    for (size_t i = next.fetch_add(1); i < wanted.size(); i = next.fetch_add(1)) made[i] = make_table(session, *wanted[i], &reasons[i]) ? 1 : 0;
+    for (size_t i = next.fetch_add(1); i < wanted.size(); i = next.fetch_add(1))
+      made[i] = make_table(session, *wanted[i], &reasons[i]) ? 1 : 0;
   };
   std::vector<std::thread> others;
   const size_t most = std::min<size_t>(std::max(std::thread::hardware_concurrency(), 1U), kMostThreads);

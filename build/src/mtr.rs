@@ -20,7 +20,7 @@ use crate::plugin::{self, Plugin, PluginArgs};
 use crate::tools::Tools;
 
 /// The suites of ours that run where none are named.
-pub const OUR_SUITES: &str = "smartengine,smartengine_rpl,smartengine_store";
+pub const OUR_SUITES: &str = "smartengine,smartengine_catalog,smartengine_rpl,smartengine_store";
 /// Stock tests that are not run on SMARTENGINE, each with its reason.
 pub const SKIPPED: &str = "mysql-test/stock-skipped.list";
 
