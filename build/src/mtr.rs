@@ -17,10 +17,11 @@ use crate::exec;
 use crate::mysql::{Mysql, MysqlArgs};
 use crate::paths;
 use crate::plugin::{self, Plugin, PluginArgs};
+use crate::s3;
 use crate::tools::Tools;
 
 /// The suites of ours that run where none are named.
-pub const OUR_SUITES: &str = "smartengine,smartengine_catalog,smartengine_rpl,smartengine_store";
+pub const OUR_SUITES: &str = "smartengine,smartengine_rpl,smartengine_store,smartengine_catalog,smartengine_s3";
 /// Stock tests that are not run on SMARTENGINE, each with its reason.
 pub const SKIPPED: &str = "mysql-test/stock-skipped.list";
 
@@ -43,6 +44,9 @@ pub struct MtrArgs {
     /// Run on InnoDB instead, without the plugin; with --record, to make results that SMARTENGINE has to match
     #[arg(long)]
     pub innodb: bool,
+    /// The S3 server that tests of the store may use.
+    #[arg(skip)]
+    pub s3: Option<s3::Server>,
     /// Further options of mysql-test-run.pl, after --
     #[arg(last = true, value_name = "OPTIONS")]
     pub options: Vec<OsString>,
@@ -56,12 +60,16 @@ pub struct Tally {
     pub skipped: usize,
 }
 
-pub fn run(args: MtrArgs, mysql: &MysqlArgs) -> Result<()> {
+pub fn run(mut args: MtrArgs, mysql: &MysqlArgs) -> Result<()> {
     let mysql = Mysql::locate(mysql)?;
     let plugin = match args.innodb {
         true => None,
         false => Some(plugin::build(&mysql, args.plugin)?),
     };
+    args.s3 = s3::running()?;
+    if let Some(server) = &args.s3 {
+        server.make_bucket(s3::TEST_BUCKET)?;
+    }
     let tally = run_suite(&args, &mysql, plugin.as_ref())?;
     if tally.failed > 0 {
         bail!(
@@ -129,6 +137,12 @@ pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Resu
             command.arg(format!("--suite={OUR_SUITES}"));
         }
         None => {}
+    }
+    if let Some(server) = &args.s3 {
+        command
+            .env("SMARTENGINE_TEST_BUCKET", format!("s3://{}", s3::TEST_BUCKET))
+            .env("SMARTENGINE_TEST_ENDPOINT", &server.endpoint)
+            .envs(server.environment());
     }
     if args.record {
         command.arg("--record");

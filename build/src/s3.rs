@@ -20,6 +20,8 @@ use crate::paths;
 
 pub const ACCESS_KEY: &str = "smartengine";
 pub const SECRET_KEY: &str = "only-for-this-machine";
+/// The bucket of tests.
+pub const TEST_BUCKET: &str = "smartengine-test";
 const REGION: &str = "us-east-1";
 
 #[derive(clap::Subcommand)]
