@@ -140,7 +140,10 @@ pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Resu
     }
     if let Some(server) = &args.s3 {
         command
-            .env("SMARTENGINE_TEST_BUCKET", format!("s3://{}", s3::TEST_BUCKET))
+            .env(
+                "SMARTENGINE_TEST_BUCKET",
+                format!("s3://{}", s3::TEST_BUCKET),
+            )
             .env("SMARTENGINE_TEST_ENDPOINT", &server.endpoint)
             .envs(server.environment());
     }

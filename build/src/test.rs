@@ -8,10 +8,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::exec;
 use crate::history::{self, HistoryArgs};
 use crate::lint;
+use crate::lostdisk::{self, LostDiskArgs};
 use crate::mtr::{self, MtrArgs, Tally};
 use crate::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, Plugin, PluginArgs};
-use crate::s3::{OwnServer, Server};
+use crate::s3::{self, OwnServer, Server};
 use crate::stress;
 use crate::tools::Tools;
 use crate::torture::{self, TortureArgs};
@@ -247,8 +248,16 @@ fn closing_line(line: &str) -> Option<Tally> {
 }
 
 fn suites(args: &TestArgs, mysql: &Mysql, plugin: &Plugin, report: &mut Report) {
+    let own = OwnServer::start("mtr").and_then(|own| {
+        own.server.make_bucket(s3::TEST_BUCKET)?;
+        Ok(own)
+    });
+    let own = own
+        .map_err(|error| report.add("S3 server", Err(error)))
+        .ok();
     for suite in [mtr::OUR_SUITES].into_iter().chain(STOCK_SUITES) {
         let mtr = MtrArgs {
+            s3: own.as_ref().map(|own| own.server.clone()),
             suite: Some(suite.to_string()),
             parallel: args.parallel,
             ..MtrArgs::default()
@@ -294,6 +303,12 @@ fn live(full: bool, mysql: &Mysql, plugin: &Plugin, report: &mut Report) {
         Err(error) => Err(error),
     };
     report.add("history at READ COMMITTED, checked as SERIALIZABLE", result);
+    let lost_disk = LostDiskArgs {
+        rounds: if full { 20 } else { 3 },
+        ..LostDiskArgs::default()
+    };
+    let result = lostdisk::run_with(&lost_disk, mysql, plugin);
+    report.add("lost disk", result.map(|()| one_passed()));
     let torture = TortureArgs {
         rounds: if full { 200 } else { 10 },
         failpoints: true,
