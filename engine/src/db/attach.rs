@@ -34,6 +34,16 @@ pub fn has_log(version: &Version) -> bool {
     version.writer_id != 0
 }
 
+/// Takes the number of an attach from here of the same epoch that may be on its way to the manifest still: if it comes to be there, it is
+/// this one's, and the local log counts.
+pub fn resume(options: &Options, manifest: &mut Manifest, epoch: u64) -> Result<()> {
+    let begun = attached::read(&*options.fs, &options.wal_dir())?.attaching;
+    if begun.epoch == epoch {
+        manifest.resume(begun.number);
+    }
+    Ok(())
+}
+
 /// Attaches by `edit`, which has the next epoch, and reads the log.
 pub fn attach(
     options: &Options,
@@ -57,6 +67,9 @@ pub fn attach(
     let ours = owners.include(last) || !has_log(&before);
     let mut apply = |position: u64, payload: &[u8]| replayed.record(position, payload);
     let mut chunks = ChunkReader::new(store.clone(), before.first_chunk, before.wal_floor);
+    if options.manual {
+        chunks = chunks.without_threads();
+    }
     chunks.read_on(&mut apply)?;
     failpoint::hit("open.replayed")?;
     if !ours {

@@ -192,13 +192,13 @@ impl Core {
             match self.flush_once() {
                 Ok(true) => self.flush_failing.clear(),
                 // An older commit still writes.
-                Ok(false) => self.signal.wait(seen, SOON),
+                Ok(false) => self.pause(seen, SOON),
                 Err(error) => {
                     self.check_open()?;
                     self.pipeline.check()?;
                     self.flush_failing.note("flush", &error, self.clock.now());
                     self.flush_failing.check_lasting()?;
-                    self.signal.wait(seen, RETRY);
+                    self.pause(seen, RETRY);
                 }
             }
         }

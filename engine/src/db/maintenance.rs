@@ -203,7 +203,7 @@ impl Core {
                 .context(|| "flush")?;
             let paused = self.tunables.pause_background_work.load(Ordering::Relaxed);
             if !(paused || self.options.manual) || !self.flush_once()? {
-                self.signal.wait(seen, WAIT);
+                self.pause(seen, WAIT);
             }
         }
     }
@@ -232,7 +232,7 @@ impl Core {
                 return Ok(());
             }
             if !self.options.manual || !self.work()? {
-                self.signal.wait(seen, WAIT);
+                self.pause(seen, WAIT);
             }
         }
     }

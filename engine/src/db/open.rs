@@ -236,7 +236,11 @@ impl Replayed {
 pub(super) fn wal_options(options: &Options) -> WalOptions {
     WalOptions {
         segment_size: (options.total_wal_size / SEGMENTS).clamp(MIN_SEGMENT, MAX_SEGMENT),
-        ..WalOptions::default()
+        // Spares come with a thread.
+        recycle: match options.manual {
+            true => 0,
+            false => WalOptions::default().recycle,
+        },
     }
 }
 
@@ -298,6 +302,9 @@ fn open_log_of(
     let number = identity::bind(&**store, version, &*options.fs, &wal_dir, missing)?;
     let mut replayed = Replayed::new(version, options.memtable_size);
     let epoch = version.epoch + 1;
+    if options.remote_wal {
+        attach::resume(options, manifest, epoch)?;
+    }
     let edit = VersionEdit {
         epoch: Some((epoch, options.writer.clone())),
         next_file: Some(first_file_of_epoch(epoch).max(version.next_file)),

@@ -114,7 +114,7 @@ impl Core {
         if self.remote.is_some() {
             let now = self.clock.now();
             pending.due = if grace {
-                now + self.options.gc_grace
+                now.saturating_add(self.options.gc_grace)
             } else {
                 now
             };
@@ -136,6 +136,10 @@ impl Core {
     }
 
     fn remove_due(&self, removal: &mut Removal) {
+        if self.remote.is_some() && self.check_open().is_err() {
+            // The store may be away, and the close is not to wait for it.
+            return;
+        }
         let now = self.clock.now();
         let uploaded = match &self.remote {
             Some(remote) => remote.uploaded(),
@@ -173,7 +177,9 @@ impl Core {
             return;
         }
         self.cache.erase_files(files);
-        for &id in files {
+        let mut ordered: Vec<u64> = files.iter().copied().collect();
+        ordered.sort_unstable();
+        for id in ordered {
             self.delete_object(&sst_key(id));
         }
     }
@@ -186,6 +192,9 @@ impl Core {
 
     /// Deletes an object that nobody needs; a failure costs space until the next open.
     pub(super) fn delete_object(&self, key: &str) {
+        if self.remote.is_some() && self.check_open().is_err() {
+            return;
+        }
         match failpoint::hit("gc.before_delete").and_then(|()| self.store.delete(key)) {
             Ok(()) => {
                 self.stats.deleted_files.fetch_add(1, Ordering::Relaxed);

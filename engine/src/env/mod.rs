@@ -8,4 +8,4 @@ pub mod fs;
 mod random;
 
 pub use clock::{Clock, SystemClock};
-pub use random::{Sequence, unique_u128};
+pub use random::{Sequence, quick_random, seed_quick_random, unique_u128};

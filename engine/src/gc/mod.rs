@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use crate::Result;
 use crate::manifest::{LEVELS, Version, first_file_of_epoch, parse_sst_key};
 use crate::object_store::{ObjectMeta, ObjectStore};
-use crate::remote_wal::parse_chunk_key;
+use crate::remote_wal::{FENCE_LEN, parse_chunk_key};
 
 /// The folder of SSTs.
 pub const SST_PREFIX: &str = "sst/";
@@ -49,10 +49,11 @@ pub fn orphans(version: &Version, kept: &HashSet<u64>, listed: &[ObjectMeta]) ->
         .collect()
 }
 
-/// The ids of those chunks in `listed` that come before the first one that `version` needs.
+/// The ids of those chunks in `listed` that come before the first one that `version` needs; fences stay.
 pub fn old_chunks(version: &Version, listed: &[ObjectMeta]) -> Vec<u64> {
     listed
         .iter()
+        .filter(|object| object.size > FENCE_LEN)
         .filter_map(|object| parse_chunk_key(&object.key))
         .filter(|id| *id < version.first_chunk)
         .collect()
@@ -102,8 +103,11 @@ mod tests {
             first_chunk: 7,
             ..Version::default()
         };
-        let keys = [3, 6, 7, 80].map(crate::remote_wal::chunk_key);
-        let names: Vec<&str> = keys.iter().map(String::as_str).collect();
-        assert_eq!(old_chunks(&version, &listed(&names)), [3, 6]);
+        let sized = [(3, 100), (4, FENCE_LEN), (6, 89), (7, 100), (80, 100)];
+        let listed = sized.map(|(id, size)| ObjectMeta {
+            key: crate::remote_wal::chunk_key(id),
+            size,
+        });
+        assert_eq!(old_chunks(&version, &listed), [3, 6]);
     }
 }

@@ -4,7 +4,8 @@
 //! Every 64th object holds the full version, from which a load begins. `CURRENT` names the last of these, so that a load need not list them
 //! all; it believes nothing that `CURRENT` says, and checks by a listing that nothing comes after what it read.
 //!
-//! A commit: the edit is applied to the version in memory and every rule of [`Rule`] is checked; the object is put; the version is replaced. A crash
+//! A commit: the edit is applied to the version in memory and every rule of [`Rule`] is checked; the object is put; a listing shows that it is the newest, since
+//! the place of a writer that slept may have been taken and trimmed meanwhile; the version is replaced. A crash
 //! before the put leaves nothing, after it the edit. When the put fails with an answer that leaves open whether it happened, [`Manifest::commit`]
 //! looks; if it cannot, it returns the error, the edit may or may not be in the manifest, and the objects it names must stay. The next
 //! commit finds out: an object with this writer's own number in it is adopted, any other means that this writer was superseded.
@@ -88,6 +89,11 @@ impl Manifest {
         Arc::clone(&self.current)
     }
 
+    /// Goes on as the writer `nonce`, of which it is not known whether it has attached.
+    pub fn resume(&mut self, nonce: u128) {
+        self.nonce = nonce;
+    }
+
     /// The number by which this writer knows its own objects.
     pub fn nonce(&self) -> u128 {
         self.nonce
@@ -126,6 +132,7 @@ impl Manifest {
             };
             let bytes = object.encode();
             if self.publish(id, &bytes)? {
+                self.check_newest(id)?;
                 self.advance(next, edit);
                 failpoint::hit("manifest.after_put")?;
                 if full || edit.epoch.is_some() {
@@ -133,7 +140,32 @@ impl Manifest {
                 }
                 return Ok(self.current());
             }
+            // What was adopted may be this very edit, by which the writer attached.
+            let epoch = edit.epoch.as_ref().map(|(epoch, _)| *epoch);
+            if epoch == Some(self.current.epoch) {
+                self.check_newest(id)?;
+                return Ok(self.current());
+            }
         }
+    }
+
+    /// Makes sure that nothing comes after the object `id`, which was put: where a writer has slept while others went on and trimmed, its place
+    /// is free again, and means nothing.
+    fn check_newest(&mut self, id: u64) -> Result<()> {
+        let key = manifest_key(id);
+        let later = self
+            .store
+            .list(MANIFEST_PREFIX, &key, 1)
+            .context(|| format!("commit manifest {id}"))?;
+        let Some(later) = later.first() else {
+            return Ok(());
+        };
+        let message = format!(
+            "commit manifest {id}: fenced by the writer of {}",
+            later.key
+        );
+        self.fenced = Some(message.clone());
+        Err(Error::new(ErrorKind::Fenced, message))
     }
 
     /// Puts the object; `false` if an earlier edit of this writer turned out to be there and was adopted instead.
@@ -300,13 +332,13 @@ fn load_newest(store: &dyn ObjectStore) -> Result<Option<(Version, u64)>> {
     }
     let mut gap = String::new();
     for _ in 0..LOAD_ATTEMPTS {
-        let Some(base) = newest_full(store)? else {
-            refuse_orphans(store)?;
-            return Ok(None);
+        let loaded = match newest_full(store)? {
+            Some(base) => load_from(store, base)?.map(Some),
+            None => refuse_orphans(store)?.map(|()| None),
         };
-        match load_from(store, base)? {
-            Ok(loaded) => return Ok(Some(loaded)),
-            // A writer may have gone on by a hundred edits and trimmed meanwhile: look again.
+        match loaded {
+            Ok(loaded) => return Ok(loaded),
+            // A writer may have begun meanwhile, or have gone on by a hundred edits and trimmed: look again.
             Err(cause) => gap = cause,
         }
     }
@@ -343,12 +375,9 @@ fn load_from(store: &dyn ObjectStore, base: u64) -> Result<Result<(Version, u64)
 }
 
 /// A store that holds SSTs but no manifest is damaged, not new: taking it for new would make garbage of them.
-fn refuse_orphans(store: &dyn ObjectStore) -> Result<()> {
-    match store.list("sst/", "", 1)?.first() {
+fn refuse_orphans(store: &dyn ObjectStore) -> Result<Result<(), String>> {
+    Ok(match store.list("sst/", "", 1)?.first() {
         None => Ok(()),
-        Some(orphan) => Err(Error::corruption(format!(
-            "load manifest: there is {}, but no manifest",
-            orphan.key
-        ))),
-    }
+        Some(orphan) => Err(format!("there is {}, but no manifest", orphan.key)),
+    })
 }

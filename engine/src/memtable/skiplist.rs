@@ -13,6 +13,7 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use super::arena::Arena;
+use crate::env::quick_random;
 use crate::types::{KeyRef, SeqNo, TRAILER_LEN, user_key_of};
 
 /// With one node in four going up a level, 4^12 entries keep the expected search depth logarithmic.
@@ -528,21 +529,5 @@ impl SkipList {
 
 /// 1 with probability 3/4, and each level more with a quarter of the one before.
 fn random_height() -> usize {
-    use std::cell::Cell;
-    thread_local! {
-        static STATE: Cell<u64> = const { Cell::new(0) };
-    }
-    let random = STATE.with(|state| {
-        let mut x = state.get();
-        if x == 0 {
-            // Any odd start does; the address of the cell differs between threads.
-            x = (std::ptr::from_ref(state) as u64) | 1;
-        }
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        state.set(x);
-        x
-    });
-    ((random.trailing_zeros() / 2) as usize + 1).min(MAX_HEIGHT)
+    ((quick_random().trailing_zeros() / 2) as usize + 1).min(MAX_HEIGHT)
 }

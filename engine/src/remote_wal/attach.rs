@@ -13,7 +13,7 @@ use crate::env::failpoint;
 use crate::object_store::ObjectStore;
 use crate::{Error, ErrorKind, Result, ResultExt};
 
-/// Chunks fetched at once.
+/// Chunks fetched at once, each by a thread of its own.
 const PARALLEL: usize = 16;
 /// Objects listed at a time.
 const LIST_PAGE: usize = 1000;
@@ -23,13 +23,15 @@ pub struct ChunkReader {
     store: Arc<dyn ObjectStore>,
     /// Records below this are in files.
     floor: u64,
+    /// How many chunks are fetched at once.
+    parallel: usize,
     /// Id of the chunk to be read next.
     next: u64,
     /// Where the last chunk ended.
     end: Option<u64>,
     /// Epoch of the last chunk.
     epoch: u64,
-    /// Ids and ends of those read.
+    /// Ids and ends of those read that hold records.
     chunks: VecDeque<(u64, u64)>,
 }
 
@@ -39,11 +41,19 @@ impl ChunkReader {
         Self {
             store,
             floor,
+            parallel: PARALLEL,
             next: first,
             end: None,
             epoch: 0,
             chunks: VecDeque::new(),
         }
+    }
+
+    /// Fetches one chunk after the other, without threads.
+    #[must_use]
+    pub fn without_threads(mut self) -> Self {
+        self.parallel = 1;
+        self
     }
 
     /// The log position after the last chunk.
@@ -61,7 +71,7 @@ impl ChunkReader {
         let mut fetched = BTreeMap::new();
         loop {
             if !fetched.contains_key(&self.next) && listed[at..].first() == Some(&self.next) {
-                let batch = &listed[at..(at + PARALLEL).min(listed.len())];
+                let batch = &listed[at..(at + self.parallel).min(listed.len())];
                 fetched = fetch(&*self.store, batch);
                 at += batch.len();
             }
@@ -173,7 +183,10 @@ impl ChunkReader {
         self.epoch = header.epoch;
         self.end = Some(header.end);
         self.next = header.next;
-        self.chunks.push_back((header.id, header.end));
+        // A fence stays for good.
+        if header.kind == ChunkKind::Records {
+            self.chunks.push_back((header.id, header.end));
+        }
         Ok(())
     }
 
@@ -204,7 +217,6 @@ impl ChunkReader {
             match claim(&*self.store, header.id, &bytes).context(|| "fence the log in the store")? {
                 None => {
                     failpoint::hit("remote_wal.fenced")?;
-                    self.chunks.push_back((header.id, header.end));
                     return Ok(Attached {
                         next_id: header.next,
                         end: header.end,

@@ -29,6 +29,9 @@ const HEADER_LEN: usize = 84;
 const RECORD_HEADER_LEN: usize = 16;
 const CRC_LEN: usize = 4;
 
+/// Bytes of a fence; a chunk with records has more.
+pub const FENCE_LEN: u64 = (HEADER_LEN + CRC_LEN) as u64;
+
 /// The key of a chunk's object.
 pub fn chunk_key(id: u64) -> String {
     format!("{CHUNK_PREFIX}{id:020}")
@@ -307,6 +310,7 @@ mod tests {
         assert_eq!(records, [(100, &b"one"[..]), (150, &b""[..])]);
         let fence = ChunkBuilder::new(0).finish(&header(ChunkKind::Fence));
         assert!(Chunk::decode(&fence, 7).unwrap().records.is_empty());
+        assert_eq!(fence.len() as u64, FENCE_LEN);
     }
 
     #[test]

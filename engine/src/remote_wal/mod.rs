@@ -22,6 +22,8 @@
 //! and it stops for good, having acknowledged nothing that is not in front of the fence. Chunks that it had on their way may still appear
 //! behind the fence: it has never more than [`WINDOW`] without acknowledgement, and so many ids the fence passes over.
 //!
+//! A fence is never removed, as chunks are: a writer that slept for as long as it takes would find its next place free again.
+//!
 //! # What a crash leaves
 //!
 //! - in the middle of puts: chunks with gaps. All up to the first gap are the log. Those behind it were not acknowledged; the fence of the next writer
@@ -45,7 +47,8 @@ use bytes::Bytes;
 
 pub use attach::ChunkReader;
 pub use format::{
-    CHUNK_PREFIX, Chunk, ChunkBuilder, ChunkHeader, ChunkKind, chunk_key, parse_chunk_key,
+    CHUNK_PREFIX, Chunk, ChunkBuilder, ChunkHeader, ChunkKind, FENCE_LEN, chunk_key,
+    parse_chunk_key,
 };
 pub use upload::{RemoteWal, RemoteWalStats, UploadOptions};
 
@@ -62,7 +65,7 @@ pub struct Attached {
     pub next_id: u64,
     /// The log position up to which all is there.
     pub end: u64,
-    /// Ids and ends of the chunks that are still needed, oldest first.
+    /// Ids and ends of the chunks with records that are still needed, oldest first.
     pub chunks: VecDeque<(u64, u64)>,
 }
 

@@ -153,7 +153,7 @@ fn a_fence_takes_in_what_came_before_it_and_passes_over_what_comes_late() {
     read_on(&mut late).unwrap();
     let (third, _) = fence(reader, 3).unwrap();
     assert_eq!(kind(fence(late, 2)), ErrorKind::Fenced);
-    assert_eq!(third.chunks.len(), 8);
+    assert_eq!(third.chunks.len(), 5);
 }
 
 #[test]

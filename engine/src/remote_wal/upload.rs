@@ -196,6 +196,7 @@ impl RemoteWal {
 
     /// Uploads until [`RemoteWal::stop`], or for good: then the error says why, [`ErrorKind::Fenced`] where another writer took over.
     pub fn run(&self, wal: &Wal) -> Result<()> {
+        let _guard = PanicGuard(self);
         let mut state = self.state.lock();
         loop {
             match self.next(wal, &mut state)? {
@@ -245,6 +246,9 @@ impl RemoteWal {
                 && let Some((_, (job, _))) = state.again.pop_first()
             {
                 state.in_flight += 1;
+                // This thread may have been the one that looks at the log's end.
+                self.watched.store(false, Ordering::Relaxed);
+                self.work.notify_one();
                 return Ok(Next::Put(job));
             }
             if state.cutting || state.next_id >= state.first_open + WINDOW {
@@ -263,7 +267,9 @@ impl RemoteWal {
             }
             self.watched.store(true, Ordering::Relaxed);
             let since = *state.since.get_or_insert(now);
-            let due = (since + state.options.interval).saturating_sub(now);
+            let due = since
+                .saturating_add(state.options.interval)
+                .saturating_sub(now);
             if !due.is_zero() && waiting < state.options.size && state.wanted <= state.read {
                 wake = Some(wake.map_or(due, |wake| wake.min(due)));
                 return Ok(Next::Sleep(wake));
@@ -488,6 +494,19 @@ impl RemoteWal {
             in_flight: state.in_flight + state.again.len() as u64,
             failing: state.failing.clone(),
             ended: state.ended.as_ref().map(|(_, why)| why.clone()),
+        }
+    }
+}
+
+/// Dropped by a panic of a thread that uploads: its chunk will never be acknowledged, so nobody is to wait.
+struct PanicGuard<'a>(&'a RemoteWal);
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut state = self.0.state.lock();
+            let why = "a thread that sends the log to the store panicked";
+            self.0.end(&mut state, ErrorKind::ReadOnly, why);
         }
     }
 }

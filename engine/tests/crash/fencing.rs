@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smartengine::env::fs::{FaultFs, PowerLoss};
-use smartengine::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
+use smartengine::object_store::{Fault, FaultStore, MemoryStore, ObjectStore, Operation, Rule};
 use smartengine::{Engine, ErrorKind};
 
 use crate::history::{Writer, check_no_garbage, create, in_store};
@@ -126,6 +126,43 @@ fn a_log_that_was_superseded_is_put_aside() {
     // And the second again.
     let engine = Engine::open(in_store(&other, inner)).unwrap();
     writer.check(&engine, 11..=11);
+}
+
+/// While it slept, all that it had written was flushed and removed.
+#[test]
+fn a_writer_that_slept_does_not_find_its_place_free_again() {
+    let _guard = with_others();
+    let store = Arc::new(MemoryStore::new());
+    let asleep = create(in_store(&FaultFs::new(), store.clone()));
+    let writer = Writer::in_store(0);
+    for _ in 0..5 {
+        writer.write_one(&asleep).unwrap();
+    }
+    let other = Engine::open(in_store(&FaultFs::new(), store.clone())).unwrap();
+    let chunks = || ObjectStore::list(&*store, "wal/", "", 1000).unwrap();
+    let before = chunks();
+    for _ in 0..3 {
+        writer.write_one(&other).unwrap();
+        other.flush().unwrap();
+    }
+    // Fences alone are left of what was there.
+    let start = Instant::now();
+    while chunks()
+        .iter()
+        .filter(|chunk| before.contains(chunk))
+        .count()
+        > 2
+    {
+        assert!(start.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let error = writer.write_one(&asleep).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+    drop(asleep);
+    writer.write_one(&other).unwrap();
+    drop(other);
+    let engine = Engine::open(in_store(&FaultFs::new(), store)).unwrap();
+    writer.check(&engine, 9..=9);
 }
 
 /// What a writer that was superseded had on its way arrives after the fence.

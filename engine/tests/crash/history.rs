@@ -42,7 +42,12 @@ pub fn in_memory(fs: &FaultFs, store: Arc<dyn ObjectStore>) -> Options {
 
 /// One that keeps its log in the store as well.
 pub fn in_store(fs: &FaultFs, store: Arc<dyn ObjectStore>) -> Options {
-    let mut options = in_memory(fs, store);
+    keep_log_in(in_memory(fs, store.clone()), store)
+}
+
+/// The same engine, with its files and its log in `store`.
+pub fn keep_log_in(mut options: Options, store: Arc<dyn ObjectStore>) -> Options {
+    options.store = Some(store);
     options.remote_wal = true;
     options.wal_upload_interval = Duration::from_millis(5);
     options.wal_upload_size = 4 << 10;

@@ -157,11 +157,13 @@ impl Change {
 }
 
 fn overwrite(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if content.len() < end {
-        content.resize(end, 0);
+    if content.len() < offset {
+        content.resize(offset, 0);
     }
-    content[offset..end].copy_from_slice(bytes);
+    // What reaches beyond the end is appended.
+    let inside = bytes.len().min(content.len() - offset);
+    content[offset..offset + inside].copy_from_slice(&bytes[..inside]);
+    content.extend_from_slice(&bytes[inside..]);
 }
 
 impl NameChange {
@@ -465,10 +467,10 @@ impl FsFile for FaultFile {
     }
 
     fn write_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> Result<()> {
-        let mut bytes: Vec<u8> = pieces
-            .iter()
-            .flat_map(|piece| piece.iter().copied())
-            .collect();
+        let mut bytes = Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum());
+        for piece in pieces {
+            bytes.extend_from_slice(piece);
+        }
         let mut state = self.state.lock();
         let passed = state.pass(Operation::Write, &self.path);
         if passed.is_err() {

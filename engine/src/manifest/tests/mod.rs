@@ -260,3 +260,59 @@ fn keys_of_ssts_are_told_from_others() {
     }
     assert_eq!(first_file_of_epoch(1), 1 << 40);
 }
+
+/// While it slept, others have written and trimmed so much that its place is free again.
+#[test]
+fn a_writer_that_slept_learns_that_its_place_means_nothing() {
+    let store: Arc<dyn ObjectStore> = Arc::new(MemoryStore::new());
+    let mut asleep = attach(&store, "asleep");
+    let edit = flush(&asleep);
+    asleep.commit(&edit).unwrap();
+    // This one had not even attached.
+    let (mut comes_late, loaded) = Manifest::load(Arc::clone(&store)).unwrap();
+    let place = manifest_key(asleep.next_id());
+    let mut other = attach(&store, "other");
+    for _ in 0..200 {
+        let edit = flush(&other);
+        other.commit(&edit).unwrap();
+    }
+    Manifest::trim(&*store, other.next_id()).unwrap();
+    assert_eq!(store.get(&place).unwrap_err().kind(), ErrorKind::NotFound);
+    let edit = flush(&asleep);
+    let fenced = asleep.commit(&edit).unwrap_err();
+    assert_eq!(fenced.kind(), ErrorKind::Fenced, "{fenced}");
+    store.delete(&place).unwrap();
+    let epoch = Some((loaded.epoch + 1, "comes late".to_owned()));
+    let fenced = comes_late
+        .commit(&VersionEdit {
+            epoch,
+            ..VersionEdit::default()
+        })
+        .unwrap_err();
+    assert_eq!(fenced.kind(), ErrorKind::Fenced, "{fenced}");
+    let edit = flush(&other);
+    other.commit(&edit).unwrap();
+    let (_, version) = Manifest::load(store).unwrap();
+    assert_eq!(version, *other.current());
+}
+
+/// An attach whose edit takes effect only when it is tried again is the same attach.
+#[test]
+fn an_attach_that_is_tried_again_finds_its_own_edit() {
+    let store: Arc<dyn ObjectStore> = Arc::new(MemoryStore::new());
+    let attach_as = |name: &str| VersionEdit {
+        epoch: Some((1, name.to_owned())),
+        ..VersionEdit::default()
+    };
+    let (mut first, _) = Manifest::load(Arc::clone(&store)).unwrap();
+    let (mut again, _) = Manifest::load(Arc::clone(&store)).unwrap();
+    let (mut other, _) = Manifest::load(Arc::clone(&store)).unwrap();
+    again.resume(first.nonce());
+    first.commit(&attach_as("process 1")).unwrap();
+    let version = again.commit(&attach_as("process 2")).unwrap();
+    assert_eq!((version.epoch, &*version.writer), (1, "process 1"));
+    let edit = flush(&again);
+    again.commit(&edit).unwrap();
+    let fenced = other.commit(&attach_as("another")).unwrap_err();
+    assert_eq!(fenced.kind(), ErrorKind::Fenced, "{fenced}");
+}
