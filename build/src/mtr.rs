@@ -21,7 +21,8 @@ use crate::s3;
 use crate::tools::Tools;
 
 /// The suites of ours that run where none are named.
-pub const OUR_SUITES: &str = "smartengine,smartengine_rpl,smartengine_store,smartengine_catalog,smartengine_s3";
+pub const OUR_SUITES: &str =
+    "smartengine,smartengine_rpl,smartengine_store,smartengine_catalog,smartengine_s3";
 /// Stock tests that are not run on SMARTENGINE, each with its reason.
 pub const SKIPPED: &str = "mysql-test/stock-skipped.list";
 
