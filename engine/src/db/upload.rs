@@ -33,6 +33,13 @@ impl Core {
         self.signal.notify();
     }
 
+    /// Takes no writes any more if an error says that another writer took over.
+    fn note_fence(&self, error: &Error) {
+        if error.kind() == ErrorKind::Fenced {
+            self.end_writes(error);
+        }
+    }
+
     /// Sends all of the log that the store has not, without threads. Fails as soon as the store does.
     pub(super) fn upload_all(&self) -> Result<()> {
         let Some(remote) = &self.remote else {
@@ -83,7 +90,9 @@ impl Core {
     pub(super) fn uploaded(&self, position: u64) -> Result<()> {
         match &self.remote {
             None => Ok(()),
-            Some(remote) => remote.wait(&self.wal, position, &mut || self.check_open()),
+            Some(remote) => remote
+                .wait(&self.wal, position, &mut || self.check_open())
+                .inspect_err(|error| self.note_fence(error)),
         }
     }
 

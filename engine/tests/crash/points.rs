@@ -235,6 +235,8 @@ fn break_at(point: &str, action: Action, log_in_store: bool) {
     }
     let hits = armed.hits();
     drop(armed);
+    // Where the log is in the store, an index is dropped when the log is there.
+    let dropped_late = log_in_store && point.starts_with("drop.");
     let elsewhere = [
         "local_store.",
         "open.",
@@ -242,10 +244,9 @@ fn break_at(point: &str, action: Action, log_in_store: bool) {
         "remote_wal.before_fence",
         "remote_wal.fenced",
     ];
-    // What is dropped late, or sent, fails for nobody but the thread that does it.
-    let in_background =
-        log_in_store && (point.starts_with("drop.") || point.starts_with("remote_wal."));
-    if elsewhere.iter().any(|prefix| point.starts_with(prefix)) {
+    // What is sent fails for nobody but the thread that does it.
+    let in_background = point.starts_with("remote_wal.");
+    if dropped_late || elsewhere.iter().any(|prefix| point.starts_with(prefix)) {
         // Not passed here, or by chance.
     } else if in_background {
         assert!(hits > 0, "{point} was never passed");
@@ -345,7 +346,9 @@ fn break_attach(point: &str, action: Action) {
         writer.check(&engine, known + 1..=known + 1);
         check_no_garbage(&engine);
     }
-    assert!(hits > 0, "{point} was never passed");
+    // Whether the local log lacks its end is up to when it is synced.
+    let by_chance = point == "open.log_removed";
+    assert!(hits > 0 || by_chance, "{point} was never passed");
 }
 
 #[test]

@@ -2,6 +2,11 @@
 //! all in virtual time and in one thread, as a seed says; and the check that nothing acknowledged is lost and nothing else half appears.
 //!
 //! A failing run names its seed and prints what happened; `SMARTENGINE_SIM_SEED=<seed>` runs that one alone. `SMARTENGINE_SIM_RUNS=<n>` runs more.
+//!
+//! That it finds what it is for was tried by breaking the engine, one thing at a time, and running the seeds in order until one failed. A flush that does not wait
+//! for the log to be in the store: seed 13. A superseded log that is replayed: 7. A commit by files that does not wait: 44. A fence that passes over one
+//! id: 56. Chunks that are acknowledged out of order: 72. Files of a prepared transaction removed as orphans: 252. Files and indexes removed
+//! before the log is in the store: 502. That a bucket is noticed which lets the second writer win, or forgets, is a test.
 
 mod bucket;
 mod disk;
@@ -15,7 +20,7 @@ use bucket::Defect;
 use world::World;
 
 /// Runs at the least.
-const RUNS: u64 = 400;
+const RUNS: u64 = 1200;
 
 fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
