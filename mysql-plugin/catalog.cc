@@ -24,6 +24,7 @@
 #include "sql/replication.h"
 #include "sql/rpl_replica.h"
 #include "sql_session.h"
+#include "xa.h"
 
 namespace smartengine::catalog {
 
@@ -193,6 +194,7 @@ void attach() {
       state.store(State::kRefused);
       log::error("catalog: not attached: definitions of this engine's tables cannot be changed until a start succeeds");
     }
+    if (is_open()) xa::lock_tables();
     held_back.release(session);
   }
   my_thread_end();

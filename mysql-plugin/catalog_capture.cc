@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -45,7 +46,7 @@ class Batch {
 
  private:
   bool take_relation(const Name &name);
-  bool take_triggers(const Name &table);
+  bool take_triggers(const Name &table, bool exists);
   bool take_one(const Name &name);
   void put(Entry entry);
   void remove(const Name &name);
@@ -114,14 +115,16 @@ bool Batch::take_one(const Name &name) {
   }
 }
 
-bool Batch::take_triggers(const Name &table) {
+/// One that could not be made again is not the server's to drop, as long as its table is there.
+bool Batch::take_triggers(const Name &table, bool exists) {
   std::vector<Name> names;
   if (!list_triggers(m_session, table.schema, table.name, &names)) {
     report("cannot list the triggers of", table);
     return false;
   }
   for (const Entry &entry : all(Kind::kTrigger, table.schema)) {
-    if (entry.field(5) == table.name && std::find(names.begin(), names.end(), entry.name) == names.end()) remove(entry.name);
+    const bool kept = exists && (entry.flags & Entry::kNotReplayed) != 0;
+    if (entry.field(5) == table.name && !kept && std::find(names.begin(), names.end(), entry.name) == names.end()) remove(entry.name);
   }
   bool done = true;
   for (const Name &name : names) done = take_one(name) && done;
@@ -150,7 +153,7 @@ bool Batch::take_relation(const Name &name) {
     put(std::move(entry));
     return true;
   }
-  return take_triggers(table);
+  return take_triggers(table, found != Found::kNo);
 }
 
 bool Batch::take(const Name &name) { return name.kind == Kind::kTable || name.kind == Kind::kView ? take_relation(name) : take_one(name); }
@@ -274,7 +277,8 @@ void Capture::run() {
     std::unique_lock<std::mutex> lock(m_mutex);
     std::chrono::milliseconds pause{0};
     while (true) {
-      if (pause.count() != 0) m_wake.wait_for(lock, pause, [&] { return m_stopping; });
+      // What has failed is tried again later; who noted something new waits for its first try.
+      if (pause.count() != 0) m_wake.wait_for(lock, pause, [&] { return m_stopping || m_noted > m_tried; });
       m_wake.wait(lock, [&] { return m_stopping || m_accounts || !m_names.empty(); });
       if (m_names.empty() && !m_accounts) break;
       const uint64_t noted = m_noted;
@@ -383,10 +387,27 @@ void wait_for_capture(THD *thd) {
   }
 }
 
+/// The schema of locks that stand for no object.
+const char *const kNoSchema = "#smartengine";
+
+/// While a session changes accounts, none can be read, and waiting for that would be waiting for itself. DROP FUNCTION releases its locks in that
+/// state. The session then takes one more lock, which the server releases at the statement's end, and waits there.
+void wait_when_accounts_are_free(THD *thd) {
+  if (!thd->mdl_context.owns_equal_or_stronger_lock(MDL_key::ACL_CACHE, "", "", MDL_SHARED)) return wait_for_capture(thd);
+  MDL_request request;
+  const std::string session = std::to_string(thd->thread_id());
+  MDL_REQUEST_INIT(&request, MDL_key::TRIGGER, kNoSchema, session.c_str(), MDL_EXCLUSIVE, MDL_TRANSACTION);
+  if (thd->mdl_context.acquire_lock(&request, 0)) log::warning("catalog: a statement is answered before its definitions are captured");
+}
+
 bool notify_exclusive_mdl(THD *thd, const MDL_key *key, ha_notification_type type, bool *) {
   if (is_internal(thd)) return false;
   const std::optional<Kind> kind = kind_of(*key);
   if (!kind) return false;
+  if (std::string_view(key->db_name(), key->db_name_length()) == kNoSchema) {
+    if (type == HA_NOTIFY_POST_EVENT) guarded([&] { return wait_when_accounts_are_free(thd), 0; });
+    return false;
+  }
   if (type == HA_NOTIFY_PRE_EVENT) {
     exclusive_locks.acquired(thd);
     return false;
@@ -401,7 +422,7 @@ bool notify_exclusive_mdl(THD *thd, const MDL_key *key, ha_notification_type typ
     capture().note({*kind, schema, *kind == Kind::kSchema ? std::string() : name});
     // The server gives and takes rights on routines by itself, and says nothing.
     if (*kind == Kind::kFunction || *kind == Kind::kProcedure) capture().note_all_accounts();
-    if (last) wait_for_capture(thd);
+    if (last) wait_when_accounts_are_free(thd);
     return 0;
   });
   return false;

@@ -86,7 +86,10 @@ int open_engine(::handlerton *handlerton) {
     log::error("cannot open the catalog: " + last_error_message());
     return 1;
   }
-  if (catalog::disk_is_anothers()) xa::roll_back_others();
+  if (catalog::disk_is_anothers()) {
+    xa::roll_back_others();
+    xa::leave_tables_unlocked();
+  }
   refuse_clone();
   if (mysqld_server_started) {
     // Installed into a running server, there is no recovery to wait for, and none that could decide.
@@ -95,8 +98,10 @@ int open_engine(::handlerton *handlerton) {
       log::warning(std::to_string(undecided) +
                    " transactions wait for the server's decision, with their rows locked: it is made when the server starts with "
                    "--plugin-load-add=ha_smartengine.so");
+    } else {
+      // One of the undecided could be a CREATE TABLE, whose index has no name before it is committed.
+      dictionary::drop_unnamed_indexes();
     }
-    dictionary::drop_unnamed_indexes();
   }
   return 0;
 }

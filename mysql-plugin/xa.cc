@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstring>
 #include <mutex>
+#include <utility>
 
 #include "compat.h"
 #include "dictionary.h"
@@ -13,6 +14,8 @@
 #include "key_codec.h"
 #include "log.h"
 #include "sql/current_thd.h"
+#include "sql/mdl.h"
+#include "sql/mdl_context_backup.h"
 #include "sql/mysqld.h"
 #include "sql/sql_list.h"
 #include "sql/transaction_info.h"
@@ -67,6 +70,8 @@ List<st_handler_tablename> *tables_of(const ffi::PreparedTransaction &prepared, 
   return list;
 }
 
+bool tables_stay_unlocked = false;
+
 /// The server asks again while it is given as many as it has room for; those that stay prepared must not come twice.
 class Listed {
  public:
@@ -93,7 +98,7 @@ int recover(handlerton *, XA_recover_txn *transactions, uint size, MEM_ROOT *roo
         log::error("a prepared transaction has a name that is no XID; it stays prepared");
         continue;
       }
-      transaction.mod_tables = tables_of(prepared, root);
+      transaction.mod_tables = tables_stay_unlocked ? new (root) List<st_handler_tablename>() : tables_of(prepared, root);
       if (transaction.mod_tables == nullptr) return HA_ERR_OUT_OF_MEM;
       ++count;
     }
@@ -189,6 +194,30 @@ void roll_back_others() {
     log::information(std::to_string(count) +
                      " transactions are rolled back that another server was committing when its disk was left: none of "
                      "them was acknowledged as being in the store");
+  }
+}
+
+void leave_tables_unlocked() { tables_stay_unlocked = true; }
+
+void lock_tables() {
+  if (!std::exchange(tables_stay_unlocked, false)) return;
+  for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
+    XID xid;
+    if (!decode(prepared.name, &xid) || xid.get_my_xid() != 0) continue;
+    MEM_ROOT root(PSI_NOT_INSTRUMENTED, 1024);
+    MDL_request_list requests;
+    for (const std::string &path : dictionary::paths_of({prepared.indexes.begin(), prepared.indexes.end()})) {
+      const size_t slash = path.find('/');
+      if (slash == std::string::npos) continue;
+      auto *request = new (&root) MDL_request;
+      if (request == nullptr) return log::error("lock the tables of prepared transactions: out of memory");
+      MDL_REQUEST_INIT(request, MDL_key::TABLE, dictionary::decoded_name(path.substr(0, slash)).c_str(),
+                       dictionary::decoded_name(path.substr(slash + 1)).c_str(), MDL_SHARED_WRITE, MDL_TRANSACTION);
+      requests.push_front(request);
+    }
+    MDL_context_backup_manager &locks = MDL_context_backup_manager::instance();
+    locks.delete_backup(xid.key(), xid.key_length());
+    if (locks.create_backup(&requests, xid.key(), xid.key_length())) log::error("lock the tables of a prepared transaction");
   }
 }
 

@@ -30,6 +30,12 @@ std::string name_of(const THD *thd);
 /// server would refuse to start with it. What an external coordinator prepared stays prepared.
 void roll_back_others();
 
+/// Recovery is not to lock the tables of prepared transactions: the catalog has to make them first, which their locks would prevent.
+void leave_tables_unlocked();
+
+/// Locks those tables as recovery would have, before any client could change their definitions.
+void lock_tables();
+
 /// A transaction was prepared, and waits for `flush_logs` to make that durable.
 void note_unsynced();
 

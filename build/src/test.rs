@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -31,19 +32,50 @@ pub struct TestArgs {
     /// Also run what takes long: more cases of the randomised tests, longer runs of clients and kills
     #[arg(long)]
     full: bool,
+    /// Run a part alone; may be given several times
+    #[arg(long, value_name = "PART")]
+    only: Vec<Part>,
     /// How many servers work at once [default: as many as there are processors]
     #[arg(long, value_name = "N")]
     parallel: Option<usize>,
 }
 
+/// The parts of a run, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Formatting, clippy, the rules of the tree
+    Lint,
+    /// Tests of the crates
+    Rust,
+    /// Our suites of mysql-test-run, and the stock ones
+    Suites,
+    /// Servers under load, killed, and robbed of their disks
+    Live,
+}
+
+impl TestArgs {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+}
+
 /// What every runner said, for the end.
-#[derive(Default)]
 struct Report {
     lines: Vec<String>,
     total: Tally,
+    /// When the last runner had ended.
+    since: Instant,
 }
 
 impl Report {
+    fn new() -> Self {
+        Self {
+            lines: Vec::new(),
+            total: Tally::default(),
+            since: Instant::now(),
+        }
+    }
+
     fn add(&mut self, name: &str, result: Result<Tally>) {
         let tally = match result {
             Ok(tally) => tally,
@@ -60,8 +92,10 @@ impl Report {
             0 => String::new(),
             skipped => format!(", {skipped} skipped"),
         };
+        let seconds = self.since.elapsed().as_secs();
+        self.since = Instant::now();
         let line = format!(
-            "{name}: {} passed, {} failed{skipped}",
+            "{name}: {} passed, {} failed{skipped}, in {seconds} s",
             tally.passed, tally.failed
         );
         println!("{line}");
@@ -73,28 +107,15 @@ impl Report {
 pub fn run(args: &TestArgs, mysql: &MysqlArgs) -> Result<()> {
     let mysql = Mysql::locate(mysql)?;
     let tools = Tools::locate()?;
-    let mut report = Report::default();
-    report.add("lint", lint::check(&mysql, false).map(|()| one_passed()));
-    let buckets = [
-        (BUCKET_URL, bucket(&mut report, OwnServer::start("test"))),
-        (
-            BUCKET_TLS_URL,
-            bucket(&mut report, OwnServer::start_tls("test")),
-        ),
-    ];
-    report.add(
-        "rust tests",
-        rust_tests(&mysql, &tools, args.full, &buckets),
-    );
-    drop(buckets);
-    report.add("rust documentation tests", doc_tests(&mysql, &tools));
-    match plugin::build(&mysql, PluginArgs::default()) {
-        Ok(plugin) => {
-            report.add("plugin build", Ok(one_passed()));
-            suites(args, &mysql, &plugin, &mut report);
-            live(args.full, &mysql, &plugin, &mut report);
-        }
-        Err(error) => report.add("plugin build", Err(error)),
+    let mut report = Report::new();
+    if args.wants(Part::Lint) {
+        report.add("lint", lint::check(&mysql, false).map(|()| one_passed()));
+    }
+    if args.wants(Part::Rust) {
+        rust(args.full, &mysql, &tools, &mut report);
+    }
+    if args.wants(Part::Suites) || args.wants(Part::Live) {
+        with_plugin(args, &mysql, &mut report);
     }
     println!("\nSummary");
     for line in &report.lines {
@@ -106,6 +127,30 @@ pub fn run(args: &TestArgs, mysql: &MysqlArgs) -> Result<()> {
         bail!("{failed} tests failed");
     }
     Ok(())
+}
+
+fn rust(full: bool, mysql: &Mysql, tools: &Tools, report: &mut Report) {
+    let buckets = [
+        (BUCKET_URL, bucket(report, OwnServer::start("test"))),
+        (BUCKET_TLS_URL, bucket(report, OwnServer::start_tls("test"))),
+    ];
+    report.add("rust tests", rust_tests(mysql, tools, full, &buckets));
+    drop(buckets);
+    report.add("rust documentation tests", doc_tests(mysql, tools));
+}
+
+fn with_plugin(args: &TestArgs, mysql: &Mysql, report: &mut Report) {
+    let plugin = match plugin::build(mysql, PluginArgs::default()) {
+        Ok(plugin) => plugin,
+        Err(error) => return report.add("plugin build", Err(error)),
+    };
+    report.add("plugin build", Ok(one_passed()));
+    if args.wants(Part::Suites) {
+        suites(args, mysql, &plugin, report);
+    }
+    if args.wants(Part::Live) {
+        live(args.full, mysql, &plugin, report);
+    }
 }
 
 fn one_passed() -> Tally {
@@ -341,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_runner_that_breaks_counts_as_a_failure() {
-        let mut report = Report::default();
+        let mut report = Report::new();
         report.add("x", Err(anyhow::anyhow!("broken")));
         report.add("y", Ok(one_passed()));
         assert_eq!((report.total.passed, report.total.failed), (1, 1));
