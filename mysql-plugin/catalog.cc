@@ -136,6 +136,8 @@ bool bring_forward(SqlSession &session, bool was_in_step, std::set<Name> *unread
 
 /// The dictionary is right.
 bool follow(SqlSession &session, bool clean, std::set<Name> *unread) {
+  // A crash may have kept GTIDs from the server that the transactions in the store have.
+  if (!clean) replay_gtids(session, gtid::text());
   const ReplayResult result = replay_failed(session);
   return result.complete && capture_all(session, !clean, result.in_step, unread);
 }

@@ -198,6 +198,19 @@ int commit_with(THD *thd, Trx &trx, const std::function<int()> &commit) {
   return 0;
 }
 
+std::string of(const THD *thd) {
+  return owns_gtid(thd) ? owned_gtid_source(thd) + ':' + std::to_string(thd->owned_gtid.gno) : std::string();
+}
+
+int record(const std::string &gtid) {
+  Adoption adoption;
+  Change change;
+  int error = adoption.add(change, gtid);
+  if (error == 0) error = change.commit_quietly();
+  if (error == 0) adoption.done();
+  return error;
+}
+
 Adoption::Adoption() : m_lock(rows) {}
 
 int Adoption::add(Change &change, const std::string &executed) {

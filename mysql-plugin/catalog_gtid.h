@@ -50,6 +50,12 @@ class Adoption {
   bool m_added = false;
 };
 
+/// The session's GTID as text, `uuid:number` or `uuid:tag:number`; empty if it has none.
+std::string of(const THD *thd);
+
+/// Adds one GTID, which `of` gave, to the store's set. 0 or an error number.
+int record(const std::string &gtid);
+
 /// The store's set, as the server writes such sets.
 std::string text();
 

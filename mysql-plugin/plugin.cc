@@ -45,10 +45,27 @@ int deinit(void *) {
   return error;
 }
 
+/// The server lets a storage engine observe neither its start nor its commits, only a plugin of another kind.
+int init_companion(void *plugin) {
+  const int error = smartengine::catalog::init(plugin);
+  return error != 0 ? error : smartengine::durability::init(plugin);
+}
+
+int deinit_companion(void *plugin) {
+  smartengine::durability::deinit(plugin);
+  return smartengine::catalog::deinit(plugin);
+}
+
 st_mysql_storage_engine engine_info = {MYSQL_HANDLERTON_INTERFACE_VERSION};
 st_mysql_daemon companion_info = {MYSQL_DAEMON_INTERFACE_VERSION};
 
 }  // namespace
+
+#define INFORMATION_SCHEMA_TABLE(name, description, init)                                                                                \
+  {                                                                                                                                      \
+    MYSQL_INFORMATION_SCHEMA_PLUGIN, &smartengine::schema_table::descriptor, name, "SmartEngine", description, PLUGIN_LICENSE_GPL, init, \
+        nullptr, nullptr, 0x0001, nullptr, nullptr, nullptr, 0                                                                           \
+  }
 
 mysql_declare_plugin(smartengine){
     MYSQL_STORAGE_ENGINE_PLUGIN,
@@ -69,80 +86,20 @@ mysql_declare_plugin(smartengine){
     {
         MYSQL_DAEMON_PLUGIN,
         &companion_info,
-        "SMARTENGINE_COMMIT",
+        "SMARTENGINE_SERVER",
         "SmartEngine",
-        "Waits for commits of SMARTENGINE to be in the store",
+        "Brings the server's dictionary back from the store, and waits for commits to be there",
         PLUGIN_LICENSE_GPL,
-        smartengine::durability::init,
+        init_companion,
         nullptr,
-        smartengine::durability::deinit,
+        deinit_companion,
         0x0001,
         nullptr,
         nullptr,
         nullptr,
         0,
     },
-    {
-        MYSQL_DAEMON_PLUGIN,
-        &companion_info,
-        "SMARTENGINE_CATALOG",
-        "SmartEngine",
-        "Brings the server's dictionary back from the store",
-        PLUGIN_LICENSE_GPL,
-        smartengine::catalog::init,
-        nullptr,
-        smartengine::catalog::deinit,
-        0x0001,
-        nullptr,
-        nullptr,
-        nullptr,
-        0,
-    },
-    {
-        MYSQL_INFORMATION_SCHEMA_PLUGIN,
-        &smartengine::schema_table::descriptor,
-        "SMARTENGINE_TRX",
-        "SmartEngine",
-        "Running transactions of SMARTENGINE",
-        PLUGIN_LICENSE_GPL,
-        smartengine::lock_tables::init_trx,
-        nullptr,
-        nullptr,
-        0x0001,
-        nullptr,
-        nullptr,
-        nullptr,
-        0,
-    },
-    {
-        MYSQL_INFORMATION_SCHEMA_PLUGIN,
-        &smartengine::schema_table::descriptor,
-        "SMARTENGINE_LOCKS",
-        "SmartEngine",
-        "Locks of SMARTENGINE that are held or waited for",
-        PLUGIN_LICENSE_GPL,
-        smartengine::lock_tables::init_locks,
-        nullptr,
-        nullptr,
-        0x0001,
-        nullptr,
-        nullptr,
-        nullptr,
-        0,
-    },
-    {
-        MYSQL_INFORMATION_SCHEMA_PLUGIN,
-        &smartengine::schema_table::descriptor,
-        "SMARTENGINE_OBJECT_STORE",
-        "SmartEngine",
-        "Requests of SMARTENGINE to its object store",
-        PLUGIN_LICENSE_GPL,
-        smartengine::object_store_table::init,
-        nullptr,
-        nullptr,
-        0x0001,
-        nullptr,
-        nullptr,
-        nullptr,
-        0,
-    } mysql_declare_plugin_end;
+    INFORMATION_SCHEMA_TABLE("SMARTENGINE_TRX", "Running transactions of SMARTENGINE", smartengine::lock_tables::init_trx),
+    INFORMATION_SCHEMA_TABLE("SMARTENGINE_LOCKS", "Locks of SMARTENGINE that are held or waited for", smartengine::lock_tables::init_locks),
+    INFORMATION_SCHEMA_TABLE("SMARTENGINE_OBJECT_STORE", "Requests of SMARTENGINE to its object store",
+                             smartengine::object_store_table::init) mysql_declare_plugin_end;

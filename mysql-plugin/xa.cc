@@ -6,6 +6,7 @@
 #include <mutex>
 #include <utility>
 
+#include "catalog_gtid.h"
 #include "compat.h"
 #include "dictionary.h"
 #include "durability.h"
@@ -26,7 +27,7 @@ namespace smartengine::xa {
 
 namespace {
 
-// u32 format | u8 length of gtrid | u8 length of bqual | both, one after the other. Big endian.
+// u32 format | u8 length of gtrid | u8 length of bqual | both, one after the other | of a replica's transaction: its GTID, as text. Big endian.
 constexpr size_t kNameHeaderSize = 6;
 
 std::string encode(const XID &xid) {
@@ -45,7 +46,7 @@ bool decode(const rust::Vec<uint8_t> &name, XID *xid) {
   if (name.size() < kNameHeaderSize) return false;
   const size_t gtrid = name[4];
   const size_t bqual = name[5];
-  if (gtrid > MAXGTRIDSIZE || bqual > MAXBQUALSIZE || name.size() != kNameHeaderSize + gtrid + bqual) return false;
+  if (gtrid > MAXGTRIDSIZE || bqual > MAXBQUALSIZE || name.size() < kNameHeaderSize + gtrid + bqual) return false;
   const auto *data = reinterpret_cast<const char *>(name.data()) + kNameHeaderSize;
   xid->set(static_cast<int32_t>(load_be32(name.data())), data, static_cast<long>(gtrid), data + gtrid, static_cast<long>(bqual));
   return true;
@@ -137,8 +138,26 @@ xa_status_code carried_out(const ffi::Status &status, const std::string &what) {
   return code;
 }
 
+/// The name that the transaction was prepared under, which is longer than its XID if it has a GTID.
+std::string prepared_name(const XID &xid) {
+  const std::string start = encode(xid);
+  if (xid.get_my_xid() == 0) return start;
+  for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
+    const std::string name(prepared.name.begin(), prepared.name.end());
+    if (name.compare(0, start.size(), start) == 0) return name;
+  }
+  return start;
+}
+
 xa_status_code decide(const XID &xid, bool commit) {
-  return carried_out(ffi::engine_decide(engine(), bytes_of(encode(xid)), commit), commit ? "commit" : "roll back");
+  const std::string name = prepared_name(xid);
+  const std::string gtid = name.substr(encode(xid).size());
+  // Before the commit: after a crash between the two it is decided again.
+  if (commit && !gtid.empty() && catalog::gtid::record(gtid) != 0) {
+    if (opt_bin_log || !mysqld_server_started) stop_server("record the GTID of a prepared transaction");
+    return XAER_RMFAIL;
+  }
+  return carried_out(ffi::engine_decide(engine(), bytes_of(name), commit), commit ? "commit" : "roll back");
 }
 
 xa_status_code commit_by_xid(handlerton *, XID *xid) {
@@ -180,7 +199,10 @@ bool flush_logs(::handlerton *, bool group) {
   return awaited;
 }
 
-std::string name_of(const THD *thd) { return encode(*thd->get_transaction()->xid_state()->get_xid()); }
+std::string name_of(const THD *thd) {
+  const XID &xid = *thd->get_transaction()->xid_state()->get_xid();
+  return encode(xid) + (xid.get_my_xid() == 0 ? std::string() : catalog::gtid::of(thd));
+}
 
 void roll_back_others() {
   size_t count = 0;

@@ -10,6 +10,9 @@
 // transaction and give its GTID to another one. Where the log cannot be synced for a group, or a decision not be carried
 // out, the server is stopped, and recovery decides by the binary log.
 //
+// A server without a binary log keeps GTIDs in a table of InnoDB's, with the second phase of InnoDB's part. A crash between the phases would lose that
+// of a replica's transaction, which recovery commits by its XID alone: so it stands in the name under which it is prepared.
+//
 // An XA transaction leaves its session when it is prepared, or when the session ends. The engine keeps it, with its
 // locks, until XA COMMIT or XA ROLLBACK comes from any session, also after a restart.
 
@@ -23,7 +26,7 @@ struct handlerton;
 
 namespace smartengine::xa {
 
-/// What the engine calls a session's transaction: its XID.
+/// What the engine calls a session's transaction: its XID, and its GTID if it has one by now.
 std::string name_of(const THD *thd);
 
 /// Undoes what the binary log of another server was to decide about: that log is not here, and none of it was acknowledged as being in the store. A

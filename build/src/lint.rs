@@ -56,8 +56,8 @@ pub fn check(mysql: &Mysql, fix: bool) -> Result<()> {
     let mut tidy = plugin::cargo(mysql, &tools);
     tidy.args([
         "test",
-        "--package",
-        "smartengine",
+        "--workspace",
+        "--exclude=xtask",
         "--test",
         "tidy",
         "--quiet",
