@@ -63,6 +63,9 @@ impl Mysql {
             self.source.join("include"),
             self.source.join("libs"),
             self.source.join("extra/rapidjson/include"),
+            // Where 8.0 has the headers of the binary log, one of them generated.
+            self.source.join("libbinlogevents/include"),
+            self.build.join("libbinlogevents/include"),
         ];
         // The folder below it carries a version in its name.
         if let Ok(entries) = fs::read_dir(self.source.join("extra/unordered_dense")) {

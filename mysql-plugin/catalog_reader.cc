@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "catalog_store.h"
 #include "catalog_tables.h"
 #include "compat.h"
 #include "mysqld_error.h"
@@ -174,7 +175,7 @@ bool is_system_account(const Name &account) {
 Found read(SqlSession &session, const Name &name, Entry *entry) {
   *entry = Entry();
   entry->name = name;
-  entry->server_version = MYSQL_VERSION_ID;
+  entry->server_version = written_version();
   switch (name.kind) {
     case Kind::kSchema: {
       const Found found = show(session, "SHOW CREATE DATABASE " + quoted_name(name.schema));

@@ -14,6 +14,7 @@ namespace smartengine::catalog {
 
 namespace {
 
+constexpr uint32_t kOldestVersion = 80035;
 constexpr ffi::ReadSpec kPlainRead{ffi::LockMode::None, ffi::LockWait::Wait, 0};
 
 int encoded(const Entry &entry, ByteBuffer *key, ByteBuffer *value) {
@@ -158,6 +159,8 @@ int generation(uint64_t *value) {
   if (!append_generation_key(&key)) return HA_ERR_OUT_OF_MEM;
   return ha_error(ffi::engine_counter(engine(), bytes(key.slice()), *value), nullptr);
 }
+
+uint32_t written_version() { return failpoint("catalog.written_by_8_0") ? kOldestVersion : MYSQL_VERSION_ID; }
 
 bool failpoint(const char *name) { return !ok(ffi::failpoint(rust::Str(name, strlen(name)))); }
 

@@ -64,6 +64,9 @@ std::vector<Entry> all(Kind kind, const std::string &schema = {});
 /// The generation of the store's catalog.
 int generation(uint64_t *value);
 
+/// The version of the server that entries are marked with: this one's. A test can have them look older.
+uint32_t written_version();
+
 /// Passes a failure point of the engine: true where it is armed to fail.
 bool failpoint(const char *name);
 

@@ -97,7 +97,7 @@ int put_table(THD *thd, Trx &trx, Entry *entry, TABLE *form) {
   if (body.empty()) return own_error(kErrorInternal, "the definition of " + describe(entry->name) + " cannot be written down");
   table_versions().bump(entry->name);
   entry->flags = 0;
-  entry->server_version = MYSQL_VERSION_ID;
+  entry->server_version = written_version();
   entry->fields = {std::move(body)};
   return put(trx, *entry);
 }
