@@ -198,7 +198,7 @@ impl Store {
             }
             None if s3::running()?.is_none() => Ok(in_folder()),
             None => {
-                let (url, environment) = s3::with_own_server(format!("s3://smartengine/{prefix}"))?;
+                let (url, environment) = s3::own_store(&prefix)?;
                 Ok(Self { url, environment })
             }
         }

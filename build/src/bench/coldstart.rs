@@ -100,7 +100,7 @@ impl Bench<'_> {
                 format!("file://{}", self.work.join(&prefix).display()),
                 Vec::new(),
             ),
-            false => s3::with_own_server(format!("s3://smartengine/{prefix}"))?,
+            false => s3::own_store(&prefix)?,
         };
         let store = (url, environment);
         let setup = self.setup(Some(&store))?;
