@@ -5,6 +5,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -15,8 +17,11 @@ use crate::paths;
 use crate::plugin::{self, Plugin, PluginArgs};
 use crate::progress::Step;
 use crate::s3;
-use crate::server::Setup;
+use crate::server::{Server, Setup};
 use crate::table::Table;
+
+/// Clients that make the tables.
+const CLIENTS: usize = 8;
 
 #[derive(clap::Args)]
 pub struct ColdStartArgs {
@@ -106,7 +111,7 @@ impl Bench<'_> {
         let setup = self.setup(Some(&store))?;
         let server = setup.start()?;
         let step = Step::spinner(format!("make {name}"));
-        fill(&mut server.connect()?, tables, mib)?;
+        fill(&server, tables, mib)?;
         step.done();
         server.shut_down()?;
         let last = tables - 1;
@@ -189,25 +194,41 @@ fn empty(dir: &Path) -> Result<()> {
 }
 
 /// Makes tables with a row each, and spreads `mib` MiB of rows over them.
-fn fill(client: &mut Client, tables: u64, mib: u64) -> Result<()> {
+fn fill(server: &Server, tables: u64, mib: u64) -> Result<()> {
+    let mut client = server.connect()?;
     // This server's own disk is thrown away.
     client.query("SET GLOBAL innodb_flush_log_at_trx_commit = 0")?;
     client.query("CREATE DATABASE cold")?;
-    client.query("SET SESSION cte_max_recursion_depth = 100000000")?;
-    for number in 0..tables {
-        client.query(&format!(
-            "CREATE TABLE cold.t{number} (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(40) NOT NULL, made DATETIME DEFAULT CURRENT_TIMESTAMP, \
-             body VARBINARY(1100), KEY (name))"
-        ))?;
-        client.query(&format!(
-            "INSERT INTO cold.t{number} (name) VALUES ('first of {number}')"
-        ))?;
-    }
+    // Clients that create tables at once share the flushes of the server's dictionary.
+    let next = AtomicU64::new(0);
+    let make_some = || -> Result<()> {
+        let mut client = server.connect()?;
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= tables {
+                return Ok(());
+            }
+            client.query(&format!(
+                "CREATE TABLE cold.t{number} (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(40) NOT NULL, made DATETIME DEFAULT CURRENT_TIMESTAMP, \
+                 body VARBINARY(1100), KEY (name))"
+            ))?;
+            client.query(&format!(
+                "INSERT INTO cold.t{number} (name) VALUES ('first of {number}')"
+            ))?;
+        }
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(make_some)).collect();
+        clients
+            .into_iter()
+            .try_for_each(|client| client.join().expect("a client does not panic"))
+    })?;
     if mib == 0 {
         return Ok(());
     }
     // A kilobyte a row that hardly compresses.
     let rows = mib * 1024 / tables;
+    client.query("SET SESSION cte_max_recursion_depth = 100000000")?;
     for number in 0..tables {
         client.query(&format!(
             "INSERT INTO cold.t{number} (name, body) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
