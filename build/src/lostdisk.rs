@@ -36,7 +36,7 @@ pub struct LostDiskArgs {
     #[command(flatten)]
     pub plugin: PluginArgs,
     /// How often the server is killed and its disk lost
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
     /// Repeats the same choices
     #[arg(long, default_value_t = 1)]

@@ -1,7 +1,7 @@
 //! How long it takes from an empty disk to the first row, for few and many tables, and for a database of some size.
 //!
-//! The disk holds what `mysqld --initialize` makes, no more. A server without the plugin on such a disk is measured beside it: what is beyond that
-//! is the engine's, and most of it the making of the definitions, whose time the error log tells.
+//! The disk holds what `mysqld --initialize` makes, no more. A server without the plugin on such a disk is measured in turn with it: what is beyond
+//! that is the engine's. In it is the making of the definitions, whose time the error log tells.
 
 use std::fs;
 use std::path::Path;
@@ -28,27 +28,31 @@ pub struct ColdStartArgs {
     #[command(flatten)]
     plugin: PluginArgs,
     /// Numbers of tables, each a store of its own
-    #[arg(long, value_delimiter = ',', default_value = "10,10000")]
+    #[arg(long, value_delimiter = ',', default_value = "10,10000", value_parser = clap::value_parser!(u64).range(1..))]
     tables: Vec<u64>,
     /// Size of the data of one more store, of 10 tables, in MiB; 0 for none
     #[arg(long, default_value_t = 3000)]
     mib: u64,
     /// How often each start is measured
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
     /// A folder instead of the S3 server that cargo xtask s3 up started
     #[arg(long)]
     file: bool,
 }
 
-/// How long a start took.
-#[derive(Clone, Copy)]
-struct Start {
+/// How long starts took, in the median.
+struct Starts {
     /// Until the first row was there.
     whole: Duration,
-    /// In it, until all definitions were made.
-    replay: Option<Duration>,
+    /// In it, the making of the definitions.
+    replay: Duration,
+    /// Of a server without the plugin, until it takes connections.
+    alone: Duration,
 }
+
+/// A store's URL, and the variables of the environment by which it is reached.
+type Store = (String, Vec<(String, String)>);
 
 struct Bench<'a> {
     args: &'a ColdStartArgs,
@@ -65,31 +69,38 @@ pub fn run(args: &ColdStartArgs, mysql: &MysqlArgs) -> Result<()> {
         mysql,
         work: paths::fresh("coldstart")?,
     };
+    let mut stores: Vec<_> = args
+        .tables
+        .iter()
+        .map(|&tables| (format!("{tables} tables"), tables, 0))
+        .collect();
+    if args.mib > 0 {
+        stores.push((format!("10 tables, {} MiB", args.mib), 10, args.mib));
+    }
     let mut table = Table::new(&[
         "",
         "from an empty disk to the first row",
-        "beyond a server alone",
-        "in it, definitions made in",
+        "a server alone",
+        "beyond it",
+        "definitions made in",
     ]);
-    let alone = bench.median(None, &mut |_| Ok(()))?.whole;
-    table.row(["a server alone".into(), seconds(alone)]);
-    let mut add = |name: String, start: Start| {
-        let beyond = start.whole.saturating_sub(alone);
-        let replay = start.replay.map(seconds).unwrap_or_default();
-        table.row([name, seconds(start.whole), seconds(beyond), replay]);
-    };
-    for &tables in &args.tables {
-        let name = format!("{tables} tables");
-        let start = bench.measure(&name, tables, 0)?;
-        add(name, start);
-    }
-    if args.mib > 0 {
-        let name = format!("10 tables of {} MiB in all", args.mib);
-        let start = bench.measure(&name, 10, args.mib)?;
-        add(name, start);
+    for (name, tables, mib) in stores {
+        let Starts {
+            whole,
+            replay,
+            alone,
+        } = bench.measure(&name, tables, mib)?;
+        let beyond = whole.saturating_sub(alone);
+        let times = [whole, alone, beyond, replay].map(seconds);
+        table.row([name].into_iter().chain(times));
     }
     println!("\n{table}");
     Ok(())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 fn seconds(time: Duration) -> String {
@@ -98,7 +109,7 @@ fn seconds(time: Duration) -> String {
 
 impl Bench<'_> {
     /// Makes a store and starts servers on it from nothing.
-    fn measure(&self, name: &str, tables: u64, mib: u64) -> Result<Start> {
+    fn measure(&self, name: &str, tables: u64, mib: u64) -> Result<Starts> {
         let prefix = format!("coldstart-{}-{tables}-{mib}", std::process::id());
         let (url, environment) = match self.args.file {
             true => (
@@ -115,41 +126,44 @@ impl Bench<'_> {
         step.done();
         server.shut_down()?;
         let last = tables - 1;
-        let mut first_row = |client: &mut Client| -> Result<()> {
-            let row = client.query(&format!("SELECT id FROM cold.t{last} LIMIT 1"))?;
-            ensure!(row.scalar() == "1", "the row is not there");
-            Ok(())
-        };
-        self.median(Some(&store), &mut first_row)
+        let (mut wholes, mut replays, mut alones) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.args.rounds {
+            alones.push(self.start(None, &mut |_| Ok(()))?);
+            wholes.push(self.start(Some(&store), &mut |client| {
+                let row = client.query(&format!("SELECT id FROM cold.t{last} LIMIT 1"))?;
+                ensure!(row.scalar() == "1", "the row is not there");
+                Ok(())
+            })?);
+            replays.push(replay_time(&self.log())?);
+        }
+        Ok(Starts {
+            whole: median(wholes),
+            replay: median(replays),
+            alone: median(alones),
+        })
     }
 
-    /// The start of median length, from that of a server on an empty disk until `look` has seen what it looks for.
-    fn median(
+    /// How long it takes from the start of a server on an empty disk until `look` has seen what it looks for.
+    fn start(
         &self,
-        store: Option<&(String, Vec<(String, String)>)>,
+        store: Option<&Store>,
         look: &mut dyn FnMut(&mut Client) -> Result<()>,
-    ) -> Result<Start> {
-        let mut starts = Vec::new();
-        for _ in 0..self.args.rounds {
-            let setup = self.setup(store)?;
-            setup.initialize()?;
-            let started = Instant::now();
-            let server = setup.start()?;
-            look(&mut server.connect()?)?;
-            let whole = started.elapsed();
-            server.kill()?;
-            let replay = store.map(|_| replay_time(&self.log())).transpose()?;
-            starts.push(Start { whole, replay });
-        }
-        starts.sort_by_key(|start| start.whole);
-        Ok(starts[starts.len() / 2])
+    ) -> Result<Duration> {
+        let setup = self.setup(store)?;
+        setup.initialize()?;
+        let started = Instant::now();
+        let server = setup.start()?;
+        look(&mut server.connect()?)?;
+        let time = started.elapsed();
+        server.kill()?;
+        Ok(time)
     }
 
     fn log(&self) -> std::path::PathBuf {
         self.work.join("server.log")
     }
 
-    fn setup(&self, store: Option<&(String, Vec<(String, String)>)>) -> Result<Setup> {
+    fn setup(&self, store: Option<&Store>) -> Result<Setup> {
         let datadir = self.work.join("data");
         empty(&datadir)?;
         let mut options: Vec<std::ffi::OsString> =
