@@ -195,7 +195,7 @@ fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
 /// One run of the compiler.
 struct Compilation {
     command: Command,
-    /// The command as text, to see whether options changed.
+    /// Program and arguments as text, to see whether options changed. The environment is not in it: cargo's differs from run to run.
     line: String,
     source: PathBuf,
     object: PathBuf,
@@ -217,7 +217,11 @@ fn compilations(build: &cc::Build, sources: Vec<PathBuf>, out: &Path) -> Vec<Com
                 .arg("-o")
                 .arg(&object);
             Compilation {
-                line: format!("{command:?}"),
+                line: format!(
+                    "{:?} {:?}",
+                    command.get_program(),
+                    command.get_args().collect::<Vec<_>>()
+                ),
                 command,
                 source,
                 object,

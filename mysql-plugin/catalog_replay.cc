@@ -20,8 +20,10 @@ namespace smartengine::catalog {
 
 namespace {
 
-constexpr size_t kMostThreads = 8;
-constexpr size_t kTablesPerThread = 32;
+/// The server flushes InnoDB's log at each CREATE TABLE, whatever innodb_flush_log_at_trx_commit says. Sessions that wait for the same flush share
+/// it: their number is one of flushes saved, not of processors.
+constexpr size_t kMostSessions = 8;
+constexpr size_t kTablesPerSession = 4;
 
 std::string full_name(const Name &name) { return quoted_name(name.schema) + '.' + quoted_name(name.name); }
 std::string account_name(const Name &name) { return quoted_name(name.name) + '@' + quoted_name(name.schema); }
@@ -286,8 +288,7 @@ void Replay::make_tables() {
       made[i] = make_table(session, *wanted[i], &reasons[i]) ? 1 : 0;
   };
   std::vector<std::thread> others;
-  const size_t most = std::min<size_t>(std::max(std::thread::hardware_concurrency(), 1U), kMostThreads);
-  while (others.size() + 1 < std::min(most, wanted.size() / kTablesPerThread)) {
+  while (others.size() + 1 < std::min(kMostSessions, wanted.size() / kTablesPerSession)) {
     others.emplace_back([&] {
       my_thread_init();
       {

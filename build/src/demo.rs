@@ -58,6 +58,10 @@ pub fn run(args: &DemoArgs, mysql: &MysqlArgs) -> Result<()> {
         args.engines.len() == 2,
         "--engines takes two engines, such as SMARTENGINE,InnoDB"
     );
+    ensure!(
+        !args.s3 || args.engines[0] == Engine::Smartengine,
+        "with --s3 SMARTENGINE comes first in --engines: no other outlives the disk"
+    );
     let mysql = Mysql::locate(mysql)?;
     let dataset = Dataset::locate()?;
     let plugin = match args.engines.contains(&Engine::Smartengine) {
@@ -70,7 +74,7 @@ pub fn run(args: &DemoArgs, mysql: &MysqlArgs) -> Result<()> {
     if args.s3 {
         let prefix = format!("demo-{}", std::process::id());
         s3::run_one()?;
-        let (url, variables) = s3::with_own_server(format!("s3://smartengine/{prefix}"))?;
+        let (url, variables) = s3::own_store(&prefix)?;
         println!("the data goes to {url}");
         options.push(format!("--smartengine-store-url={url}").into());
         options.push("--smartengine-commit-durability=object".into());

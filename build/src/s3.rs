@@ -20,6 +20,8 @@ use crate::paths;
 
 pub const ACCESS_KEY: &str = "smartengine";
 pub const SECRET_KEY: &str = "only-for-this-machine";
+/// The bucket that is made unless another one is named.
+const BUCKET: &str = "smartengine";
 /// The bucket of tests.
 pub const TEST_BUCKET: &str = "smartengine-test";
 const REGION: &str = "us-east-1";
@@ -52,7 +54,7 @@ pub struct UpArgs {
     #[arg(long)]
     port: Option<u16>,
     /// The bucket to make
-    #[arg(long, default_value = "smartengine")]
+    #[arg(long, default_value = BUCKET)]
     bucket: String,
 }
 
@@ -126,6 +128,14 @@ pub fn with_own_server(store: String) -> Result<(String, Vec<(String, String)>)>
     Ok((url, server.environment()))
 }
 
+/// A prefix in a bucket of the S3 server of this checkout, whatever the environment says of others, and its credentials.
+pub fn own_store(prefix: &str) -> Result<(String, Vec<(String, String)>)> {
+    let server =
+        running()?.context("no S3 server of this checkout runs; cargo xtask s3 up starts one")?;
+    server.make_bucket(BUCKET)?;
+    Ok((server.url(BUCKET, prefix), server.environment()))
+}
+
 pub fn run(args: &S3) -> Result<()> {
     match args {
         S3::Up(args) => {
@@ -141,7 +151,7 @@ pub fn run(args: &S3) -> Result<()> {
         S3::Down { remove } => down(*remove),
         S3::Status => {
             match running()? {
-                Some(server) => server.explain("smartengine"),
+                Some(server) => server.explain(BUCKET),
                 None => {
                     println!("no S3 server of this checkout runs; cargo xtask s3 up starts one")
                 }

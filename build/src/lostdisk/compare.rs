@@ -10,6 +10,7 @@ use crate::exec;
 use crate::mysql::Mysql;
 use crate::server::Server;
 
+use super::column;
 use super::load::SCHEMA;
 
 /// Everything shown, each under what it was asked by.
@@ -99,13 +100,6 @@ impl Portrait {
             differences.join("\n")
         )
     }
-}
-
-fn column(client: &mut Client, sql: &str) -> Result<Vec<String>> {
-    let rows = client.query(sql)?;
-    Ok((0..rows.len())
-        .filter_map(|index| rows.row(index).into_iter().next().flatten())
-        .collect())
 }
 
 fn show(client: &mut Client, sql: &str, shown: &mut BTreeMap<String, String>) -> Result<()> {

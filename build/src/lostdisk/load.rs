@@ -1,8 +1,6 @@
 //! Clients that write, and the count of what they were told is committed.
 
-use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,8 +9,12 @@ use anyhow::{Context, Result, ensure};
 use crate::client::Client;
 use crate::server::Server;
 
+use super::column;
+use super::loss::{Commit, Fate, Loss};
+
 /// The schema of what the clients write.
 pub const SCHEMA: &str = "ledger";
+const WAIT_FOR_STORE: &str = "SET SESSION smartengine_commit_durability = 'object'";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Durability {
@@ -29,65 +31,52 @@ impl Durability {
     }
 }
 
-/// What the loss of a disk has cost.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Loss {
-    /// Transactions that were acknowledged and are gone.
-    pub transactions: u64,
-    /// How long before the kill the oldest of them was acknowledged.
-    pub age: Duration,
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.transactions {
-            0 => f.write_str("none lost"),
-            count => write!(
-                f,
-                "{count} lost, the oldest {} ms before the kill",
-                self.age.as_millis()
-            ),
-        }
-    }
-}
-
 /// The clients and what each was told.
 pub struct Load {
-    durability: Durability,
-    /// Transactions of each writer, numbered from 0, that were acknowledged; and when the last ones were.
     writers: Vec<Writer>,
-    /// Objects that were made in the round, by DDL that was acknowledged.
-    made: Mutex<Vec<String>>,
+    /// Tables and users that were made in the round.
+    made: Mutex<Vec<Made>>,
+    /// Tables that were there when the round began.
+    tables: Vec<String>,
     rounds: u64,
+    acknowledged: u64,
 }
 
+/// One client; its transactions are numbered from 0.
 #[derive(Default)]
 struct Writer {
-    acknowledged: AtomicU64,
-    times: Mutex<Vec<Instant>>,
-    /// Of those acknowledged, how many were lost in earlier rounds.
-    lost: AtomicU64,
+    /// How many of them were there when the round began.
+    first: u64,
+    /// Those of the round.
+    commits: Mutex<Vec<Commit>>,
+}
+
+struct Made {
+    kind: &'static str,
+    name: String,
+    commit: Commit,
 }
 
 impl Load {
-    pub fn new(clients: usize, durability: Durability) -> Self {
+    pub fn new(clients: usize) -> Self {
         Self {
-            durability,
             writers: (0..clients).map(|_| Writer::default()).collect(),
             made: Mutex::default(),
+            tables: Vec::new(),
             rounds: 0,
+            acknowledged: 0,
         }
     }
 
+    /// Transactions that were acknowledged in all rounds.
     pub fn acknowledged(&self) -> u64 {
-        let total = |writer: &Writer| {
-            writer.acknowledged.load(Ordering::Relaxed) + writer.lost.load(Ordering::Relaxed)
-        };
-        self.writers.iter().map(total).sum()
+        self.acknowledged
     }
 
     pub fn prepare(&self, server: &Server) -> Result<()> {
         let mut client = server.connect()?;
+        // What was made before is then in the store too.
+        client.query(WAIT_FOR_STORE)?;
         client.query(&format!("CREATE DATABASE {SCHEMA}"))?;
         client.query(&format!(
             "CREATE TABLE {SCHEMA}.entry (writer INT, number BIGINT, part INT, text VARCHAR(40), PRIMARY KEY (writer, number, part), KEY (text))"
@@ -133,62 +122,66 @@ impl Load {
                 format!("CREATE USER {name}@localhost IDENTIFIED BY 'x'"),
             ];
             for (statement, kind) in statements.iter().zip(["table", "user"]) {
-                if client.query(statement).is_err() {
+                let commit = commit(&mut client, statement);
+                let done = commit.acknowledged.is_some();
+                let name = name.clone();
+                self.made
+                    .lock()
+                    .expect("no panic")
+                    .push(Made { kind, name, commit });
+                if !done {
                     return;
                 }
-                let made = format!("{kind} {name}");
-                self.made.lock().expect("no panic").push(made);
             }
             thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Compares what is there with what was acknowledged; what a local acknowledgement did not keep is counted.
+    /// Compares what is there with what was acknowledged; what is missing may only be the last transactions.
     pub fn check(&mut self, server: &Server, killed_at: Instant) -> Result<Loss> {
         let mut client = server.connect()?;
-        let mut loss = Loss::default();
-        for (number, writer) in self.writers.iter().enumerate() {
-            let found = writer.check(number, &mut client)?;
-            let acknowledged = writer.acknowledged.load(Ordering::Relaxed);
+        client.query(WAIT_FOR_STORE)?;
+        let mut fates = Vec::new();
+        for (number, writer) in self.writers.iter_mut().enumerate() {
+            fates.extend(writer.check(number, &mut client)?);
+        }
+        let tables = column(
+            &mut client,
+            &format!(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = '{SCHEMA}'"
+            ),
+        )?;
+        let users = column(
+            &mut client,
+            "SELECT user FROM mysql.user WHERE user REGEXP '^r[0-9]+_'",
+        )?;
+        for Made { kind, name, commit } in self.made.lock().expect("no panic").drain(..) {
+            let found = match kind {
+                "table" => tables.contains(&name),
+                _ => users.contains(&name),
+            };
+            let what = format!("{kind} {name}");
+            fates.push(Fate {
+                what,
+                commit,
+                found,
+            });
+        }
+        for table in &self.tables {
             ensure!(
-                found <= acknowledged + 1,
-                "writer {number} has {found} transactions, and was told of {acknowledged}"
+                tables.contains(table),
+                "table {table} of an earlier round is gone"
             );
-            let mut times = writer.times.lock().expect("no panic");
-            if let Some(lost) = acknowledged.checked_sub(found)
-                && lost > 0
-            {
-                loss.transactions += lost;
-                let first = times.len().saturating_sub(usize::try_from(lost)?);
-                if let Some(&at) = times.get(first) {
-                    loss.age = loss.age.max(killed_at.saturating_duration_since(at));
-                }
-                writer.lost.fetch_add(lost, Ordering::Relaxed);
-            }
-            writer.acknowledged.store(found, Ordering::Relaxed);
-            times.clear();
         }
-        if self.durability == Durability::Object {
-            for made in self.made.lock().expect("no panic").iter() {
-                let (kind, name) = made.split_once(' ').context("a kind and a name")?;
-                let sql = match kind {
-                    "table" => format!("SELECT COUNT(*) FROM {SCHEMA}.{name}"),
-                    _ => format!("SHOW GRANTS FOR {name}@localhost"),
-                };
-                client
-                    .query(&sql)
-                    .with_context(|| format!("{made}, which was made, is gone"))?;
-            }
+        for table in &tables {
+            client
+                .query(&format!("SELECT COUNT(*) FROM {SCHEMA}.{table}"))
+                .with_context(|| format!("table {table}"))?;
         }
+        self.tables = tables;
         // Not part of the next comparison.
-        let users = client.query("SELECT user FROM mysql.user WHERE user REGEXP '^r[0-9]+_'")?;
-        for index in 0..users.len() {
-            let name = users
-                .row(index)
-                .into_iter()
-                .next()
-                .flatten()
-                .unwrap_or_default();
+        for name in users {
+            client.query(&format!("SHOW GRANTS FOR {name}@localhost"))?;
             client.query(&format!("DROP USER {name}@localhost"))?;
         }
         let checked = client.query(&format!(
@@ -201,8 +194,19 @@ impl Load {
                 "{row:?}"
             );
         }
-        Ok(loss)
+        let told = fates
+            .iter()
+            .filter(|fate| fate.commit.acknowledged.is_some());
+        self.acknowledged += told.count() as u64;
+        Loss::of(&fates, killed_at)
     }
+}
+
+/// Runs a statement that commits.
+fn commit(client: &mut Client, sql: &str) -> Commit {
+    let sent = Instant::now();
+    let acknowledged = client.query(sql).ok().map(|_| Instant::now());
+    Commit { sent, acknowledged }
 }
 
 fn text(writer: usize, number: u64, part: u64) -> String {
@@ -212,17 +216,19 @@ fn text(writer: usize, number: u64, part: u64) -> String {
 impl Writer {
     /// Writes until the server is gone.
     fn work(&self, id: usize, mut client: Client) {
-        loop {
-            let number = self.acknowledged.load(Ordering::Relaxed);
-            if Self::transaction(id, number, &mut client).is_err() {
+        for number in self.first.. {
+            if Self::write(id, number, &mut client).is_err() {
                 return;
             }
-            self.times.lock().expect("no panic").push(Instant::now());
-            self.acknowledged.store(number + 1, Ordering::Relaxed);
+            let commit = commit(&mut client, "COMMIT");
+            self.commits.lock().expect("no panic").push(commit);
+            if commit.acknowledged.is_none() {
+                return;
+            }
         }
     }
 
-    fn transaction(id: usize, number: u64, client: &mut Client) -> Result<()> {
+    fn write(id: usize, number: u64, client: &mut Client) -> Result<()> {
         client.query("BEGIN")?;
         for part in 0..=number % 3 {
             let text = text(id, number, part);
@@ -234,12 +240,34 @@ impl Writer {
             "UPDATE {SCHEMA}.total SET number = {} WHERE writer = {id}",
             number + 1
         ))?;
-        client.query("COMMIT")?;
         Ok(())
     }
 
+    /// What became of the transactions of the round.
+    fn check(&mut self, id: usize, client: &mut Client) -> Result<Vec<Fate>> {
+        let found = Self::count(id, client)?;
+        let commits = std::mem::take(&mut *self.commits.lock().expect("no panic"));
+        let first = self.first;
+        let sent = first + commits.len() as u64;
+        ensure!(
+            found <= sent,
+            "writer {id} has {found} transactions, and sent {sent}"
+        );
+        ensure!(
+            found >= first,
+            "writer {id} has {found} transactions, and had {first} when the server started"
+        );
+        self.first = found;
+        let fates = (first..).zip(commits).map(|(number, commit)| Fate {
+            what: format!("transaction {number} of writer {id}"),
+            commit,
+            found: number < found,
+        });
+        Ok(fates.collect())
+    }
+
     /// How many transactions are there, each whole and none missing in between.
-    fn check(&self, id: usize, client: &mut Client) -> Result<u64> {
+    fn count(id: usize, client: &mut Client) -> Result<u64> {
         let total: u64 = client
             .query(&format!(
                 "SELECT number FROM {SCHEMA}.total WHERE writer = {id}"
