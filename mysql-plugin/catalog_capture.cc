@@ -378,13 +378,11 @@ std::optional<Kind> kind_of(const MDL_key &key) {
   }
 }
 
-/// Waits for the capture, and for the store to have it where the session wants its commits to be there.
+/// Waits for the capture, and for the store to have it where the session wants its commits to be there. Whoever is told of an error anyway, such as
+/// KILL while the statement's own commit waited, is not kept.
 void wait_for_capture(THD *thd) {
   capture().wait();
-  if (!durability::wants_object(thd)) return;
-  if (durability::wait(thd, ffi::engine_log_end(engine())) != 0) {
-    log::warning("catalog: a statement is answered before its definitions are known to be in the store: " + last_error_message());
-  }
+  if (durability::wants_object(thd) && !thd->is_error()) durability::acknowledge(thd, ffi::engine_log_end(engine()));
 }
 
 /// The schema of locks that stand for no object.

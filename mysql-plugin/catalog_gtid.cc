@@ -9,6 +9,7 @@
 #include "error_map.h"
 #include "handlerton.h"
 #include "log.h"
+#include "sql/sql_lex.h"
 #include "table_state.h"
 #include "trx.h"
 
@@ -145,8 +146,11 @@ int reset() {
   return 0;
 }
 
-int binlog_func(handlerton *, THD *, enum_binlog_func function, void *) {
-  if (function == BFN_RESET_LOGS && is_open()) return guarded(reset);
+/// Relay logs are reset by the same function as the binary log, by CHANGE REPLICATION SOURCE and RESET REPLICA: with them no GTIDs go.
+bool resets_binary_log(const THD *thd) { return thd->lex->sql_command == SQLCOM_RESET && (thd->lex->type & REFRESH_SOURCE) != 0; }
+
+int binlog_func(handlerton *, THD *thd, enum_binlog_func function, void *) {
+  if (function == BFN_RESET_LOGS && is_open() && resets_binary_log(thd)) return guarded(reset);
   return 0;
 }
 

@@ -33,11 +33,15 @@
 #endif
 
 #include "field_types.h"
+#include "mysql_com.h"
 #include "sql/field.h"
 #include "sql/handler.h"
 #include "sql/key.h"
 #include "sql/sql_class.h"
 #include "sql/table.h"
+#ifndef REFRESH_SOURCE
+#define REFRESH_SOURCE REFRESH_MASTER
+#endif
 
 namespace smartengine {
 

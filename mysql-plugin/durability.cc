@@ -28,10 +28,7 @@ int after_commit(Trans_param *) {
   THD *thd = current_thd;
   Trx *trx = thd == nullptr || !is_open() ? nullptr : Trx::find(thd);
   const uint64_t position = trx == nullptr ? 0 : trx->take_awaited();
-  if (position == 0) return 0;
-  const int error = wait(thd, position);
-  // The server has no ear for a failure here, but the session's own error is what its client gets.
-  if (error != 0) raise(error);
+  if (position != 0) acknowledge(thd, position);
   return 0;
 }
 
@@ -60,9 +57,16 @@ int wait(THD *thd, uint64_t position) {
     if (done) return 0;
     if (thd != nullptr && thd_killed(thd) != 0) {
       return own_error(kErrorUnavailable,
-                       "the commit is in the local log, but it is not known to be in the store: the wait was interrupted");
+                       "the commit is in the local log and visible, but it is not known to be in the store: the wait was interrupted");
     }
   }
+}
+
+void acknowledge(THD *thd, uint64_t position) {
+  const int error = wait(thd, position);
+  if (error == 0) return;
+  if (thd->get_stmt_da()->is_sent()) return log::warning("a client was answered already: " + last_error_message());
+  raise(error);
 }
 
 int init(void *plugin) {

@@ -163,16 +163,13 @@ int Trx::prepare(THD *thd) {
   if (!m_active || !ffi::txn_has_writes(txn())) return 0;
   const std::string name = xa::name_of(thd);
   const bool sync = syncs(thd);
-  const bool object = durability::wants_object(thd);
+  // What the server coordinates itself a server on another disk rolls back, unless its commit is in the store.
+  const bool object = durability::wants_object(thd) && xa::is_external(thd);
   const ffi::Status status = ffi::txn_prepare(txn(), {reinterpret_cast<const uint8_t *>(name.data()), name.size()}, sync && !object);
   m_prepared = ok(status);
   if (m_prepared && !sync) xa::note_unsynced();
   if (!m_prepared || !object) return ha_error(status, thd);
-  return await_store(thd, sync, ffi::txn_log_end(txn()));
-}
-
-int Trx::await_store(THD *thd, bool sync, uint64_t position) {
-  if (position == 0) return 0;
+  const uint64_t position = ffi::txn_log_end(txn());
   if (sync) return durability::wait(thd, position);
   m_awaited = position;
   return 0;
@@ -200,8 +197,15 @@ int Trx::commit(THD *thd, bool sync) {
   // A commit that failed may still reach the log: what it created or dropped is left for the next start to decide.
   if (error != 0) m_drops.clear();
   end(true);
-  if (position != 0) error = await_store(thd, sync, position);
-  return error;
+  if (position == 0) return error;
+  if (sync) {
+    durability::acknowledge(thd, position);
+  } else {
+    m_awaited = position;
+    // The last of a group: it is sent while the group waits for its turn to answer.
+    if (thd->next_to_commit == nullptr) ffi::engine_want_uploaded(engine(), position);
+  }
+  return 0;
 }
 
 int Trx::rollback() {

@@ -86,8 +86,6 @@ class Trx {
   };
 
   void begin(THD *thd);
-  /// What was logged is to be in the store: now if the session syncs by itself, else before the client is answered.
-  int await_store(THD *thd, bool sync, uint64_t position);
   void end(bool committed);
 
   std::optional<rust::Box<ffi::TxnHandle>> m_txn;

@@ -163,8 +163,8 @@ xa_status_code decide(const XID &xid, bool commit) {
 xa_status_code commit_by_xid(handlerton *, XID *xid) {
   const xa_status_code decided = decide(*xid, true);
   THD *thd = current_thd;
-  if (decided != XA_OK || thd == nullptr || !durability::wants_object(thd)) return decided;
-  return durability::wait(thd, ffi::engine_log_end(engine())) == 0 ? XA_OK : XAER_RMFAIL;
+  if (decided == XA_OK && thd != nullptr && durability::wants_object(thd)) durability::acknowledge(thd, ffi::engine_log_end(engine()));
+  return decided;
 }
 
 xa_status_code rollback_by_xid(handlerton *, XID *xid) { return decide(*xid, false); }
@@ -199,9 +199,11 @@ bool flush_logs(::handlerton *, bool group) {
   return awaited;
 }
 
+bool is_external(const THD *thd) { return thd->get_transaction()->xid_state()->get_xid()->get_my_xid() == 0; }
+
 std::string name_of(const THD *thd) {
   const XID &xid = *thd->get_transaction()->xid_state()->get_xid();
-  return encode(xid) + (xid.get_my_xid() == 0 ? std::string() : catalog::gtid::of(thd));
+  return encode(xid) + (is_external(thd) ? std::string() : catalog::gtid::of(thd));
 }
 
 void roll_back_others() {

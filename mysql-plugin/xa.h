@@ -26,6 +26,9 @@ struct handlerton;
 
 namespace smartengine::xa {
 
+/// Whether a client decides about the session's transaction when it is prepared, and not the server.
+bool is_external(const THD *thd);
+
 /// What the engine calls a session's transaction: its XID, and its GTID if it has one by now.
 std::string name_of(const THD *thd);
 

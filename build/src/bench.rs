@@ -2,6 +2,7 @@
 //! little elsewhere.
 
 mod coldstart;
+mod commit;
 mod load;
 mod sysbench;
 
@@ -26,6 +27,8 @@ pub enum Bench {
     Load(load::LoadArgs),
     /// From an empty disk to the first row: a few tables, ten thousand, and a database of some size
     Coldstart(coldstart::ColdStartArgs),
+    /// Commits that are acknowledged by the store, through SQL: how long one takes, and how many there are a second with more clients
+    Commit(commit::CommitArgs),
     /// The engine's own benchmarks, without a server
     Engine {
         /// Options of cargo bench, such as a name to filter by
@@ -38,6 +41,7 @@ pub fn run(bench: &Bench, mysql: &MysqlArgs) -> Result<()> {
     match bench {
         Bench::Sysbench(args) => sysbench::run(args, mysql),
         Bench::Coldstart(args) => coldstart::run(args, mysql),
+        Bench::Commit(args) => commit::run(args, mysql),
         Bench::Load(args) => load::run(args, mysql),
         Bench::Engine { options } => exec::run(
             Command::new("cargo")

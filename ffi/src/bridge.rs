@@ -401,6 +401,8 @@ pub mod api {
         fn engine_sync_wal(engine: &EngineHandle, group: bool) -> Status;
         /// The position in the log after its last record.
         fn engine_log_end(engine: &EngineHandle) -> u64;
+        /// Has the log sent to the store up to `position` without delay.
+        fn engine_want_uploaded(engine: &EngineHandle, position: u64);
         /// Waits up to `millis` for the log to be in the store up to `position`; `done` says whether it is. At once where the log is not kept there.
         fn engine_wait_uploaded(
             engine: &EngineHandle,

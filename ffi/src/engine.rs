@@ -241,6 +241,11 @@ pub fn engine_log_end(handle: &EngineHandle) -> u64 {
     handle.engine.log_end()
 }
 
+/// Has the log sent to the store.
+pub fn engine_want_uploaded(handle: &EngineHandle, position: u64) {
+    handle.engine.want_uploaded(position);
+}
+
 /// Waits for the log to be in the store.
 pub fn engine_wait_uploaded(
     handle: &EngineHandle,

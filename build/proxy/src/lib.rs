@@ -40,6 +40,13 @@ struct Shared {
     requests: AtomicU64,
     faults: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
+    timed: Mutex<Option<Timed>>,
+}
+
+/// How long requests of one method took, while somebody wants to know.
+struct Timed {
+    method: String,
+    times: Vec<Duration>,
 }
 
 impl Proxy {
@@ -60,6 +67,7 @@ impl Proxy {
             requests: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             open: Mutex::new(Vec::new()),
+            timed: Mutex::new(None),
         });
         let accepting = Arc::clone(&shared);
         let acceptor = thread::spawn(move || accept(&listener, &accepting));
@@ -102,6 +110,20 @@ impl Proxy {
             .insert(method.to_owned(), latency);
     }
 
+    /// From now on notes how long each request of `method` takes, from when it is here as a whole until its answer begins.
+    pub fn start_timing(&self, method: &str) {
+        *self.shared.timed() = Some(Timed {
+            method: method.to_owned(),
+            times: Vec::new(),
+        });
+    }
+
+    /// What was noted since [`Proxy::start_timing`], and no more from now on.
+    pub fn stop_timing(&self) -> Vec<Duration> {
+        let timed = self.shared.timed().take();
+        timed.map(|timed| timed.times).unwrap_or_default()
+    }
+
     /// Whether nobody gets through: connections are cut, and new ones as soon as they are made.
     pub fn cut_off(&self, cut: bool) {
         self.shared.cut_off.store(cut, Ordering::SeqCst);
@@ -140,6 +162,18 @@ impl Shared {
 
     fn open(&self) -> MutexGuard<'_, Vec<TcpStream>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn timed(&self) -> MutexGuard<'_, Option<Timed>> {
+        self.timed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_time(&self, method: &str, time: Duration) {
+        if let Some(timed) = &mut *self.timed()
+            && timed.method == method
+        {
+            timed.times.push(time);
+        }
     }
 
     fn close_all(&self) {
@@ -255,6 +289,7 @@ fn serve(client: TcpStream, mut writing: &TcpStream, shared: &Shared) -> io::Res
         if shared.refuses() {
             return Ok(());
         }
+        shared.note_time(request.method(), came.elapsed());
         let bytes = answer.bytes();
         match fault {
             Some(Fault::Truncate) => {

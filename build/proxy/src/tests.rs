@@ -189,3 +189,21 @@ fn chance_follows_the_seed() {
     assert_eq!(draw(7), draw(7));
     assert_ne!(draw(7), draw(8));
 }
+
+#[test]
+fn requests_of_one_method_are_timed_while_it_is_asked_for() {
+    let server = server();
+    let proxy = Proxy::start(server.address, 1).unwrap();
+    let latency = Duration::from_millis(30);
+    proxy.set_latency("PUT", latency);
+    ask(&proxy, "PUT", "/a", "before");
+    proxy.start_timing("PUT");
+    ask(&proxy, "PUT", "/a", "one");
+    ask(&proxy, "GET", "/a", "");
+    ask(&proxy, "PUT", "/a", "two");
+    let times = proxy.stop_timing();
+    ask(&proxy, "PUT", "/a", "after");
+    assert_eq!(times.len(), 2);
+    assert!(times.iter().all(|time| *time >= latency), "{times:?}");
+    assert!(proxy.stop_timing().is_empty());
+}

@@ -117,6 +117,7 @@ fn start_each(core: &Arc<Core>, threads: &mut Vec<JoinHandle<()>>) -> Result<()>
         for number in 0..core.options.wal_upload_threads {
             spawn(format!("se-upload-{number}"), Box::new(Core::run_upload))?;
         }
+        spawn("se-watch".to_owned(), Box::new(Core::run_watch))?;
     }
     spawn("se-gc".to_owned(), Box::new(Core::run_removal))
 }

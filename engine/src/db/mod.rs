@@ -166,6 +166,11 @@ impl Engine {
         self.core.wait_uploaded(position, time)
     }
 
+    /// Has the log sent to the store up to `position` without delay, for somebody who will wait for it.
+    pub fn want_uploaded(&self, position: u64) {
+        self.core.want_uploaded(position);
+    }
+
     /// The position after the last record of the log.
     pub fn log_end(&self) -> u64 {
         self.core.wal.end()

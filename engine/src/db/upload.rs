@@ -8,6 +8,9 @@ use super::core::Core;
 use crate::remote_wal::RemoteWal;
 use crate::{Error, ErrorKind, Result, ResultExt};
 
+/// How often a writer that sends its log looks whether another one has attached.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// The pause before what the store refused is tried again.
 pub const RETRY: Duration = Duration::from_millis(500);
 
@@ -20,6 +23,27 @@ impl Core {
         }
     }
 
+    /// The body of a thread that looks from time to time, while the log goes to the store, whether another writer has attached. That one cannot find the log's end
+    /// as long as this one adds to it; and the sooner this one stops, the less is lost that is acknowledged here alone.
+    pub(super) fn run_watch(&self) {
+        let Some(remote) = &self.remote else { return };
+        let (mut seen, mut again) = (remote.uploaded(), self.clock.now());
+        while !self.closing.load(Ordering::Acquire) {
+            let moment = self.signal.now();
+            let (uploaded, now) = (remote.uploaded(), self.clock.now());
+            if uploaded != seen && now >= again && self.pipeline.check().is_ok() {
+                (seen, again) = (uploaded, now + LOOK);
+                self.note_uploaded(remote);
+                // Who commits to the manifest hears of it anyway.
+                let looked = self.manifest.try_lock().map(|mut m| m.look_for_successor());
+                if let Some(Err(error)) = looked {
+                    self.note_fence(&error);
+                }
+            }
+            self.signal.wait(moment, LOOK);
+        }
+    }
+
     /// Takes no writes any more, because of `error`; whoever waits is told.
     pub fn end_writes(&self, error: &Error) {
         if self.pipeline.fail_with(error) {
@@ -29,6 +53,7 @@ impl Core {
             && error.kind() == ErrorKind::Fenced
         {
             remote.fenced(error.message());
+            self.note_uploaded(remote);
         }
         self.signal.notify();
     }
@@ -93,6 +118,13 @@ impl Core {
             Some(remote) => remote
                 .wait(&self.wal, position, &mut || self.check_open())
                 .inspect_err(|error| self.note_fence(error)),
+        }
+    }
+
+    /// Has the log sent up to `position` without delay.
+    pub fn want_uploaded(&self, position: u64) {
+        if let Some(remote) = &self.remote {
+            remote.want(position);
         }
     }
 

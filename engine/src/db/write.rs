@@ -137,6 +137,15 @@ impl GroupWriter for Core {
     type Request = Request;
     type Slot = Slot;
 
+    fn decides(request: &Request) -> bool {
+        matches!(
+            request.action,
+            Action::CommitPrepared { .. }
+                | Action::RollbackPrepared { .. }
+                | Action::InCoordinator { .. }
+        )
+    }
+
     fn write(&self, first: SeqNo, group: &mut [Request]) -> Result<Vec<Slot>> {
         let _guard = self.write_lock.lock();
         self.check_open()?;

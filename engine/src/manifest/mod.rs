@@ -193,16 +193,37 @@ impl Manifest {
             self.advance(adopted, &object.edit);
             return Ok(false);
         }
+        Err(self.note_fence(id, &object).context(what()))
+    }
+
+    /// Whether another writer has attached since: [`ErrorKind::Fenced`] if so. One request.
+    pub fn look_for_successor(&mut self) -> Result<()> {
+        let id = self.next_id;
+        match self.store.get(&manifest_key(id)) {
+            Ok(found) => {
+                let object = decode(&found, id)?;
+                match object.nonce == self.nonce {
+                    true => Ok(()),
+                    false => Err(self.note_fence(id, &object)),
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn note_fence(&mut self, id: u64, object: &ManifestObject) -> Error {
         let writer = match &object.edit.epoch {
             Some((_, writer)) => format!("writer {writer}"),
             None => "another writer".to_owned(),
         };
         let message = format!(
-            "commit manifest {id}: fenced by epoch {}, {writer}",
-            object.epoch
+            "fenced by epoch {}, {writer}, which has {}",
+            object.epoch,
+            manifest_key(id)
         );
         self.fenced = Some(message.clone());
-        Err(Error::new(ErrorKind::Fenced, message))
+        Error::new(ErrorKind::Fenced, message)
     }
 
     fn advance(&mut self, next: Version, edit: &VersionEdit) {

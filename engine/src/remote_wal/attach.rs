@@ -61,7 +61,8 @@ impl ChunkReader {
         self.end.unwrap_or(self.floor)
     }
 
-    /// Reads on to the first chunk that is not there: `apply` gets log position and payload of each record.
+    /// Reads on through the chunks that are there now, to the first that is not: `apply` gets log position and payload of each record. What a writer that still
+    /// writes adds meanwhile is left to [`ChunkReader::fence`]: there is no catching up with a busy one before it knows that it was superseded.
     ///
     /// A chunk behind a gap was never acknowledged, unless one of those behind says by its durable mark that the missing one had been there:
     /// that is [`ErrorKind::Corruption`], as is a chunk that does not decode or does not follow.
@@ -75,14 +76,12 @@ impl ChunkReader {
                 fetched = fetch(&*self.store, batch);
                 at += batch.len();
             }
-            let bytes = match fetched.remove(&self.next) {
-                Some(fetched) => fetched,
-                None => self.store.get(&chunk_key(self.next)),
-            };
-            match bytes {
-                Ok(bytes) => self.take(&bytes, apply)?,
-                Err(error) if error.kind() == ErrorKind::NotFound => break,
-                Err(error) => return Err(error.context("read the log in the store")),
+            match fetched.remove(&self.next) {
+                Some(Ok(bytes)) => self.take(&bytes, apply)?,
+                Some(Err(error)) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error.context("read the log in the store"));
+                }
+                _ => break,
             }
             // A fence jumps over ids.
             at = at.max(listed.partition_point(|&id| id < self.next));

@@ -14,6 +14,9 @@
 //! acknowledged. If a write or sync fails, the log may hold more or less than was acknowledged: the pipeline stops for good, every commit
 //! under way fails, and what is visible stays what it was. A panic in any of the functions given does the same, so that nobody waits for
 //! a commit that will not come.
+//!
+//! A fence is another matter: the log here is sound, and nothing that is in it is in doubt here. Nothing new is taken any more, but what was taken goes on, and so
+//! do the decisions about what was prepared, which others may have built on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,6 +38,9 @@ pub trait GroupWriter {
     /// Writes `group` as one piece; commit `i` has sequence number `first + i`. Called by one leader at a time.
     /// [`ErrorKind::Interrupted`] says that nothing was written, and harms no other group.
     fn write(&self, first: SeqNo, group: &mut [Self::Request]) -> Result<Vec<Self::Slot>>;
+
+    /// Whether a request carries out what was decided about something prepared.
+    fn decides(request: &Self::Request) -> bool;
 }
 
 struct Ticket<W: GroupWriter> {
@@ -90,6 +96,8 @@ pub struct Pipeline<W: GroupWriter> {
     snapshots: Arc<Snapshots>,
     failure: Mutex<Option<(ErrorKind, String)>>,
     failed: AtomicBool,
+    /// Whether the log or a commit under way has failed, rather than that another writer took over.
+    unsound: AtomicBool,
     groups: AtomicU64,
 }
 
@@ -107,6 +115,7 @@ impl<W: GroupWriter> Pipeline<W> {
             snapshots,
             failure: Mutex::new(None),
             failed: AtomicBool::new(false),
+            unsound: AtomicBool::new(false),
             groups: AtomicU64::new(0),
         }
     }
@@ -118,23 +127,28 @@ impl<W: GroupWriter> Pipeline<W> {
 
     /// Stops the pipeline for good: commits under way and later ones fail with [`ErrorKind::ReadOnly`], naming `why`. Whether this was the first cause.
     pub fn fail(&self, why: &str) -> bool {
-        self.stop(ErrorKind::ReadOnly, why)
+        self.stop(ErrorKind::ReadOnly, why, false)
     }
 
-    /// The same because of an error: where that is [`ErrorKind::Fenced`], they fail so.
+    /// The same because of an error. Where that is [`ErrorKind::Fenced`], later ones fail so, and commits under way and decisions do not.
     pub fn fail_with(&self, error: &Error) -> bool {
-        let kind = match error.kind() {
-            ErrorKind::Fenced => ErrorKind::Fenced,
-            _ => ErrorKind::ReadOnly,
-        };
-        self.stop(kind, error.message())
+        let fenced = error.kind() == ErrorKind::Fenced;
+        self.stop(kind_after(error), error.message(), fenced)
     }
 
-    fn stop(&self, kind: ErrorKind, why: &str) -> bool {
+    /// A commit under way has failed: those behind it would wait for it.
+    fn lose(&self, error: &Error) {
+        self.stop(kind_after(error), error.message(), false);
+    }
+
+    fn stop(&self, kind: ErrorKind, why: &str, sound: bool) -> bool {
         let mut failure = self.failure.lock();
         let first = failure.is_none();
         failure.get_or_insert_with(|| (kind, why.to_owned()));
         drop(failure);
+        if !sound {
+            self.unsound.store(true, Ordering::Release);
+        }
         self.failed.store(true, Ordering::Release);
         // Whoever waits holds this mutex between its check and its sleep.
         drop(self.finished.lock());
@@ -157,6 +171,14 @@ impl<W: GroupWriter> Pipeline<W> {
             kind,
             format!("no writes are taken, {reason}: {why}"),
         ))
+    }
+
+    /// Fails if the pipeline was stopped, unless that another writer took over is all that happened.
+    fn check_sound(&self) -> Result<()> {
+        match self.unsound.load(Ordering::Acquire) {
+            true => self.check(),
+            false => Ok(()),
+        }
     }
 
     /// Commits: has `request` written by `writer`, then runs `apply`, then `sync`, then publishes. Returns its sequence number.
@@ -192,13 +214,16 @@ impl<W: GroupWriter> Pipeline<W> {
         apply: impl FnOnce(SeqNo, &mut W::Slot) -> Result<()>,
         sync: impl FnOnce(&W::Slot) -> Result<()>,
     ) -> Result<SeqNo> {
-        self.check()?;
+        match W::decides(&request) {
+            true => self.check_sound()?,
+            false => self.check()?,
+        }
         let guard = PanicGuard(self);
         let written = self.write(writer, request);
         let done = written.and_then(|(seq, mut slot)| {
             let done = apply(seq, &mut slot).and_then(|()| sync(&slot));
             done.map(|()| seq).map_err(|error| {
-                self.fail_with(&error);
+                self.lose(&error);
                 error.context("commit")
             })
         });
@@ -268,7 +293,7 @@ impl<W: GroupWriter> Pipeline<W> {
     }
 
     fn write_group(&self, writer: &W, group: &mut [W::Request]) -> Result<(SeqNo, Vec<W::Slot>)> {
-        self.check()?;
+        self.check_sound()?;
         let first = self.next_seq.load(Ordering::Relaxed);
         let after = first + group.len() as u64;
         // Half of the range of sequence numbers is for uncommitted writes.
@@ -296,7 +321,7 @@ impl<W: GroupWriter> Pipeline<W> {
             }
             Err(error) => {
                 if error.kind() != ErrorKind::Interrupted {
-                    self.fail_with(&error);
+                    self.lose(&error);
                 }
                 Err(error.context("commit"))
             }
@@ -321,7 +346,7 @@ impl<W: GroupWriter> Pipeline<W> {
     fn publish(&self, seq: SeqNo) -> Result<()> {
         let mut finished = self.finish(seq)?;
         while self.snapshots.visible() < seq {
-            self.check()?;
+            self.check_sound()?;
             self.published.wait(&mut finished);
         }
         Ok(())
@@ -335,7 +360,7 @@ impl<W: GroupWriter> Pipeline<W> {
             finished.ahead.insert(seq);
             return Ok(finished);
         }
-        self.check()?;
+        self.check_sound()?;
         visible = seq;
         while finished.ahead.first() == Some(&(visible + 1)) {
             finished.ahead.pop_first();
@@ -346,6 +371,14 @@ impl<W: GroupWriter> Pipeline<W> {
             self.published.notify_all();
         }
         Ok(finished)
+    }
+}
+
+/// How commits fail after an error.
+fn kind_after(error: &Error) -> ErrorKind {
+    match error.kind() {
+        ErrorKind::Fenced => ErrorKind::Fenced,
+        _ => ErrorKind::ReadOnly,
     }
 }
 
@@ -381,6 +414,9 @@ mod tests {
 
     use super::*;
 
+    /// Requests from this number on are decisions.
+    const DECISION: u32 = 1_000_000;
+
     #[derive(Default)]
     struct Log {
         written: Mutex<Vec<(SeqNo, u32)>>,
@@ -399,6 +435,10 @@ mod tests {
             let mut written = self.written.lock();
             written.extend((first..).zip(group.iter().copied()));
             Ok(vec![written.len(); group.len()])
+        }
+
+        fn decides(request: &u32) -> bool {
+            *request >= DECISION
         }
     }
 
@@ -451,6 +491,23 @@ mod tests {
         let later = commit(4).unwrap_err();
         assert_eq!(later.kind(), ErrorKind::ReadOnly);
         assert!(later.message().contains("disk on fire"));
+        assert_eq!(snapshots.visible(), 2);
+    }
+
+    #[test]
+    fn after_a_fence_only_decisions_are_taken() {
+        let snapshots = Arc::new(Snapshots::default());
+        let pipeline = Pipeline::<Log>::new(snapshots.clone());
+        let log = Log::default();
+        let commit = |id| pipeline.commit(&log, id, |_, _| Ok(()), |_| Ok(()));
+        assert_eq!(commit(1).unwrap(), 1);
+        let fence = Error::new(ErrorKind::Fenced, "fenced by epoch 2");
+        assert!(pipeline.fail_with(&fence));
+        assert_eq!(commit(2).unwrap_err().kind(), ErrorKind::Fenced);
+        assert_eq!(commit(DECISION).unwrap(), 2);
+        assert_eq!(snapshots.visible(), 2);
+        pipeline.fail("disk on fire");
+        commit(DECISION).unwrap_err();
         assert_eq!(snapshots.visible(), 2);
     }
 

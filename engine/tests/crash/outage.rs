@@ -141,8 +141,8 @@ fn an_idle_engine_sends_nothing() {
         writer.write_one(&engine).unwrap();
     }
     engine.compact().unwrap();
-    // What is removed late is removed by then.
-    std::thread::sleep(Duration::from_millis(500));
+    // What is removed late is removed by then, and the last look for another writer, at most a second after the last chunk, is done.
+    std::thread::sleep(Duration::from_millis(2500));
     let operations = [
         Operation::Put,
         Operation::PutIfAbsent,
