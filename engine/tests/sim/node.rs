@@ -17,7 +17,7 @@ use crate::world::{GRACE, World};
 
 /// Rows that are written over and over.
 const SLOTS: u64 = 24;
-/// Names for prepared transactions.
+/// Letters that names of prepared transactions begin with, one transaction each at a time.
 const NAMES: u64 = 3;
 
 fn options(world: &Arc<World>, node: usize) -> Options {
@@ -370,10 +370,13 @@ impl Acting<'_> {
     fn prepare(&self) {
         let world = self.world;
         let now = self.now();
-        let name = vec![b'a' + world.below(NAMES) as u8];
-        if now.prepared.contains_key(&name) || is_read_only(self.engine) {
+        let letter = [b'a' + world.below(NAMES) as u8];
+        if now.prepared.keys().any(|name| name.starts_with(&letter)) || is_read_only(self.engine) {
             return;
         }
+        // Of the name's content nothing shows before it is committed: whoever finds it has to know which one it is.
+        let id = world.model.lock().next_id().to_string();
+        let name = [&letter, id.as_bytes()].concat();
         let large = world.one_in(4);
         let (rows, longest) = if large {
             (8, 1500)
@@ -381,7 +384,7 @@ impl Acting<'_> {
             (1 + world.below(3), 100)
         };
         let mut writes: Writes = (0..rows)
-            .map(|row| (prepared_key(&name, row), Some(value(world, longest))))
+            .map(|row| (prepared_key(&letter, row), Some(value(world, longest))))
             .collect();
         if world.one_in(3) {
             writes.extend(self.index_change(&now).unwrap_or_default());
