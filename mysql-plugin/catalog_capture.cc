@@ -6,7 +6,6 @@
 #include <map>
 #include <mutex>
 #include <optional>
-#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -18,12 +17,15 @@
 #include "durability.h"
 #include "error_map.h"
 #include "handlerton.h"
+#include "locks_released.h"
 #include "log.h"
 #include "my_sys.h"
 #include "my_thread.h"
 #include "sql/auth/acl_change_notification.h"
 #include "sql/mdl.h"
 #include "sql/mysqld.h"
+#include "sql/sql_error.h"
+#include "sql/sql_lex.h"
 
 namespace smartengine::catalog {
 
@@ -50,6 +52,7 @@ class Batch {
   bool take_one(const Name &name);
   void put(Entry entry);
   void remove(const Name &name);
+  void remove_table(const Name &name);
   void remove_schema(const std::string &schema);
   void remove_named(const Name &name);
   void report(const char *what, const Name &name);
@@ -80,6 +83,13 @@ void Batch::remove(const Name &name) {
   m_puts.erase(name);
   std::optional<Entry> stored;
   if (find(name, &stored) != 0 || stored) m_removals.insert(name);
+}
+
+/// That a table which could not be made again is not there says nothing. One of another engine may have had its name.
+void Batch::remove_table(const Name &name) {
+  std::optional<Entry> stored;
+  if (find(name, &stored) == 0 && stored && (stored->flags & Entry::kNotReplayed) != 0) return;
+  remove(name);
 }
 
 void Batch::remove_schema(const std::string &schema) {
@@ -145,7 +155,7 @@ bool Batch::take_relation(const Name &name) {
     log::information(describe(table) + " is of engine " + entry.field(0) + ": it stays on this server's disk");
   }
   if (found != Found::kYes || entry.name.kind != Kind::kView) remove(view);
-  if (found != Found::kYes || entry.name.kind != Kind::kTable) remove(table);
+  if (found != Found::kYes || entry.name.kind != Kind::kTable) remove_table(table);
   if (found == Found::kYes && entry.name.kind == Kind::kTable) {
     entry.table_id = bound_id(m_session.thd(), table);
     put(std::move(entry));
@@ -385,34 +395,49 @@ void wait_for_capture(THD *thd) {
   if (durability::wants_object(thd) && !thd->is_error()) durability::acknowledge(thd, ffi::engine_log_end(engine()));
 }
 
-/// The schema of locks that stand for no object.
-const char *const kNoSchema = "#smartengine";
-
 /// While a session changes accounts, none can be read, and waiting for that would be waiting for itself. DROP FUNCTION releases its locks in that
-/// state. The session then takes one more lock, which the server releases at the statement's end, and waits there.
+/// state, and has others yet to release.
 void wait_when_accounts_are_free(THD *thd) {
   if (!thd->mdl_context.owns_equal_or_stronger_lock(MDL_key::ACL_CACHE, "", "", MDL_SHARED)) return wait_for_capture(thd);
-  MDL_request request;
-  const std::string session = std::to_string(thd->thread_id());
-  MDL_REQUEST_INIT(&request, MDL_key::TRIGGER, kNoSchema, session.c_str(), MDL_EXCLUSIVE, MDL_TRANSACTION);
-  if (thd->mdl_context.acquire_lock(&request, 0)) log::warning("catalog: a statement is answered before its definitions are captured");
+  if (!locks_released::tell(thd, locks_released::kCaptured))
+    log::warning("catalog: a statement is answered before its definitions are captured");
+}
+
+/// Whether the statement makes or drops what this engine keeps nothing of but its definition.
+bool is_definition_alone(const THD *thd, Kind kind) {
+  if (kind != Kind::kTable) return true;
+  const enum_sql_command command = thd->lex->sql_command;
+  return command == SQLCOM_CREATE_VIEW || command == SQLCOM_DROP_VIEW;
+}
+
+/// A server whose writes are refused takes no definitions either: the next start would not find them.
+bool is_refused(THD *thd, Kind kind, const std::string &schema) {
+  if (!is_capturing() || is_system_schema(schema) || !is_definition_alone(thd, kind)) return false;
+  const ffi::Status writes = ffi::engine_check_writes(engine());
+  if (ok(writes)) return false;
+  ha_error(writes, nullptr);
+  push_warning(thd, Sql_condition::SL_WARNING, ER_UNKNOWN_ERROR, last_error_message().c_str());
+  return true;
 }
 
 bool notify_exclusive_mdl(THD *thd, const MDL_key *key, ha_notification_type type, bool *) {
   if (is_internal(thd)) return false;
-  const std::optional<Kind> kind = kind_of(*key);
-  if (!kind) return false;
-  if (std::string_view(key->db_name(), key->db_name_length()) == kNoSchema) {
-    if (type == HA_NOTIFY_POST_EVENT) guarded([&] { return wait_when_accounts_are_free(thd), 0; });
+  if (const char *told = locks_released::told(*key); told != nullptr) {
+    if (type == HA_NOTIFY_POST_EVENT) {
+      guarded([&] { return told == locks_released::kCommitted ? durability::finish(thd) : wait_when_accounts_are_free(thd), 0; });
+    }
     return false;
   }
+  const std::optional<Kind> kind = kind_of(*key);
+  if (!kind) return false;
+  const std::string schema(key->db_name(), key->db_name_length());
   if (type == HA_NOTIFY_PRE_EVENT) {
+    if (is_refused(thd, *kind, schema)) return true;
     exclusive_locks.acquired(thd);
     return false;
   }
   const bool last = exclusive_locks.released(thd);
   guarded([&] {
-    const std::string schema(key->db_name(), key->db_name_length());
     const std::string name(key->name(), key->name_length());
     if (!is_capturing() || is_system_schema(schema)) return 0;
     // The names that ALTER TABLE uses in between.
@@ -456,6 +481,10 @@ void acl_notify(THD *thd, const Acl_change_notification *notice) {
       capture().note_all_accounts();
     }
     wait_for_capture(thd);
+    // Here the server asks no engine before.
+    const int error = ha_error(ffi::engine_check_writes(engine()), nullptr);
+    if (error == 0 || thd->is_error() || thd->get_stmt_da()->is_sent()) return 0;
+    raise(own_error(kErrorReadOnly, "the statement has changed this server's disk alone, and the next start undoes it: " + last_error_message()));
     return 0;
   });
 }

@@ -126,10 +126,37 @@ bool read_remainder(SqlSession &session, const Name &name, std::vector<std::stri
   return true;
 }
 
+/// SHOW CREATE USER prints what a certificate has to say as it is, whatever quotes are in it.
+bool quote_certificate(SqlSession &session, const Name &name, std::string *create) {
+  if (find_unquoted(*create, " REQUIRE SUBJECT '", 0) == std::string::npos && find_unquoted(*create, " REQUIRE ISSUER '", 0) == std::string::npos &&
+      find_unquoted(*create, " REQUIRE CIPHER '", 0) == std::string::npos) {
+    return true;
+  }
+  if (!session.run("SELECT CONVERT(x509_subject USING utf8mb4), CONVERT(x509_issuer USING utf8mb4), CONVERT(ssl_cipher USING utf8mb4) FROM mysql.user "
+                   "WHERE User = " +
+                   quoted_text(name.name) + " AND Host = " + quoted_text(name.schema))) {
+    return false;
+  }
+  if (session.rows().empty()) return true;
+  const SqlSession::Row row = session.rows().front();
+  const char *const words[] = {" SUBJECT ", " ISSUER ", " CIPHER "};
+  size_t from = find_unquoted(*create, " REQUIRE ", 0);
+  for (size_t i = 0; i < 3; ++i) {
+    const std::string raw = words[i] + ('\'' + value(row, i) + '\'');
+    const size_t place = value(row, i).empty() ? std::string::npos : create->find(raw, from);
+    if (place == std::string::npos) continue;
+    const std::string quoted = words[i] + quoted_text(value(row, i));
+    create->replace(place, raw.size(), quoted);
+    from = place + quoted.size();
+  }
+  return true;
+}
+
 Found read_account(SqlSession &session, Entry *entry) {
   Found found = show(session, "SHOW CREATE USER " + account_name(entry->name));
   if (found != Found::kYes) return found;
   std::string create = value(session.rows().front(), 0);
+  if (!quote_certificate(session, entry->name, &create)) return Found::kFailed;
   std::string roles = take_default_roles(&create);
   std::vector<std::string> remainder;
   if (!read_remainder(session, entry->name, &remainder)) return Found::kFailed;

@@ -349,6 +349,11 @@ bool Replay::make_stored(const Entry &entry) {
 bool Replay::make_view(const Entry &entry) {
   const bool present = is_present(entry.name);
   if (present && is_same(entry)) return true;
+  // Functions are called there without their schema's name.
+  if (!run("USE " + quoted_name(entry.name.schema))) {
+    m_why = m_session.message();
+    return false;
+  }
   m_session.use_charsets(entry.field(1), entry.field(2));
   std::string create = entry.field(0);
   if (present && create.compare(0, 7, "CREATE ") == 0) create.insert(6, " OR REPLACE");

@@ -130,6 +130,13 @@ int check_ddl() {
   return own_error(kErrorInternal, "the catalog was not attached, see the error log: definitions cannot be changed");
 }
 
+int find_kept(Trx &trx, const char *path, uint64_t *table_id) {
+  std::optional<Entry> entry;
+  const int error = find(trx, table_name(path), &entry);
+  *table_id = error == 0 && entry && (entry->flags & Entry::kNotReplayed) != 0 ? entry->table_id : 0;
+  return error;
+}
+
 int note_create(THD *thd, Trx &trx, const char *path, TABLE *form, uint64_t table_id) {
   Entry entry;
   entry.name = table_name(path);

@@ -51,6 +51,8 @@ class Attaching {
 
 // Called by the handler, in the session's transaction, which has been started; paths as the server gives them. 0 or an error number.
 
+/// The id of the table of this name that could not be made again, and is kept in the store; 0 if there is none.
+int find_kept(Trx &trx, const char *path, uint64_t *table_id);
 int note_create(THD *thd, Trx &trx, const char *path, TABLE *form, uint64_t table_id);
 int note_rename(Trx &trx, const char *from, const char *to);
 int note_truncate(Trx &trx, const char *path, uint64_t table_id);

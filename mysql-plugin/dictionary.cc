@@ -117,6 +117,12 @@ int find(uint64_t table_id, std::shared_ptr<TableState> *table) {
   return 0;
 }
 
+void note_visible(uint64_t table_id, uint64_t seq) {
+  const std::lock_guard<std::mutex> guard(mutex);
+  const auto found = tables.find(table_id);
+  if (found != tables.end()) found->second->visible_from.store(seq, std::memory_order_release);
+}
+
 void forget(uint64_t table_id) {
   const std::lock_guard<std::mutex> guard(mutex);
   tables.erase(table_id);

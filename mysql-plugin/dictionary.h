@@ -31,6 +31,8 @@ void remember(const std::shared_ptr<TableState> &table);
 int remove(Trx &trx, uint64_t table_id);
 /// The table of this id: from memory, else its committed row. HA_ERR_NO_SUCH_TABLE if there is none.
 int find(uint64_t table_id, std::shared_ptr<TableState> *table);
+/// The rows of a table that was just made are seen from `seq` on.
+void note_visible(uint64_t table_id, uint64_t seq);
 /// Drops a table from memory.
 void forget(uint64_t table_id);
 void forget_all();

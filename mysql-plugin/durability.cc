@@ -1,15 +1,10 @@
 #include "durability.h"
 
-#include <atomic>
-#include <mutex>
-
 #include "compat.h"
 #include "error_map.h"
 #include "handlerton.h"
+#include "locks_released.h"
 #include "log.h"
-#include "mysql/plugin.h"
-#include "sql/current_thd.h"
-#include "sql/replication.h"
 #include "sysvars.h"
 #include "trx.h"
 
@@ -20,33 +15,16 @@ namespace {
 /// How often a session that waits looks whether it was killed.
 constexpr uint64_t kSliceMs = 100;
 
-std::mutex registration;
-void *companion;
-std::atomic<bool> observed{false};
-
-int after_commit(Trans_param *) {
-  THD *thd = current_thd;
-  Trx *trx = thd == nullptr || !is_open() ? nullptr : Trx::find(thd);
-  const uint64_t position = trx == nullptr ? 0 : trx->take_awaited();
-  if (position != 0) acknowledge(thd, position);
-  return 0;
-}
-
-Trans_observer observer = {sizeof(Trans_observer), nullptr, nullptr, nullptr, after_commit, nullptr, nullptr};
-
 }  // namespace
 
 bool wants_object(THD *thd) { return sysvars::commit_durability_is_object(thd); }
 
-void observe() {
-  if (observed.load(std::memory_order_acquire)) return;
-  const std::lock_guard<std::mutex> guard(registration);
-  if (companion == nullptr || observed.load(std::memory_order_relaxed)) return;
-  if (register_trans_observer(&observer, companion) != 0) {
-    log::error("the server takes no observer of transactions: under the binary log commits are acknowledged before they are in the store");
-    return;
-  }
-  observed.store(true, std::memory_order_release);
+bool wait_later(THD *thd) { return locks_released::tell(thd, locks_released::kCommitted); }
+
+void finish(THD *thd) {
+  Trx *trx = is_open() ? Trx::find(thd) : nullptr;
+  const uint64_t position = trx == nullptr ? 0 : trx->take_awaited();
+  if (position != 0) acknowledge(thd, position);
 }
 
 int wait(THD *thd, uint64_t position) {
@@ -67,22 +45,6 @@ void acknowledge(THD *thd, uint64_t position) {
   if (error == 0) return;
   if (thd->get_stmt_da()->is_sent()) return log::warning("a client was answered already: " + last_error_message());
   raise(error);
-}
-
-int init(void *plugin) {
-  {
-    const std::lock_guard<std::mutex> guard(registration);
-    companion = plugin;
-  }
-  if (sysvars::object_is_the_default()) observe();
-  return 0;
-}
-
-int deinit(void *) {
-  const std::lock_guard<std::mutex> guard(registration);
-  if (observed.exchange(false)) unregister_trans_observer(&observer, companion);
-  companion = nullptr;
-  return 0;
 }
 
 }  // namespace smartengine::durability

@@ -36,6 +36,13 @@ int ha_error(const ffi::Status &status, THD *thd) {
     case ffi::Code::Deadlock:
       if (thd != nullptr) thd_mark_transaction_to_rollback(thd, 1);
       break;
+    case ffi::Code::Interrupted:
+      // The server says what interrupted it where it is told, and 1317 for everything where it is not.
+      if (thd != nullptr && thd->killed == THD::KILL_TIMEOUT) {
+        thd->send_kill_message();
+        return kErrorRaised;
+      }
+      break;
     case ffi::Code::LockTimeout:
     case ffi::Code::LockLimit:
       if (thd != nullptr) thd_mark_transaction_to_rollback(thd, status.code == ffi::Code::LockLimit);

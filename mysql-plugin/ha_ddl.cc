@@ -8,6 +8,7 @@
 #include "sql/sql_alter.h"
 #include "sql/sql_lex.h"
 #include "sql/strfunc.h"
+#include "sysvars.h"
 
 // The server changes its own dictionary and calls these methods within one transaction of the session, in which the
 // engine's dictionary rows change too. Index ids come from outside of it: those of a table whose creation is rolled
@@ -83,6 +84,24 @@ int attach(const TABLE &form, dd::Table *table_def) {
   return 0;
 }
 
+/// A table that could not be made again is not given up for one of the same name, unless that is wanted.
+int make_way(Trx &trx, const char *path) {
+  uint64_t kept = 0;
+  int error = catalog::find_kept(trx, path, &kept);
+  if (error != 0 || kept == 0) return error;
+  if (!sysvars::may_replace_kept_tables()) {
+    return own_error(kErrorInternal,
+                     "the store keeps a table of this name, which could not be made again at the start: mend what the error log says and restart, or SET "
+                     "GLOBAL smartengine_replace_kept_tables = ON to have it dropped");
+  }
+  std::shared_ptr<TableState> table_state;
+  error = dictionary::find(kept, &table_state);
+  if (error == HA_ERR_NO_SUCH_TABLE) return 0;
+  if (error == 0) error = dictionary::remove(trx, kept);
+  if (error == 0) trx.drop_on_commit(table_state->index_ids(), kept);
+  return error;
+}
+
 /// The same table in new, empty indexes.
 int renew(const TableDef &old_def, TableDef *def) {
   *def = old_def;
@@ -124,6 +143,7 @@ int ha_smartengine::create_table(const char *name, TABLE *form, HA_CREATE_INFO *
     Trx &trx = Trx::of(thd);
     error = catalog::check_ddl();
     if (error == 0) error = trx.start_ddl(thd);
+    if (error == 0) error = make_way(trx, name);
     if (error != 0) return error;
     trx.drop_on_rollback(table_state->index_ids(), table_state->id());
     error = dictionary::put(trx, table_state);
@@ -177,6 +197,7 @@ int ha_smartengine::rename_table(const char *from, const char *to, const dd::Tab
     Trx &trx = Trx::of(thd);
     error = catalog::check_ddl();
     if (error == 0) error = trx.start_ddl(thd);
+    if (error == 0) error = make_way(trx, to);
     if (error != 0) return error;
     TableDef def = table_state->def();
     const Slice path = table_name_of_path(to);

@@ -201,7 +201,7 @@ int ha_smartengine::index_init(uint key_number, bool) {
   close_scan();
   active_index = key_number;
   m_index = &codec().index(key_number);
-  return 0;
+  return check_snapshot();
 }
 
 int ha_smartengine::index_end() {
@@ -367,6 +367,7 @@ int ha_smartengine::rnd_init(bool scan) {
     m_index = nullptr;
     if (!scan) return 0;
     m_index = &codec().row_index();
+    if (int error = check_snapshot(); error != 0) return error;
     int error = enter();
     if (error != 0) return error;
     error = m_index->range(&m_lower, &m_upper);

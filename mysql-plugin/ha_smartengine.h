@@ -127,6 +127,7 @@ class ha_smartengine : public handler {
   ffi::TxnHandle &txn() { return m_trx->txn(); }
   int failed(const ffi::Status &status);
   int damaged(const char *what, int error);
+  int check_snapshot();
   ffi::LockMode lock_mode(THD *thd, thr_lock_type type) const;
   void fill_sizes(bool exact_zero);
   void fill_rows_per_key();

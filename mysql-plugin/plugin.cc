@@ -8,7 +8,6 @@
 #include "catalog.h"
 #include "compat.h"
 #include "data_locks.h"
-#include "durability.h"
 #include "handlerton.h"
 #include "lock_tables.h"
 #include "log.h"
@@ -45,17 +44,6 @@ int deinit(void *) {
   return error;
 }
 
-/// The server lets a storage engine observe neither its start nor its commits, only a plugin of another kind.
-int init_companion(void *plugin) {
-  const int error = smartengine::catalog::init(plugin);
-  return error != 0 ? error : smartengine::durability::init(plugin);
-}
-
-int deinit_companion(void *plugin) {
-  smartengine::durability::deinit(plugin);
-  return smartengine::catalog::deinit(plugin);
-}
-
 st_mysql_storage_engine engine_info = {MYSQL_HANDLERTON_INTERFACE_VERSION};
 st_mysql_daemon companion_info = {MYSQL_DAEMON_INTERFACE_VERSION};
 
@@ -88,11 +76,11 @@ mysql_declare_plugin(smartengine){
         &companion_info,
         "SMARTENGINE_SERVER",
         "SmartEngine",
-        "Brings the server's dictionary back from the store, and waits for commits to be there",
+        "Brings the server's dictionary back from the store",
         PLUGIN_LICENSE_GPL,
-        init_companion,
+        smartengine::catalog::init,
         nullptr,
-        deinit_companion,
+        smartengine::catalog::deinit,
         0x0001,
         nullptr,
         nullptr,

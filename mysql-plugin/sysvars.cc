@@ -52,6 +52,7 @@ unsigned int wal_upload_threads;
 unsigned int store_wait_timeout;
 unsigned int gc_grace_period;
 bool accept_lost_log;
+bool replace_kept_tables;
 bool disable_auto_compactions;
 bool pause_background_work;
 bool flush_memtable;
@@ -93,6 +94,9 @@ MYSQL_SYSVAR_STR(wal_dir, wal_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Directory of the local write-ahead log; empty: wal in smartengine_data_dir.", nullptr, nullptr, "");
 MYSQL_SYSVAR_BOOL(accept_lost_log, accept_lost_log, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
                   "Start though the write-ahead log of the store is not in smartengine_wal_dir; commits that were in it alone are lost.",
+                  nullptr, nullptr, false);
+MYSQL_SYSVAR_BOOL(replace_kept_tables, replace_kept_tables, PLUGIN_VAR_OPCMDARG,
+                  "A table may be given the name of one in the store that could not be made again at the start, which is dropped then.",
                   nullptr, nullptr, false);
 MYSQL_SYSVAR_STR(
     store_url, store_url, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
@@ -183,18 +187,11 @@ MYSQL_SYSVAR_UINT(gc_grace_period, gc_grace_period, PLUGIN_VAR_RQCMDARG | PLUGIN
 const char *durabilities[] = {"local", "object", nullptr};
 TYPELIB durability_names = {2, "", durabilities, nullptr};
 
-/// Sessions and the global value alike: whoever wants to wait for the store has the server tell of commits.
-void update_durability(THD *, SYS_VAR *, void *target, const void *value) {
-  const unsigned long chosen = *static_cast<const unsigned long *>(value);
-  *static_cast<unsigned long *>(target) = chosen;
-  if (chosen == kDurabilityObject) durability::observe();
-}
-
 MYSQL_THDVAR_ENUM(
     commit_durability, PLUGIN_VAR_RQCMDARG,
     "When a commit is acknowledged: local, once it is in the local log, as smartengine_flush_log_at_trx_commit says; object, once "
     "it is in the store.",
-    nullptr, update_durability, kDurabilityLocal, &durability_names);
+    nullptr, nullptr, kDurabilityLocal, &durability_names);
 MYSQL_THDVAR_ULONG(lock_wait_timeout, PLUGIN_VAR_RQCMDARG, "Seconds to wait for a row lock.", nullptr, nullptr, 50, 1, 1073741824, 0);
 
 std::string text(const char *value) { return value == nullptr ? std::string() : std::string(value); }
@@ -211,6 +208,7 @@ std::string absolute(const std::string &path) {
 SYS_VAR *all[] = {MYSQL_SYSVAR(data_dir),
                   MYSQL_SYSVAR(wal_dir),
                   MYSQL_SYSVAR(accept_lost_log),
+                  MYSQL_SYSVAR(replace_kept_tables),
                   MYSQL_SYSVAR(store_url),
                   MYSQL_SYSVAR(persistent_cache_dir),
                   MYSQL_SYSVAR(persistent_cache_size),
@@ -255,7 +253,7 @@ uint64_t block_cache_size() { return block_cache_size_bytes; }
 
 bool commit_durability_is_object(THD *thd) { return THDVAR(thd, commit_durability) == kDurabilityObject; }
 
-bool object_is_the_default() { return THDVAR(nullptr, commit_durability) == kDurabilityObject; }
+bool may_replace_kept_tables() { return replace_kept_tables; }
 
 ffi::EngineOptions engine_options() {
   const std::string data = absolute(text(data_dir).empty() ? ".smartengine" : text(data_dir));

@@ -25,8 +25,8 @@ ffi::DynamicOptions dynamic_options();
 
 /// The session's smartengine_commit_durability.
 bool commit_durability_is_object(THD *thd);
-/// The global value.
-bool object_is_the_default();
+/// The global smartengine_replace_kept_tables.
+bool may_replace_kept_tables();
 
 }  // namespace smartengine::sysvars
 

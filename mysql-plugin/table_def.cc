@@ -147,15 +147,34 @@ IndexDef describe_index(const TABLE_SHARE &share, uint key_number) {
 
 bool equal(const KeyPartDef &a, const KeyPartDef &b) { return a.column == b.column && a.length == b.length && a.flags == b.flags; }
 
+/// Whether values have one format, however wide or precise the column is called. The server does not show all of that: a table that is made again by what
+/// it shows has the defaults.
+bool has_one_format(uint8_t real_type) {
+  switch (real_type) {
+    case MYSQL_TYPE_TINY:
+    case MYSQL_TYPE_SHORT:
+    case MYSQL_TYPE_INT24:
+    case MYSQL_TYPE_LONG:
+    case MYSQL_TYPE_LONGLONG:
+    case MYSQL_TYPE_FLOAT:
+    case MYSQL_TYPE_DOUBLE:
+    case MYSQL_TYPE_YEAR:
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::string describe_difference(const ColumnDef &stored, const ColumnDef &wanted) {
   const auto differ = [&](const char *what, unsigned a, unsigned b) {
     return "column '" + wanted.name + "' was stored with " + what + ' ' + std::to_string(a) + ", the table has " + std::to_string(b);
   };
   if (stored.real_type != wanted.real_type) return differ("type", stored.real_type, wanted.real_type);
-  if (stored.length != wanted.length) return differ("length", stored.length, wanted.length);
+  const bool one_format = has_one_format(wanted.real_type);
+  if (stored.length != wanted.length && !one_format) return differ("length", stored.length, wanted.length);
   if (stored.charset_id != wanted.charset_id) return differ("collation", stored.charset_id, wanted.charset_id);
   if (stored.flags != wanted.flags) return differ("flags", stored.flags, wanted.flags);
-  if (stored.decimals != wanted.decimals) return differ("decimals", stored.decimals, wanted.decimals);
+  if (stored.decimals != wanted.decimals && !one_format) return differ("decimals", stored.decimals, wanted.decimals);
   return {};
 }
 

@@ -53,6 +53,8 @@ class TableState {
   bool is_temporary() const { return m_temporary; }
   std::vector<uint32_t> index_ids() const;
 
+  /// The first snapshot that sees the table's rows: an older one would take it for empty. 0 if it has been there since before any snapshot.
+  std::atomic<uint64_t> visible_from{0};
   Counter auto_increment;
   Counter row_id;
   std::mutex loading;  ///< Held while a counter is loaded.

@@ -58,6 +58,16 @@ int raised(int error, const THD *thd) {
 /// but the client knows of an external XA transaction.
 bool is_decided(THD *thd) { return opt_bin_log || !thd->get_transaction()->xid_state()->has_state(XID_STATE::XA_PREPARED); }
 
+/// Not with sql_log_bin = 0, nor in a schema that is left out of it.
+bool reaches_binary_log(THD *thd) {
+  for (const auto scope : {Transaction_ctx::STMT, Transaction_ctx::SESSION}) {
+    for (const Ha_trx_info &info : thd->get_transaction()->ha_trx_info(scope)) {
+      if (info.ht()->db_type == DB_TYPE_BINLOG) return true;
+    }
+  }
+  return false;
+}
+
 /// Under the binary log the coordinator syncs once for a group of transactions, by `flush_logs`.
 bool syncs(THD *thd) { return thd_get_durability_property(thd) != HA_IGNORE_DURABILITY; }
 
@@ -146,12 +156,14 @@ void Trx::drop_at_end(std::vector<uint32_t> indexes, uint64_t table_id) {
 void Trx::end(bool committed) {
   m_active = false;
   m_prepared = false;
+  m_waits_later = false;
   m_has_generation = false;
   m_id.store(0, std::memory_order_release);
   m_statement_start.reset();
   m_drops_at_statement_start = 0;
   const When now = committed ? When::commit : When::rollback;
   for (const Drop &drop : m_drops) {
+    if (committed && drop.when == When::rollback) dictionary::note_visible(drop.table_id, ffi::engine_visible(engine()));
     if (drop.when != now && drop.when != When::always) continue;
     dictionary::forget(drop.table_id);
     drop_indexes(drop.indexes);
@@ -162,20 +174,28 @@ void Trx::end(bool committed) {
 int Trx::prepare(THD *thd) {
   if (!m_active || !ffi::txn_has_writes(txn())) return 0;
   const std::string name = xa::name_of(thd);
+  // The binary log syncs for those that are written to it, and has the engines rely on that for all.
+  if (opt_bin_log && !xa::is_external(thd) && !reaches_binary_log(thd)) thd->durability_property = HA_REGULAR_DURABILITY;
   const bool sync = syncs(thd);
   // What the server coordinates itself a server on another disk rolls back, unless its commit is in the store.
-  const bool object = durability::wants_object(thd) && xa::is_external(thd);
+  const bool external = xa::is_external(thd);
+  const bool object = durability::wants_object(thd) && external && sync;
   const ffi::Status status = ffi::txn_prepare(txn(), {reinterpret_cast<const uint8_t *>(name.data()), name.size()}, sync && !object);
   m_prepared = ok(status);
   if (m_prepared && !sync) xa::note_unsynced();
-  if (!m_prepared || !object) return ha_error(status, thd);
-  const uint64_t position = ffi::txn_log_end(txn());
-  if (sync) return durability::wait(thd, position);
-  m_awaited = position;
+  if (!m_prepared) return ha_error(status, thd);
+  if (object) return durability::wait(thd, ffi::txn_log_end(txn()));
+  m_waits_later = !sync && !external && durability::wants_object(thd) && durability::wait_later(thd);
   return 0;
 }
 
-int Trx::note_in_coordinator(THD *thd) { return m_prepared ? ha_error(ffi::txn_note_in_coordinator(txn(), syncs(thd)), thd) : 0; }
+int Trx::note_in_coordinator(THD *thd) {
+  if (!m_prepared) return 0;
+  const int error = ha_error(ffi::txn_note_in_coordinator(txn(), syncs(thd)), thd);
+  // Without this note another server would roll it back.
+  if (error == 0 && durability::wants_object(thd)) durability::acknowledge(thd, ffi::txn_log_end(txn()));
+  return error;
+}
 
 int Trx::detach() {
   // A transaction that only read has nothing that a later XA COMMIT could act on.
@@ -190,6 +210,7 @@ int Trx::commit(THD *thd, bool sync) {
   if (!m_active) return 0;
   const bool object = durability::wants_object(thd);
   const bool decided = m_prepared && is_decided(thd);
+  const bool later = std::exchange(m_waits_later, false);
   const ffi::Status status = ffi::txn_commit(txn(), sync && !object);
   int error = ha_error(status, nullptr);
   if (error != 0 && decided) stop_server("commit a prepared transaction");
@@ -198,7 +219,7 @@ int Trx::commit(THD *thd, bool sync) {
   if (error != 0) m_drops.clear();
   end(true);
   if (position == 0) return error;
-  if (sync) {
+  if (!later) {
     durability::acknowledge(thd, position);
   } else {
     m_awaited = position;

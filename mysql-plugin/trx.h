@@ -96,6 +96,7 @@ class Trx {
   uint64_t m_awaited = 0;
   bool m_active = false;
   bool m_prepared = false;
+  bool m_waits_later = false;
   bool m_has_generation = false;
 };
 

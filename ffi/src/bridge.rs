@@ -399,6 +399,10 @@ pub mod api {
         fn engine_compact(engine: &EngineHandle) -> Status;
         /// Makes every commit and prepare so far durable. Where it is for a `group` of commits, only if flush_log_at_trx_commit is 1.
         fn engine_sync_wal(engine: &EngineHandle, group: bool) -> Status;
+        /// The sequence number of the newest commit that a snapshot taken now would see.
+        fn engine_visible(engine: &EngineHandle) -> u64;
+        /// Fails, and says why, if no writes are taken any more.
+        fn engine_check_writes(engine: &EngineHandle) -> Status;
         /// The position in the log after its last record.
         fn engine_log_end(engine: &EngineHandle) -> u64;
         /// Has the log sent to the store up to `position` without delay.
@@ -448,6 +452,8 @@ pub mod api {
         fn txn_set_lock_wait_timeout(txn: &mut TxnHandle, millis: u64);
         /// Whether the transaction has written anything.
         fn txn_has_writes(txn: &TxnHandle) -> bool;
+        /// The sequence number of its snapshot, 0 if it has taken none.
+        fn txn_snapshot(txn: &TxnHandle) -> u64;
         /// Whether it has locked a row in a version that its snapshot does not see. What it writes to such rows must then be found through every
         /// index: all entries are written anew, and entries of the snapshot that lead to its own rows are compared with them.
         fn txn_saw_newer(txn: &TxnHandle) -> bool;

@@ -236,6 +236,18 @@ pub fn engine_sync_wal(handle: &EngineHandle, group: bool) -> Status {
     })
 }
 
+/// The newest commit that can be seen.
+pub fn engine_visible(handle: &EngineHandle) -> u64 {
+    handle.engine.visible()
+}
+
+/// Fails if no writes are taken any more.
+pub fn engine_check_writes(handle: &EngineHandle) -> Status {
+    guard(Some(&handle.engine), || {
+        handle.engine.check_writes().map(|()| Status::OK)
+    })
+}
+
 /// Where the log ends.
 pub fn engine_log_end(handle: &EngineHandle) -> u64 {
     handle.engine.log_end()

@@ -80,6 +80,11 @@ pub fn txn_set_lock_wait_timeout(handle: &mut TxnHandle, millis: u64) {
         .set_lock_wait_timeout(Duration::from_millis(millis));
 }
 
+/// Its snapshot's number.
+pub fn txn_snapshot(handle: &TxnHandle) -> u64 {
+    handle.txn.snapshot_seq()
+}
+
 /// Whether it has written anything.
 pub fn txn_has_writes(handle: &TxnHandle) -> bool {
     handle.txn.has_writes()

@@ -171,6 +171,16 @@ impl Engine {
         self.core.want_uploaded(position);
     }
 
+    /// The sequence number of the newest commit that a snapshot taken now would see.
+    pub fn visible(&self) -> u64 {
+        self.core.snapshots.visible()
+    }
+
+    /// An error that says why, if no writes are taken any more.
+    pub fn check_writes(&self) -> Result<()> {
+        self.core.pipeline.check()
+    }
+
     /// The position after the last record of the log.
     pub fn log_end(&self) -> u64 {
         self.core.wal.end()

@@ -150,6 +150,11 @@ impl Transaction {
         }
     }
 
+    /// The sequence number of its snapshot, 0 if it has taken none.
+    pub fn snapshot_seq(&self) -> u64 {
+        self.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq())
+    }
+
     /// Takes the snapshot now, if there is none.
     pub fn take_snapshot(&mut self) {
         self.snapshot();
