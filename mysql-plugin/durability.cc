@@ -5,6 +5,7 @@
 #include "handlerton.h"
 #include "locks_released.h"
 #include "log.h"
+#include "mysql/plugin.h"
 #include "sysvars.h"
 #include "trx.h"
 
