@@ -484,7 +484,8 @@ void acl_notify(THD *thd, const Acl_change_notification *notice) {
     // Here the server asks no engine before.
     const int error = ha_error(ffi::engine_check_writes(engine()), nullptr);
     if (error == 0 || thd->is_error() || thd->get_stmt_da()->is_sent()) return 0;
-    raise(own_error(kErrorReadOnly, "the statement has changed this server's disk alone, and the next start undoes it: " + last_error_message()));
+    raise(own_error(kErrorReadOnly,
+                    "the statement has changed this server's disk alone, and the next start undoes it: " + last_error_message()));
     return 0;
   });
 }

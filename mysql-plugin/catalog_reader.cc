@@ -128,11 +128,13 @@ bool read_remainder(SqlSession &session, const Name &name, std::vector<std::stri
 
 /// SHOW CREATE USER prints what a certificate has to say as it is, whatever quotes are in it.
 bool quote_certificate(SqlSession &session, const Name &name, std::string *create) {
-  if (find_unquoted(*create, " REQUIRE SUBJECT '", 0) == std::string::npos && find_unquoted(*create, " REQUIRE ISSUER '", 0) == std::string::npos &&
+  if (find_unquoted(*create, " REQUIRE SUBJECT '", 0) == std::string::npos &&
+      find_unquoted(*create, " REQUIRE ISSUER '", 0) == std::string::npos &&
       find_unquoted(*create, " REQUIRE CIPHER '", 0) == std::string::npos) {
     return true;
   }
-  if (!session.run("SELECT CONVERT(x509_subject USING utf8mb4), CONVERT(x509_issuer USING utf8mb4), CONVERT(ssl_cipher USING utf8mb4) FROM mysql.user "
+  if (!session.run("SELECT CONVERT(x509_subject USING utf8mb4), CONVERT(x509_issuer USING utf8mb4), CONVERT(ssl_cipher USING utf8mb4) FROM "
+                   "mysql.user "
                    "WHERE User = " +
                    quoted_text(name.name) + " AND Host = " + quoted_text(name.schema))) {
     return false;

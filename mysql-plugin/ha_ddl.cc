@@ -91,7 +91,8 @@ int make_way(Trx &trx, const char *path) {
   if (error != 0 || kept == 0) return error;
   if (!sysvars::may_replace_kept_tables()) {
     return own_error(kErrorInternal,
-                     "the store keeps a table of this name, which could not be made again at the start: mend what the error log says and restart, or SET "
+                     "the store keeps a table of this name, which could not be made again at the start: mend what the error log says and "
+                     "restart, or SET "
                      "GLOBAL smartengine_replace_kept_tables = ON to have it dropped");
   }
   std::shared_ptr<TableState> table_state;
