@@ -231,9 +231,12 @@ int Trx::commit(THD *thd, bool sync) {
 
 int Trx::rollback() {
   if (!m_active) return 0;
+  const bool prepared = m_prepared;
   const int error = ha_error(ffi::txn_rollback(txn()), nullptr);
   end(false);
-  return error;
+  // Of what was not prepared nothing is left in any case: only counters may not have been kept. For an error the server would leave the
+  // transaction in the binary log's cache, and write it with the session's next one.
+  return prepared ? error : 0;
 }
 
 void Trx::commit_statement() {
