@@ -175,10 +175,10 @@ int Trx::prepare(THD *thd) {
   if (!m_active || !ffi::txn_has_writes(txn())) return 0;
   const std::string name = xa::name_of(thd);
   // The binary log syncs for those that are written to it, and has the engines rely on that for all.
-  if (opt_bin_log && !xa::is_external(thd) && !reaches_binary_log(thd)) thd->durability_property = HA_REGULAR_DURABILITY;
+  const bool external = xa::is_external(thd);
+  if (opt_bin_log && !external && !reaches_binary_log(thd)) thd->durability_property = HA_REGULAR_DURABILITY;
   const bool sync = syncs(thd);
   // What the server coordinates itself a server on another disk rolls back, unless its commit is in the store.
-  const bool external = xa::is_external(thd);
   const bool object = durability::wants_object(thd) && external && sync;
   const ffi::Status status = ffi::txn_prepare(txn(), {reinterpret_cast<const uint8_t *>(name.data()), name.size()}, sync && !object);
   m_prepared = ok(status);
