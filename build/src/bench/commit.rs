@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use faulty_proxy::Proxy;
 
+use super::sysbench::median;
 use crate::client::Client;
 use crate::mysql::{Mysql, MysqlArgs};
 use crate::paths;
@@ -111,7 +112,7 @@ fn measure(
                 .map(|_| one_run(&server, &proxy, clients, put_ms))
                 .collect::<Result<Vec<Run>>>()?;
             step.done();
-            let of = |value: fn(&Run) -> f64| median(runs.iter().map(value).collect());
+            let of = |value: fn(&Run) -> f64| median(&runs.iter().map(value).collect::<Vec<_>>());
             let rate = of(|run| run.commits_per_second);
             let (commit, put) = (of(|run| run.commit_ms), of(|run| run.put_ms));
             let first = *first.get_or_insert(rate);
@@ -232,9 +233,4 @@ fn insert_until(stop: &AtomicBool, mut client: Client) -> Result<Vec<Duration>> 
 fn middle(times: &mut [Duration]) -> f64 {
     times.sort_unstable();
     times[times.len() / 2].as_secs_f64() * 1e3
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

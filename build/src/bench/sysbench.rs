@@ -242,7 +242,7 @@ fn transactions_per_second(report: &str) -> Option<f64> {
         .ok()
 }
 
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {
