@@ -76,7 +76,7 @@ int open_engine(::handlerton *handlerton) {
   const ffi::EngineOptions options = sysvars::engine_options();
   ffi::EngineHandle *opened = ffi::engine_open(options, status);
   if (opened == nullptr) {
-    log::error("cannot open " + std::string(ffi::last_error()));
+    log::error("cannot start: " + std::string(ffi::last_error()));
     return 1;
   }
   open_handle.store(opened, std::memory_order_release);

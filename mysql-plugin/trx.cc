@@ -210,23 +210,17 @@ int Trx::commit(THD *thd, bool sync) {
   if (!m_active) return 0;
   const bool object = durability::wants_object(thd);
   const bool decided = m_prepared && is_decided(thd);
-  const bool later = std::exchange(m_waits_later, false);
+  const bool later = m_waits_later;
   const ffi::Status status = ffi::txn_commit(txn(), sync && !object);
   int error = ha_error(status, nullptr);
   if (error != 0 && decided) stop_server("commit a prepared transaction");
-  const uint64_t position = error == 0 && object ? ffi::txn_log_end(txn()) : 0;
+  m_awaited = error == 0 && object ? ffi::txn_log_end(txn()) : 0;
   // A commit that failed may still reach the log: what it created or dropped is left for the next start to decide.
   if (error != 0) m_drops.clear();
   end(true);
-  if (position == 0) return error;
-  if (!later) {
-    durability::acknowledge(thd, position);
-  } else {
-    m_awaited = position;
-    // The last of a group: it is sent while the group waits for its turn to answer.
-    if (thd->next_to_commit == nullptr) ffi::engine_want_uploaded(engine(), position);
-  }
-  return 0;
+  // The last of a group: it is sent while the group waits for its turn to answer.
+  if (m_awaited != 0 && later && thd->next_to_commit == nullptr) ffi::engine_want_uploaded(engine(), m_awaited);
+  return error;
 }
 
 int Trx::rollback() {
@@ -268,8 +262,12 @@ int commit(handlerton *, THD *thd, bool all) {
   Trx *trx = Trx::find(thd);
   if (trx == nullptr) return 0;
   if (all || !in_longer_transaction(thd)) {
+    const bool later = trx->waits_later();
     const auto commit_it = [&] { return trx->commit(thd, syncs(thd)); };
-    return guarded([&] { return raised(catalog::gtid::commit_with(thd, *trx, commit_it), thd); });
+    const int error = guarded([&] { return raised(catalog::gtid::commit_with(thd, *trx, commit_it), thd); });
+    // By now nothing is held that other commits need.
+    if (error == 0 && !later) durability::finish(thd);
+    return error;
   }
   trx->commit_statement();
   return 0;

@@ -62,13 +62,17 @@ class Trx {
   /// The log position that the store has to have before the client is answered, 0 if none; asked once.
   uint64_t take_awaited() { return std::exchange(m_awaited, 0); }
 
+  /// Whether that is asked when the session's locks are released, not by its commit.
+  bool waits_later() const { return m_waits_later; }
+
   /// First phase of a commit in two phases. What has written nothing has nothing to prepare.
   int prepare(THD *thd);
   /// Puts on record that the coordinator knows of the prepared transaction.
   int note_in_coordinator(THD *thd);
   /// Gives a prepared transaction to the engine, to be decided by name.
   int detach();
-  /// With `sync` it is durable when this returns, as far as smartengine_flush_log_at_trx_commit and smartengine_commit_durability go.
+  /// With `sync` it is durable when this returns, as far as smartengine_flush_log_at_trx_commit goes; for the store see
+  /// `take_awaited`.
   int commit(THD *thd, bool sync);
   int rollback();
   void commit_statement();

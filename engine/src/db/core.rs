@@ -85,6 +85,8 @@ pub struct Core {
     pub wal: Wal,
     /// The log in the store, where it is kept there.
     pub remote: Option<RemoteWal>,
+    /// [`RemoteWal::cut_chunks`] when the present memtable began.
+    pub chunks_before_memtable: AtomicU64,
     pub manifest: Mutex<Manifest>,
     pub state: ArcSwap<State>,
     pub state_lock: Mutex<()>,
@@ -226,6 +228,10 @@ impl Core {
     pub fn rotate_at(&self, position: u64) {
         let id = self.ids.next_memtable.fetch_add(1, Ordering::Relaxed);
         let size = self.tunables.memtable_size.load(Ordering::Relaxed);
+        if let Some(remote) = &self.remote {
+            let chunks = remote.cut_chunks();
+            self.chunks_before_memtable.store(chunks, Ordering::Relaxed);
+        }
         let fresh = Arc::new(MemTable::new(id, position, size));
         self.change_state(|now| {
             if now.mem.is_empty() && now.mem.is_quiet() {

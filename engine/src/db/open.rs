@@ -409,6 +409,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         limiter: RateLimiter::new(options.clock.clone(), options.rate_limit),
         wal,
         remote,
+        chunks_before_memtable: AtomicU64::new(0),
         manifest: Mutex::new(manifest),
         state: ArcSwap::from_pointee(state),
         state_lock: Mutex::new(()),

@@ -224,7 +224,6 @@ impl Transaction {
             core.discard_unless_logged(files, logged, error);
         }
         done?;
-        failpoint::hit("prepare.logged")?;
         self.snapshot = None;
         self.stage = Stage::Prepared(Prepared {
             id,
@@ -232,7 +231,8 @@ impl Transaction {
             in_coordinator: false,
             files,
         });
-        Ok(())
+        // From here on its end has to be logged, whatever else fails.
+        failpoint::hit("prepare.logged")
     }
 
     pub(super) fn prepared(&self) -> Result<&Prepared> {

@@ -12,6 +12,9 @@ use crate::txn::record::{self, OpWriter, PAYLOAD_VERSION};
 use crate::types::{SeqNo, ValueKind};
 use crate::{Error, ErrorKind, Result};
 
+/// Pieces of the log in the store at which the memtable that needs them is closed: a writer that attaches reads them one by one, some thousand in a second.
+const MAX_CHUNKS: u64 = 4096;
+
 /// What a transaction wants written.
 pub enum Action {
     /// Its writes, encoded, which take effect.
@@ -203,7 +206,7 @@ fn encode_counters(counters: &[(Box<[u8]>, u64)]) -> OpWriter {
 }
 
 impl Core {
-    /// Starts a new memtable when the present one is full, or when the log that it and older ones hold is too long.
+    /// Starts a new memtable when the present one is full, or when the log that it and older ones hold is too long, or is in too many pieces.
     fn rotate_if_full(&self) {
         let state = self.state.load();
         let full =
@@ -211,7 +214,12 @@ impl Core {
         let oldest = state.immutable.last().unwrap_or(&state.mem).wal_start();
         let long = state.immutable.is_empty()
             && self.wal.end().saturating_sub(oldest) >= self.options.total_wal_size / 2;
-        if (full || long) && !state.mem.is_empty() {
+        let pieces = state.immutable.is_empty()
+            && self.remote.as_ref().is_some_and(|remote| {
+                let before = self.chunks_before_memtable.load(Ordering::Relaxed);
+                remote.cut_chunks().saturating_sub(before) >= MAX_CHUNKS
+            });
+        if (full || long || pieces) && !state.mem.is_empty() {
             drop(state);
             self.rotate_locked();
         }

@@ -14,7 +14,9 @@ use crate::object_store::ObjectStore;
 use crate::{Error, ErrorKind, Result, ResultExt};
 
 /// Chunks fetched at once, each by a thread of its own.
-const PARALLEL: usize = 16;
+const PARALLEL: usize = 64;
+/// Bytes beyond which no more are fetched at once.
+const BATCH_BYTES: u64 = 64 << 20;
 /// Objects listed at a time.
 const LIST_PAGE: usize = 1000;
 
@@ -62,31 +64,12 @@ impl ChunkReader {
     }
 
     /// Reads on through the chunks that are there now, to the first that is not: `apply` gets log position and payload of each record. What a writer that still
-    /// writes adds meanwhile is left to [`ChunkReader::fence`]: there is no catching up with a busy one before it knows that it was superseded.
+    /// writes adds meanwhile is left to a later call, and the last of it to [`ChunkReader::fence`]: there is no catching up with a busy one before it knows that it was superseded.
     ///
     /// A chunk behind a gap was never acknowledged, unless one of those behind says by its durable mark that the missing one had been there:
     /// that is [`ErrorKind::Corruption`], as is a chunk that does not decode or does not follow.
     pub fn read_on(&mut self, apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
-        let listed = self.list().context(|| "list the log in the store")?;
-        let mut at = listed.partition_point(|&id| id < self.next);
-        let mut fetched = BTreeMap::new();
-        loop {
-            if !fetched.contains_key(&self.next) && listed[at..].first() == Some(&self.next) {
-                let batch = &listed[at..(at + self.parallel).min(listed.len())];
-                fetched = fetch(&*self.store, batch);
-                at += batch.len();
-            }
-            match fetched.remove(&self.next) {
-                Some(Ok(bytes)) => self.take(&bytes, apply)?,
-                Some(Err(error)) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error.context("read the log in the store"));
-                }
-                _ => break,
-            }
-            // A fence jumps over ids.
-            at = at.max(listed.partition_point(|&id| id < self.next));
-        }
-        self.check_gap(&listed)?;
+        while self.read_listed(apply)? {}
         if self.end() < self.floor {
             return Err(Error::corruption(format!(
                 "the log in the store ends at position {} with chunk {}, it is needed from {}: chunks are missing",
@@ -98,24 +81,69 @@ impl ChunkReader {
         Ok(())
     }
 
-    /// The ids of all chunks from the next one on, ascending.
-    fn list(&self) -> Result<Vec<u64>> {
-        let mut ids = Vec::new();
+    /// Reads what one listing shows. Whether it goes on: a long list is not of one moment, and shows what was put behind a gap that is filled by now.
+    fn read_listed(&mut self, apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<bool> {
+        let listed = self.list().context(|| "list the log in the store")?;
+        let mut at = listed.partition_point(|&(id, _)| id < self.next);
+        let mut fetched = BTreeMap::new();
+        loop {
+            if !fetched.contains_key(&self.next)
+                && listed.get(at).is_some_and(|&(id, _)| id == self.next)
+            {
+                let batch = self.batch(&listed[at..]);
+                at += batch.len();
+                fetched = fetch(&*self.store, &batch);
+            }
+            match fetched.remove(&self.next) {
+                Some(Ok(bytes)) => self.take(&bytes, apply)?,
+                Some(Err(error)) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error.context("read the log in the store"));
+                }
+                _ => break,
+            }
+            // A fence jumps over ids.
+            at = at.max(listed.partition_point(|&(id, _)| id < self.next));
+        }
+        let Err(lost) = self.check_gap(&listed) else {
+            return Ok(false);
+        };
+        match self.store.get(&chunk_key(self.next)) {
+            Ok(bytes) => self.take(&bytes, apply).map(|()| true),
+            Err(_) => Err(lost),
+        }
+    }
+
+    /// Ids of the chunks to be fetched next, at least one.
+    fn batch(&self, listed: &[(u64, u64)]) -> Vec<u64> {
+        let mut bytes = 0;
+        let fits = |&&(_, size): &&(u64, u64)| {
+            let first = bytes == 0;
+            bytes += size;
+            first || bytes <= BATCH_BYTES
+        };
+        let batch = listed.iter().take(self.parallel).take_while(fits);
+        batch.map(|&(id, _)| id).collect()
+    }
+
+    /// Ids and sizes of all chunks from the next one on, ascending.
+    fn list(&self) -> Result<Vec<(u64, u64)>> {
+        let mut chunks = Vec::new();
         let mut after = match self.next.checked_sub(1) {
             Some(before) => chunk_key(before),
             None => String::new(),
         };
         loop {
             let page = self.store.list(CHUNK_PREFIX, &after, LIST_PAGE)?;
-            ids.extend(page.iter().filter_map(|meta| parse_chunk_key(&meta.key)));
+            let found = page.iter();
+            chunks.extend(found.filter_map(|meta| Some((parse_chunk_key(&meta.key)?, meta.size))));
             match page.last() {
                 Some(last) if page.len() == LIST_PAGE => after.clone_from(&last.key),
-                _ => return Ok(ids),
+                _ => return Ok(chunks),
             }
         }
     }
 
-    fn check_gap(&self, listed: &[u64]) -> Result<()> {
+    fn check_gap(&self, listed: &[(u64, u64)]) -> Result<()> {
         let lost = |id: u64| {
             Error::corruption(format!(
                 "{} is missing, though {} says that it was there; the log in the store is damaged",
@@ -123,8 +151,8 @@ impl ChunkReader {
                 chunk_key(id)
             ))
         };
-        let later = listed.partition_point(|&id| id <= self.next);
-        for &id in &listed[later..] {
+        let later = listed.partition_point(|&(id, _)| id <= self.next);
+        for &(id, _) in &listed[later..] {
             // No writer goes on so far without the acknowledgement of an earlier one.
             if id >= self.next.saturating_add(WINDOW) {
                 return Err(lost(id));

@@ -64,21 +64,21 @@ fn kind<T>(result: Result<T>) -> ErrorKind {
 #[test]
 fn chunks_are_read_in_order_from_the_floor_on() {
     // More than are fetched at once.
-    let (store, _) = written(40);
+    let (store, _) = written(200);
     let mut reader = ChunkReader::new(store.clone(), 0, 0);
     let all = read_on(&mut reader).unwrap();
-    assert_eq!(all.len(), 40);
+    assert_eq!(all.len(), 200);
     assert!(all.is_sorted());
-    assert_eq!(reader.end(), 400);
+    assert_eq!(reader.end(), 2000);
     let mut reader = ChunkReader::new(store.clone(), WINDOW + 3, 37);
     let some = read_on(&mut reader).unwrap();
     assert_eq!(some, all[4..]);
     // Nothing is needed any more.
-    let mut reader = ChunkReader::new(store.clone(), WINDOW + 40, 400);
+    let mut reader = ChunkReader::new(store.clone(), WINDOW + 200, 2000);
     assert_eq!(read_on(&mut reader).unwrap(), []);
-    assert_eq!(reader.end(), 400);
+    assert_eq!(reader.end(), 2000);
     // More is needed than there is.
-    let mut reader = ChunkReader::new(store, WINDOW + 40, 401);
+    let mut reader = ChunkReader::new(store, WINDOW + 200, 2001);
     read_on(&mut reader).unwrap();
     let mut reader = ChunkReader::new(reader_store(5), 0, 55);
     assert_eq!(kind(read_on(&mut reader)), ErrorKind::Corruption);
@@ -115,6 +115,24 @@ fn a_gap_ends_the_log_unless_it_is_known_to_have_been_filled() {
     let far = attached.next_id + 6 + WINDOW;
     store.put(&chunk_key(far), &chunk(far, 1, 500, 60)).unwrap();
     let mut reader = ChunkReader::new(store, 0, 0);
+    assert_eq!(kind(read_on(&mut reader)), ErrorKind::Corruption);
+}
+
+#[test]
+fn a_gap_that_is_filled_while_it_is_read_is_none() {
+    let (store, attached) = written(6);
+    let missing = attached.next_id + 2;
+    let faults = FaultStore::new(store);
+    let hide = |times| Rule {
+        key_contains: chunk_key(missing),
+        times,
+        ..Rule::once(Operation::Get, Fault::Fail(ErrorKind::NotFound))
+    };
+    faults.add(hide(1));
+    let mut reader = ChunkReader::new(Arc::new(faults.clone()), 0, 0);
+    assert_eq!(read_on(&mut reader).unwrap().len(), 6);
+    faults.add(hide(u64::MAX));
+    let mut reader = ChunkReader::new(Arc::new(faults), 0, 0);
     assert_eq!(kind(read_on(&mut reader)), ErrorKind::Corruption);
 }
 

@@ -105,6 +105,7 @@ pub struct RemoteWal {
     acknowledged: Condvar,
     /// Whether a thread keeps an eye on the local log's end.
     watched: AtomicBool,
+    cut_chunks: AtomicU64,
     put_chunks: AtomicU64,
     put_bytes: AtomicU64,
 }
@@ -126,6 +127,7 @@ impl RemoteWal {
         attached: Attached,
         options: UploadOptions,
     ) -> Self {
+        let cut_chunks = AtomicU64::new(attached.chunks.len() as u64);
         let state = State {
             options: UploadTuning {
                 interval: options.interval,
@@ -149,6 +151,7 @@ impl RemoteWal {
             work: Condvar::new(),
             acknowledged: Condvar::new(),
             watched: AtomicBool::new(false),
+            cut_chunks,
             put_chunks: AtomicU64::new(0),
             put_bytes: AtomicU64::new(0),
         }
@@ -157,6 +160,11 @@ impl RemoteWal {
     /// Everything below this log position is in the store.
     pub fn uploaded(&self) -> u64 {
         self.uploaded.load(Ordering::Acquire)
+    }
+
+    /// Chunks with records that were cut so far, counted from the first that was needed when the writer attached.
+    pub fn cut_chunks(&self) -> u64 {
+        self.cut_chunks.load(Ordering::Relaxed)
     }
 
     /// The epoch of this writer.
@@ -321,6 +329,7 @@ impl RemoteWal {
         state.cut = end;
         state.next_id += 1;
         state.in_flight += 1;
+        self.cut_chunks.fetch_add(1, Ordering::Relaxed);
         // Another thread looks after what is left.
         self.watched.store(false, Ordering::Relaxed);
         self.work.notify_one();

@@ -1,7 +1,7 @@
 //! What the engine asks of its store is counted, and nothing is asked while nothing happens.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smartengine::object_store::{
     Fault, FaultStore, MemoryStore, Operation, RequestKind, RequestStats, Rule,
@@ -76,4 +76,42 @@ fn an_idle_engine_asks_nothing() {
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(requests(&engine), before);
     engine.close().unwrap();
+}
+
+#[test]
+fn many_small_commits_leave_a_log_that_is_read_soon() {
+    const COMMITS: u32 = 5000;
+    let store = Arc::new(MemoryStore::new());
+    let open = |dir: &tempfile::TempDir| {
+        let mut options = small(dir.path());
+        options.store = Some(store.clone());
+        options.remote_wal = true;
+        options.memtable_size = 64 << 20;
+        options.total_memtable_size = 256 << 20;
+        options.total_wal_size = 1 << 30;
+        Engine::open(options).unwrap()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(&dir);
+    for number in 0..COMMITS {
+        let mut txn = engine.begin(Isolation::ReadCommitted);
+        txn.put(&key(&number.to_string()), b"1").unwrap();
+        txn.commit().unwrap();
+        // Each is a piece of the log.
+        let sent = engine.wait_uploaded(engine.log_end(), Duration::from_secs(60));
+        assert!(sent.unwrap());
+    }
+    let end = Instant::now() + Duration::from_secs(60);
+    while engine.stats().flushes == 0 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let next = open(&elsewhere);
+    let read = of(&next, RequestKind::Get).requests;
+    assert!((100..2000).contains(&read), "{read} requests");
+    let mut txn = next.begin(Isolation::ReadCommitted);
+    for number in 0..COMMITS {
+        let found = txn.get(&key(&number.to_string()), View::Newest);
+        assert!(found.unwrap().is_some(), "{number}");
+    }
 }

@@ -12,10 +12,10 @@ use std::time::Duration;
 use smartengine::env::failpoint::{Action, ENVIRONMENT_VARIABLE, arm};
 use smartengine::env::fs::{FaultFs, PowerLoss};
 use smartengine::object_store::{LocalStore, MemoryStore};
-use smartengine::{Engine, ErrorKind, Options};
+use smartengine::{Engine, ErrorKind, Isolation, Options};
 
 use crate::history::{
-    self, Writer, check_no_garbage, create, in_memory, in_store, make_and_drop_index, small,
+    self, ROWS, Writer, check_no_garbage, create, in_memory, in_store, make_and_drop_index, small,
 };
 use crate::{alone, with_others};
 
@@ -374,4 +374,36 @@ fn a_panic_of_a_thread_that_sends_the_log_leaves_no_commit_waiting() {
     drop((armed, engine));
     let engine = Engine::open(in_store(&fs, store)).unwrap();
     writer.check(&engine, 1..=2);
+}
+
+/// Its locks are free then, and what follows may not meet it again after a crash.
+#[test]
+fn a_prepare_that_fails_when_it_is_logged_is_undone_in_the_log() {
+    let _guard = alone();
+    let (fs, store) = (FaultFs::new(), Arc::new(MemoryStore::new()));
+    let options = in_memory(&fs, store.clone());
+    let engine = create(options.clone());
+    let row = [&ROWS.to_be_bytes()[..], b"row"].concat();
+    let prepare = |name: &[u8]| {
+        let mut txn = engine.begin(Isolation::ReadCommitted);
+        txn.put(&row, name).unwrap();
+        let done = txn.prepare(name, true);
+        (txn, done)
+    };
+    let armed = arm("prepare.logged", Action::Error, 1);
+    let (mut first, failed) = prepare(b"first");
+    assert!(failed.is_err());
+    first.rollback().unwrap();
+    drop(armed);
+    let (second, done) = prepare(b"second");
+    done.unwrap();
+    let found = in_memory(&fs.crash(PowerLoss::All), Arc::new(store.copy()));
+    let reopened = Engine::open(found).unwrap();
+    let names: Vec<_> = reopened
+        .prepared()
+        .into_iter()
+        .map(|one| one.name)
+        .collect();
+    assert_eq!(names, [Arc::from(&b"second"[..])]);
+    drop(second);
 }
