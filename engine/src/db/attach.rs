@@ -73,7 +73,7 @@ pub fn attach(
     chunks.read_on(&mut apply)?;
     failpoint::hit("open.replayed")?;
     if !ours {
-        put_aside(options, &owners, &before)?;
+        put_aside(options, &owners, &before, &chunks)?;
     }
     let attaching = Owners {
         writer: if ours { last } else { WriterId::default() },
@@ -158,20 +158,25 @@ fn open_log(
 }
 
 /// Moves a superseded log to a folder beside, and says what it holds.
-fn put_aside(options: &Options, owners: &Owners, now: &Version) -> Result<()> {
+fn put_aside(
+    options: &Options,
+    owners: &Owners,
+    now: &Version,
+    chunks: &ChunkReader,
+) -> Result<()> {
     let (fs, dir) = (&*options.fs, options.wal_dir());
     if wal::first_position(fs, &dir)?.is_none() {
         return Ok(());
     }
     let epoch = owners.writer.epoch.max(owners.attaching.epoch);
     let aside: PathBuf = dir.join(format!("superseded-epoch-{epoch}"));
-    let held = match count_beyond_store(options, epoch) {
-        Ok(Some(0)) => "it holds nothing that the store has not".to_owned(),
-        Ok(Some(1)) => "it holds 1 transaction that may not have reached the store".to_owned(),
-        Ok(Some(count)) => {
-            format!("it holds {count} transactions that may not have reached the store")
-        }
-        Ok(None) => "how much of it did not reach the store is not known".to_owned(),
+    let counted = chunks
+        .end_of(epoch)
+        .and_then(|end| count_from(options, end));
+    let held = match counted {
+        Ok(0) => "it holds nothing that the store has not".to_owned(),
+        Ok(1) => "it holds 1 transaction that did not reach the store".to_owned(),
+        Ok(count) => format!("it holds {count} transactions that did not reach the store"),
         Err(error) => format!("how much of it did not reach the store is not known ({error})"),
     };
     wal::set_aside(fs, &dir, &aside)
@@ -187,12 +192,9 @@ fn put_aside(options: &Options, owners: &Owners, now: &Version) -> Result<()> {
     Ok(())
 }
 
-/// How many transactions the local log of the writer of `epoch` has that were not known to be in the store.
-fn count_beyond_store(options: &Options, epoch: u64) -> Result<Option<u64>> {
+/// How many transactions the local log has from a position on.
+fn count_from(options: &Options, from: u64) -> Result<u64> {
     let (fs, dir) = (&*options.fs, options.wal_dir());
-    let Some(from) = attached::uploaded(fs, &dir, epoch) else {
-        return Ok(None);
-    };
     let mut count = 0;
     let mut sound = Ok(());
     wal::peek(fs, &dir, from, &mut |payload| {
@@ -207,7 +209,7 @@ fn count_beyond_store(options: &Options, epoch: u64) -> Result<Option<u64>> {
             sound = counted;
         }
     })?;
-    sound.map(|()| Some(count))
+    sound.map(|()| count)
 }
 
 /// Refuses a store whose log is not only here, when the log is to be kept here alone.

@@ -4,9 +4,6 @@
 //! attaching. If the manifest's last writer is one of them, the log may hold commits that are newer than the store's, and they count. Otherwise
 //! somebody else has attached since: then what the log holds beyond the store was superseded, and is put aside.
 //!
-//! The file `UPLOADED` says how far the log was known to be in the store. It is written without a sync and only serves to say how much a superseded
-//! log holds.
-//!
 //! Bytes of `ATTACHED`, integers little endian:
 //!
 //! | offset | bytes | what |
@@ -17,12 +14,9 @@
 //! | 36 | 24 | the one that is attaching, likewise; zeros if none is |
 //! | 60 | 4 | CRC-32 of bytes 0 to 60 |
 //!
-//! Bytes of `UPLOADED`: magic `SEUPLOAD`, u64 epoch, u64 log position, CRC-32 of bytes 0 to 24.
-//!
 //! In order: `ATTACHED` with both writers, the manifest's edit, the fence, the log itself where it has to begin anew, `ATTACHED` with the new writer alone. A
 //! crash anywhere leaves the last writer among the two.
 
-use std::io::IoSlice;
 use std::path::Path;
 
 use crate::env::fs::{Fs, OpenMode, replace_file};
@@ -33,10 +27,6 @@ const NAME: &str = "ATTACHED";
 const MAGIC: &[u8; 8] = b"SEATTACH";
 const VERSION: u32 = 1;
 const LEN: usize = 64;
-
-const UPLOADED_NAME: &str = "UPLOADED";
-const UPLOADED_MAGIC: &[u8; 8] = b"SEUPLOAD";
-const UPLOADED_LEN: usize = 28;
 
 /// A writer, as the manifest names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,33 +122,6 @@ pub fn write(fs: &dyn Fs, dir: &Path, owners: &Owners) -> Result<()> {
         .context(|| format!("write {}", dir.join(NAME).display()))
 }
 
-/// Notes that the log of the writer of `epoch` is in the store up to `position`.
-pub fn note_uploaded(fs: &dyn Fs, dir: &Path, epoch: u64, position: u64) -> Result<()> {
-    let path = dir.join(UPLOADED_NAME);
-    let mut bytes = Vec::with_capacity(UPLOADED_LEN);
-    bytes.extend_from_slice(UPLOADED_MAGIC);
-    bytes.extend_from_slice(&epoch.to_le_bytes());
-    bytes.extend_from_slice(&position.to_le_bytes());
-    let crc = crc32(&[&bytes]);
-    bytes.extend_from_slice(&crc.to_le_bytes());
-    let file = match fs.open(&path, OpenMode::Write) {
-        Err(error) if error.kind() == ErrorKind::NotFound => fs.open(&path, OpenMode::CreateNew)?,
-        file => file?,
-    };
-    file.write_at(&[IoSlice::new(&bytes)], 0)
-}
-
-/// How far the log in `dir`, of the writer of `epoch`, was known to be in the store.
-pub fn uploaded(fs: &dyn Fs, dir: &Path, epoch: u64) -> Option<u64> {
-    let bytes = read_file::<UPLOADED_LEN>(fs, &dir.join(UPLOADED_NAME)).ok()??;
-    let bytes = bytes.first_chunk::<UPLOADED_LEN>()?;
-    let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-    let sound = bytes[..8] == *UPLOADED_MAGIC
-        && crc32(&[&bytes[..24]]).to_le_bytes() == bytes[24..]
-        && number(8) == epoch;
-    sound.then(|| number(16))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,19 +169,6 @@ mod tests {
             write(&fs, dir, &owners).unwrap();
             assert_eq!(read(&fs, dir).unwrap(), owners);
             assert!(owners.include(writer) && owners.include(attaching));
-        }
-    }
-
-    #[test]
-    fn uploaded_is_of_one_epoch() {
-        let fs = FaultFs::new();
-        let dir = Path::new("/wal");
-        fs.create_dir_all(dir).unwrap();
-        assert_eq!(uploaded(&fs, dir, 1), None);
-        for position in [5, 900] {
-            note_uploaded(&fs, dir, 1, position).unwrap();
-            assert_eq!(uploaded(&fs, dir, 1), Some(position));
-            assert_eq!(uploaded(&fs, dir, 2), None);
         }
     }
 }

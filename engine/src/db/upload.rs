@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::attached;
 use super::core::Core;
 use crate::remote_wal::RemoteWal;
 use crate::{Error, ErrorKind, Result, ResultExt};
@@ -33,7 +32,6 @@ impl Core {
             let (uploaded, now) = (remote.uploaded(), self.clock.now());
             if uploaded != seen && now >= again && self.pipeline.check().is_ok() {
                 (seen, again) = (uploaded, now + LOOK);
-                self.note_uploaded(remote);
                 // Who commits to the manifest hears of it anyway.
                 let looked = self.manifest.try_lock().map(|mut m| m.look_for_successor());
                 if let Some(Err(error)) = looked {
@@ -53,7 +51,6 @@ impl Core {
             && error.kind() == ErrorKind::Fenced
         {
             remote.fenced(error.message());
-            self.note_uploaded(remote);
         }
         self.signal.notify();
     }
@@ -76,18 +73,7 @@ impl Core {
             self.check_reachable(remote)
                 .context(|| "send the log to the store")?;
         }
-        self.note_uploaded(remote);
         Ok(())
-    }
-
-    /// Notes beside the local log how much of it is in the store.
-    fn note_uploaded(&self, remote: &RemoteWal) {
-        let dir = self.options.wal_dir();
-        let (epoch, position) = (remote.epoch(), remote.uploaded());
-        if let Err(error) = attached::note_uploaded(&*self.options.fs, &dir, epoch, position) {
-            // It only says how much a log holds that is not replayed.
-            tracing::warn!("note how much of the log is in the store: {error}");
-        }
     }
 
     /// Fails if the store could not be reached when the log was last sent.
@@ -107,7 +93,6 @@ impl Core {
             self.check_open()?;
             self.check_reachable(remote)
         })?;
-        self.note_uploaded(remote);
         Ok(())
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::format::{
-    CHUNK_PREFIX, Chunk, ChunkBuilder, ChunkHeader, ChunkKind, chunk_key, parse_chunk_key,
+    CHUNK_PREFIX, Chunk, ChunkBuilder, ChunkHeader, ChunkKind, FENCE_LEN, chunk_key,
+    parse_chunk_key,
 };
 use super::{Attached, WINDOW, claim};
 use crate::env::failpoint;
@@ -61,6 +62,22 @@ impl ChunkReader {
     /// The log position after the last chunk.
     pub fn end(&self) -> u64 {
         self.end.unwrap_or(self.floor)
+    }
+
+    /// Where the log of the writer of `epoch` ended, which another one has superseded: at the first fence after it, or where no one came to put one,
+    /// after the last chunk.
+    pub fn end_of(&self, epoch: u64) -> Result<u64> {
+        let (mut first, mut end) = (u64::MAX, self.end());
+        for (id, size) in self.list_after("")? {
+            if size != FENCE_LEN {
+                continue;
+            }
+            let header = Chunk::decode(&self.store.get(&chunk_key(id))?, id)?.header;
+            if header.epoch > epoch && header.epoch < first {
+                (first, end) = (header.epoch, header.start);
+            }
+        }
+        Ok(end)
     }
 
     /// Reads on through the chunks that are there now, to the first that is not: `apply` gets log position and payload of each record. What a writer that still
@@ -127,11 +144,15 @@ impl ChunkReader {
 
     /// Ids and sizes of all chunks from the next one on, ascending.
     fn list(&self) -> Result<Vec<(u64, u64)>> {
+        match self.next.checked_sub(1) {
+            Some(before) => self.list_after(&chunk_key(before)),
+            None => self.list_after(""),
+        }
+    }
+
+    fn list_after(&self, after: &str) -> Result<Vec<(u64, u64)>> {
         let mut chunks = Vec::new();
-        let mut after = match self.next.checked_sub(1) {
-            Some(before) => chunk_key(before),
-            None => String::new(),
-        };
+        let mut after = after.to_owned();
         loop {
             let page = self.store.list(CHUNK_PREFIX, &after, LIST_PAGE)?;
             let found = page.iter();

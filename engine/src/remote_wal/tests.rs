@@ -166,12 +166,28 @@ fn a_fence_takes_in_what_came_before_it_and_passes_over_what_comes_late() {
     let seen: Vec<u64> = all.iter().map(|&(position, _)| position).collect();
     assert_eq!(seen, [0, 10, 20, 30, 40]);
     assert_eq!(all[4].1, format!("2:{}", taken.next_id).into_bytes());
+    // Where the first writer's log ended, and those of later ones, before and after somebody comes.
+    let reader_of_all = || {
+        let mut reader = ChunkReader::new(store.clone(), 0, 0);
+        read_on(&mut reader).unwrap();
+        reader
+    };
+    let before = reader_of_all();
+    assert_eq!(
+        [0, 1, 2].map(|epoch| before.end_of(epoch).unwrap()),
+        [0, 40, 50]
+    );
     // A writer whose epoch is not the last finds a later fence.
     let mut late = ChunkReader::new(store.clone(), 0, 0);
     read_on(&mut late).unwrap();
     let (third, _) = fence(reader, 3).unwrap();
     assert_eq!(kind(fence(late, 2)), ErrorKind::Fenced);
     assert_eq!(third.chunks.len(), 5);
+    let after = reader_of_all();
+    assert_eq!(
+        [1, 2, 3].map(|epoch| after.end_of(epoch).unwrap()),
+        [40, 50, 50]
+    );
 }
 
 #[test]
