@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "applier_waits.h"
 #include "catalog.h"
 #include "clone.h"
 #include "compat.h"
@@ -79,6 +80,7 @@ int open_engine(::handlerton *handlerton) {
     log::error("cannot start: " + std::string(ffi::last_error()));
     return 1;
   }
+  ffi::engine_observe_waits(*opened, reinterpret_cast<size_t>(&applier_waits::smartengine_wait_observer));
   open_handle.store(opened, std::memory_order_release);
   hton = handlerton;
   fill(handlerton);

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <utility>
 
+#include "applier_waits.h"
 #include "catalog_gtid.h"
 #include "compat.h"
 #include "dictionary.h"
@@ -81,6 +82,7 @@ Trx &Trx::of(THD *thd) {
     auto made = std::make_unique<Trx>();
     thd_set_ha_data(thd, hton, made.get());
     trx = made.release();
+    applier_waits::note(thd);
   }
   return *trx;
 }
@@ -356,6 +358,7 @@ void replace_transaction(THD *thd, void *replacement, void **aside) {
 }
 
 int close_connection(handlerton *, THD *thd) {
+  applier_waits::forget(thd);
   std::unique_ptr<Trx> trx(Trx::find(thd));
   if (trx != nullptr) let_go(*trx);
   const std::lock_guard<std::mutex> guard(closing);

@@ -30,4 +30,4 @@ pub use db::{
 };
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use options::{Durability, Options, WalSync};
-pub use txn::locks::{Granted, LockInfo, LockKind, LockMode, LockWait, TxnInfo};
+pub use txn::locks::{Granted, LockInfo, LockKind, LockMode, LockWait, TxnInfo, WaitObserver};

@@ -427,6 +427,9 @@ pub mod api {
         fn engine_counter(engine: &EngineHandle, key: &[u8], value: &mut u64) -> Status;
         /// Wakes the transaction of this id if it waits for a lock: its call returns `Interrupted`.
         fn engine_interrupt(engine: &EngineHandle, txn_id: u64);
+        /// Has `observer`, the address of a `void (uint64_t waiting, uint64_t awaited)`, called with the labels of two transactions when the one is
+        /// about to wait for the other. It must not call the engine.
+        unsafe fn engine_observe_waits(engine: &EngineHandle, observer: usize);
 
         // Prepared transactions without a session (ffi/src/prepared.rs).
 

@@ -1,6 +1,7 @@
 //! The engine's handle: open, close, options, maintenance and numbers.
 //!
-//! `unsafe` is here for the one handle that C++ owns as a raw pointer, between `engine_open` and `engine_close`.
+//! `unsafe` is here for the one handle that C++ owns as a raw pointer, between `engine_open` and `engine_close`, and for the function of C++'s that
+//! is told of waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -390,4 +391,21 @@ pub fn engine_interrupt(handle: &EngineHandle, txn_id: u64) {
         handle.engine.interrupt(txn_id);
         Ok(Status::OK)
     });
+}
+
+type WaitObserver = unsafe extern "C" fn(waiting: u64, awaited: u64);
+
+/// Has a function of C++'s called at each wait for a lock.
+///
+/// # Safety
+/// `observer` is the address of a [`WaitObserver`] that stays good while the engine is open.
+pub unsafe fn engine_observe_waits(handle: &EngineHandle, observer: usize) {
+    // SAFETY: the caller says so.
+    let observer = unsafe { std::mem::transmute::<usize, WaitObserver>(observer) };
+    handle
+        .engine
+        .observe_waits(Box::new(move |waiting, awaited| {
+            // SAFETY: the same.
+            unsafe { observer(waiting, awaited) }
+        }));
 }

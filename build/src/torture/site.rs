@@ -297,15 +297,13 @@ impl Site {
 }
 
 /// Whether a replica stopped since its source had been cut off in the middle of an external XA transaction. When it has connected again, a stock server's
-/// coordinator gives the worker that runs the first part a ROLLBACK, which is refused within XA START, whatever the engine (so it is with tables of InnoDB
+/// coordinator gives the worker that runs the first part a ROLLBACK, which is refused between XA START and XA PREPARE, whatever the engine (so it is with tables of InnoDB
 /// alone). What a DBA does is to have the relay logs fetched again.
 fn is_cut_off_xa(error: &str) -> bool {
-    let parts = [
-        "1399: ",
-        "in the  ACTIVE state' on query.",
-        "Query: 'ROLLBACK'",
-    ];
-    parts.iter().all(|part| error.contains(part))
+    let states = ["in the  ACTIVE state'", "in the  IDLE state'"];
+    error.starts_with("1399: ")
+        && error.contains("Query: 'ROLLBACK'")
+        && states.iter().any(|state| error.contains(state))
 }
 
 /// The length of a binary log whose list of earlier GTIDs is not written: a magic number and a description of the format.

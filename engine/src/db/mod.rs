@@ -46,7 +46,7 @@ use crate::object_store::RequestStats;
 use crate::options::{MIN_TRANSACTION_MEMORY, Options, WalSync};
 use crate::remote_wal::{RemoteWal, RemoteWalStats};
 use crate::txn::TxnId;
-use crate::txn::locks::{LockInfo, TxnInfo};
+use crate::txn::locks::{LockInfo, TxnInfo, WaitObserver};
 use crate::types::IndexId;
 
 /// A transactional key-value store.
@@ -228,6 +228,11 @@ impl Engine {
     /// listed.
     pub fn locks(&self, limit: usize) -> Vec<LockInfo> {
         self.core.locks.list(limit)
+    }
+
+    /// Has `observer` told when a transaction is about to wait for another one's lock: the labels of both. The first observer stays.
+    pub fn observe_waits(&self, observer: WaitObserver) {
+        self.core.locks.observe_waits(observer);
     }
 
     /// Makes a transaction that waits for a lock, or that is about to, fail with [`crate::ErrorKind::Interrupted`].

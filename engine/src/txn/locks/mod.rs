@@ -19,7 +19,7 @@ mod list;
 mod registry;
 mod shard;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use self::gaps::{Gaps, latch_of};
@@ -169,6 +169,9 @@ pub struct LockStats {
     pub deadlocks: u64,
 }
 
+/// Told of transactions that are about to wait: the label of one, and of one that it waits for. Called by a thread that holds no lock of the lock manager's.
+pub type WaitObserver = Box<dyn Fn(u64, u64) + Send + Sync>;
+
 /// A request for a lock: on a row, or on a key that stands for a transaction's end.
 struct Request<'a> {
     key: &'a [u8],
@@ -192,6 +195,7 @@ pub struct LockManager {
     waits: AtomicU64,
     timeouts: AtomicU64,
     deadlocks: AtomicU64,
+    observer: OnceLock<WaitObserver>,
 }
 
 impl LockManager {
@@ -213,6 +217,25 @@ impl LockManager {
             waits: AtomicU64::new(0),
             timeouts: AtomicU64::new(0),
             deadlocks: AtomicU64::new(0),
+            observer: OnceLock::new(),
+        }
+    }
+
+    /// Has an observer told of each wait from now on. The first one stays.
+    pub fn observe_waits(&self, observer: WaitObserver) {
+        let _ = self.observer.set(observer);
+    }
+
+    /// Tells the observer that `waiting` wait for `awaited`.
+    fn tell_of_wait(&self, waiting: &[TxnId], awaited: &[TxnId]) {
+        let Some(observer) = self.observer.get() else {
+            return;
+        };
+        let awaited = self.registry.labels(awaited);
+        for waiting in self.registry.labels(waiting) {
+            awaited
+                .iter()
+                .for_each(|&awaited| observer(waiting, awaited));
         }
     }
 
@@ -315,16 +338,20 @@ impl LockManager {
             return Ok(Granted::New);
         };
         let free = !lock.conflicts(txn.id, mode) && (already.is_some() || !lock.is_awaited());
+        let mut overtaken = Vec::new();
         if already.is_some() && lock.is_awaited() {
             // It goes before all that wait, also those that its shared lock did not stand in the way of.
+            overtaken.extend(lock.queue().map(|waiter| waiter.id));
             let mut graph = self.graph.lock();
-            lock.queue()
-                .for_each(|waiter| graph.waits_also_for(waiter.id, txn.id));
+            overtaken
+                .iter()
+                .for_each(|&waiter| graph.waits_also_for(waiter, txn.id));
         }
         let shared_key = lock.key.clone();
         if free {
             shard.held += u64::from(lock.grant(txn.id, mode));
             drop(guard);
+            self.tell_of_wait(&overtaken, &[txn.id]);
         } else {
             let LockWait::Timeout(timeout) = request.wait else {
                 return Err(Error::new(
@@ -345,7 +372,7 @@ impl LockManager {
             }
             self.waits.fetch_add(1, Ordering::Relaxed);
             // The graph is locked inside the shard, so that no grant slips between the two.
-            let (entered, victims) = self.graph.lock().enter(&waiter, waits_for);
+            let (entered, victims) = self.graph.lock().enter(&waiter, waits_for.clone());
             self.deadlocks.fetch_add(victims, Ordering::Relaxed);
             match entered {
                 Entered::Waits => lock.enqueue(waiter.clone(), already.is_some()),
@@ -356,6 +383,8 @@ impl LockManager {
                 Entered::Victim => return Err(deadlock()),
             }
             drop(guard);
+            self.tell_of_wait(&overtaken, &[txn.id]);
+            self.tell_of_wait(&[txn.id], &waits_for);
             self.wait(&waiter, hash, key, timeout)?;
         }
         if already.is_some() {

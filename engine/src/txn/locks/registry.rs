@@ -102,6 +102,13 @@ impl Registry {
         true
     }
 
+    /// The labels of those that are still running.
+    pub fn labels(&self, ids: &[TxnId]) -> Vec<u64> {
+        let active = self.active.read();
+        let found = ids.iter().filter_map(|id| active.get(id));
+        found.map(|txn| txn.label).collect()
+    }
+
     /// All of them, by id.
     pub fn all(&self) -> Vec<Arc<ActiveTxn>> {
         let mut all: Vec<_> = self.active.read().values().cloned().collect();

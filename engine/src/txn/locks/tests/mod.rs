@@ -452,3 +452,41 @@ fn a_lock_made_weaker_is_shared_with_those_who_wait_in_front() {
     });
     assert!(locks.is_idle());
 }
+
+#[test]
+fn an_observer_is_told_of_each_who_is_waited_for() {
+    let locks = manager();
+    let [mut a, mut b, mut c] = txns();
+    for (txn, label) in [(&mut a, 1), (&mut b, 2), (&mut c, 3)] {
+        txn.set_label(label);
+    }
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = told.clone();
+    // A request counts as waiting before it tells of it.
+    let wait_for = |count: usize| {
+        while told.lock().unwrap().len() < count {
+            std::thread::yield_now();
+        }
+        told.lock().unwrap().clone()
+    };
+    locks.observe_waits(Box::new(move |waiting, awaited| {
+        sink.lock().unwrap().push((waiting, awaited));
+    }));
+    locks.at_once(&mut a, "k", Shared).unwrap();
+    locks.at_once(&mut c, "k", Shared).unwrap();
+    assert_eq!(*told.lock().unwrap(), []);
+    std::thread::scope(|scope| {
+        let exclusive = request(scope, &locks, b, "k", Exclusive);
+        assert_eq!(wait_for(2), [(2, 1), (2, 3)]);
+        // It goes before who waits already, and waits itself.
+        let stronger = request(scope, &locks, a, "k", Exclusive);
+        assert_eq!(wait_for(4)[2..], [(2, 1), (1, 3)]);
+        locks.release_all(&mut c);
+        let (mut a, granted) = stronger.join().unwrap();
+        assert_eq!(granted.unwrap(), Granted::Stronger);
+        locks.release_all(&mut a);
+        let (mut b, granted) = exclusive.join().unwrap();
+        granted.unwrap();
+        locks.release_all(&mut b);
+    });
+}
