@@ -172,24 +172,6 @@ Found read_account(SqlSession &session, Entry *entry) {
 
 }  // namespace
 
-size_t find_unquoted(const std::string &text, const std::string &wanted, size_t from) {
-  char quote = 0;
-  for (size_t i = from; i < text.size(); ++i) {
-    const char character = text[i];
-    if (quote != 0) {
-      if (character == '\\' && quote == '\'')
-        ++i;
-      else if (character == quote)
-        quote = 0;
-    } else if (character == '\'' || character == '`' || character == '"') {
-      quote = character;
-    } else if (text.compare(i, wanted.size(), wanted) == 0) {
-      return i;
-    }
-  }
-  return std::string::npos;
-}
-
 bool is_system_schema(const std::string &schema) {
   return schema == "mysql" || schema == "sys" || my_strcasecmp(system_charset_info, schema.c_str(), "information_schema") == 0 ||
          my_strcasecmp(system_charset_info, schema.c_str(), "performance_schema") == 0;

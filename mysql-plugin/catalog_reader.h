@@ -37,9 +37,6 @@ bool list_triggers(SqlSession &session, const std::string &schema, const std::st
 bool is_system_schema(const std::string &schema);
 bool is_system_account(const Name &account);
 
-/// The place of `wanted` outside of quotes, or npos.
-size_t find_unquoted(const std::string &text, const std::string &wanted, size_t from);
-
 }  // namespace smartengine::catalog
 
 #endif  // SMARTENGINE_CATALOG_READER_H

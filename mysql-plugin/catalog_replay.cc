@@ -107,6 +107,7 @@ class Replay {
   bool make_account(const Entry &entry);
   bool grant(const Entry &entry);
   void set_default_roles(const Entry &entry);
+  void grant_roles_again(const Entry &entry);
   void make_read_only();
   bool enter_schema(const Entry &entry);
   void leave_schema(const Entry &entry);
@@ -424,11 +425,21 @@ void Replay::set_default_roles(const Entry &entry) {
   }
 }
 
+/// A role that is dropped to be made anew leaves those to whom it was granted: to one that is as it should be it is granted again.
+void Replay::grant_roles_again(const Entry &entry) {
+  for (size_t i = 3; i < entry.fields.size(); ++i) {
+    const std::string &sql = entry.field(i);
+    const bool grants_roles = sql.compare(0, 6, "GRANT ") == 0 && find_unquoted(sql, " ON ", 0) == std::string::npos;
+    if (grants_roles && !run(sql)) log::error("catalog: roles of " + describe(entry.name) + ": " + m_session.message());
+  }
+  set_default_roles(entry);
+}
+
 void Replay::make_accounts() {
-  std::vector<Entry> changed;
+  std::vector<Entry> changed, same;
   for (const Entry &entry : m_entries[Kind::kAccount]) {
     if (is_present(entry.name) && is_same(entry))
-      succeed(entry);
+      same.push_back(entry);
     else
       changed.push_back(entry);
   }
@@ -446,6 +457,10 @@ void Replay::make_accounts() {
       fail(entry, m_why);
   }
   for (const Entry &entry : made) set_default_roles(entry);
+  for (const Entry &entry : same) {
+    if (!made.empty()) grant_roles_again(entry);
+    succeed(entry);
+  }
   if (!made.empty() && !run("FLUSH PRIVILEGES")) log::error("catalog: FLUSH PRIVILEGES: " + m_session.message());
 }
 

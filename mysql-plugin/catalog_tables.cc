@@ -12,6 +12,7 @@
 #include "sql/error_handler.h"
 #include "sql/query_options.h"
 #include "sql/sql_show.h"
+#include "sql_session.h"
 #include "sql_string.h"
 #include "trx.h"
 
@@ -183,7 +184,7 @@ TableText parse_table_text(const std::string &text) {
   if (text.compare(0, kStart.size(), kStart) != 0) return {};
   size_t end = kStart.size();
   while (end < text.size() && (text[end] != '`' || (end + 1 < text.size() && text[end + 1] == '`'))) end += text[end] == '`' ? 2 : 1;
-  const size_t options = text.find(kOptions, end);
+  const size_t options = find_unquoted(text, kOptions, std::min(end + 1, text.size()));
   if (end >= text.size() || options == std::string::npos) return {};
   const size_t engine = options + kOptions.size();
   const size_t engine_end = std::min(text.find_first_of(" \n", engine), text.size());

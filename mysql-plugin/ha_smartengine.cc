@@ -224,7 +224,7 @@ int ha_smartengine::external_lock(THD *thd, int type) {
 /// Whether the transaction sees the table. One that was made or copied since its snapshot would look empty.
 int ha_smartengine::check_snapshot() {
   const uint64_t from = state().visible_from.load(std::memory_order_acquire);
-  if (from == 0 || m_trx == nullptr || m_lock != ffi::LockMode::None || thd_get_trx_isolation(ha_thd()) <= ISO_READ_COMMITTED) return 0;
+  if (from == 0 || m_trx == nullptr || thd_get_trx_isolation(ha_thd()) <= ISO_READ_COMMITTED) return 0;
   const uint64_t seen = ffi::txn_snapshot(txn());
   return seen == 0 || seen >= from ? 0 : HA_ERR_TABLE_DEF_CHANGED;
 }

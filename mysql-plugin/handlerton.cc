@@ -91,6 +91,8 @@ int open_engine(::handlerton *handlerton) {
   if (catalog::disk_is_anothers()) {
     xa::roll_back_others();
     xa::leave_tables_unlocked();
+  } else if (!mysqld_server_started && !xa::commit_after_innodb()) {
+    return 1;
   }
   refuse_clone();
   if (mysqld_server_started) {

@@ -120,4 +120,22 @@ std::string quoted_text(const std::string &content) {
   return text + '\'';
 }
 
+size_t find_unquoted(const std::string &text, const std::string &wanted, size_t from) {
+  char quote = 0;
+  for (size_t i = from; i < text.size(); ++i) {
+    const char character = text[i];
+    if (quote != 0) {
+      if (character == '\\' && quote == '\'')
+        ++i;
+      else if (character == quote)
+        quote = 0;
+    } else if (character == '\'' || character == '`' || character == '"') {
+      quote = character;
+    } else if (text.compare(i, wanted.size(), wanted) == 0) {
+      return i;
+    }
+  }
+  return std::string::npos;
+}
+
 }  // namespace smartengine

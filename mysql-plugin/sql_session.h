@@ -51,6 +51,8 @@ class SqlSession {
 std::string quoted_name(const std::string &name);
 /// `text` as a string literal, for a session whose sql_mode is empty.
 std::string quoted_text(const std::string &text);
+/// The place of `wanted` outside of quotes, or npos.
+size_t find_unquoted(const std::string &text, const std::string &wanted, size_t from);
 
 }  // namespace smartengine
 

@@ -159,6 +159,7 @@ void Trx::end(bool committed) {
   m_active = false;
   m_prepared = false;
   m_waits_later = false;
+  m_innodb_part.reset();
   m_has_generation = false;
   m_id.store(0, std::memory_order_release);
   m_statement_start.reset();
@@ -173,12 +174,13 @@ void Trx::end(bool committed) {
   m_drops.clear();
 }
 
-int Trx::prepare(THD *thd) {
+int Trx::prepare(THD *thd, bool all) {
   if (!m_active || !ffi::txn_has_writes(txn())) return 0;
   const std::string name = xa::name_of(thd);
   // The binary log syncs for those that are written to it, and has the engines rely on that for all.
   const bool external = xa::is_external(thd);
-  if (opt_bin_log && !external && !reaches_binary_log(thd)) thd->durability_property = HA_REGULAR_DURABILITY;
+  const bool unlogged = opt_bin_log && !external && !reaches_binary_log(thd);
+  if (unlogged) thd->durability_property = HA_REGULAR_DURABILITY;
   const bool sync = syncs(thd);
   // What the server coordinates itself a server on another disk rolls back, unless its commit is in the store.
   const bool object = durability::wants_object(thd) && external && sync;
@@ -187,6 +189,8 @@ int Trx::prepare(THD *thd) {
   if (m_prepared && !sync) xa::note_unsynced();
   if (!m_prepared) return ha_error(status, thd);
   if (object) return durability::wait(thd, ffi::txn_log_end(txn()));
+  if (unlogged) m_innodb_part = innodb_part::of(thd, all);
+  if (m_innodb_part && m_innodb_part->is_first) return note_innodb_prepared(thd);
   m_waits_later = !sync && !external && durability::wants_object(thd) && durability::wait_later(thd);
   return 0;
 }
@@ -199,6 +203,21 @@ int Trx::note_in_coordinator(THD *thd) {
   return error;
 }
 
+int Trx::note_innodb_prepared(THD *thd) {
+  innodb_part::write_log(*m_innodb_part);
+  const int error = ha_error(ffi::txn_note_in_coordinator(txn(), syncs(thd)), thd);
+  return error != 0 ? error : ha_error(ffi::failpoint("innodb_part.noted"), thd);
+}
+
+int Trx::commit_innodb_part(THD *thd, bool all) {
+  if (!m_innodb_part->is_first) {
+    if (int error = note_innodb_prepared(thd); error != 0) return error;
+    if (int error = innodb_part::commit(*m_innodb_part, thd, all); error != 0) return error;
+  }
+  innodb_part::write_log(*m_innodb_part);
+  return ha_error(ffi::failpoint("innodb_part.committed"), thd);
+}
+
 int Trx::detach() {
   // A transaction that only read has nothing that a later XA COMMIT could act on.
   if (!m_prepared) return rollback();
@@ -208,8 +227,11 @@ int Trx::detach() {
   return ha_error(status, nullptr);
 }
 
-int Trx::commit(THD *thd, bool sync) {
+int Trx::commit(THD *thd, bool all, bool sync) {
   if (!m_active) return 0;
+  if (m_innodb_part) {
+    if (int error = commit_innodb_part(thd, all); error != 0) stop_server("commit a transaction over two engines");
+  }
   const bool object = durability::wants_object(thd);
   const bool decided = m_prepared && is_decided(thd);
   const bool later = m_waits_later;
@@ -265,7 +287,7 @@ int commit(handlerton *, THD *thd, bool all) {
   if (trx == nullptr) return 0;
   if (all || !in_longer_transaction(thd)) {
     const bool later = trx->waits_later();
-    const auto commit_it = [&] { return trx->commit(thd, syncs(thd)); };
+    const auto commit_it = [&] { return trx->commit(thd, all, syncs(thd)); };
     const int error = guarded([&] { return raised(catalog::gtid::commit_with(thd, *trx, commit_it), thd); });
     // By now nothing is held that other commits need.
     if (error == 0 && !later) durability::finish(thd);
@@ -278,7 +300,7 @@ int commit(handlerton *, THD *thd, bool all) {
 int prepare(handlerton *, THD *thd, bool all) {
   Trx *trx = Trx::find(thd);
   if (trx == nullptr) return 0;
-  if (all || !in_longer_transaction(thd)) return guarded([&] { return raised(trx->prepare(thd), thd); });
+  if (all || !in_longer_transaction(thd)) return guarded([&] { return raised(trx->prepare(thd, all), thd); });
   trx->commit_statement();
   return 0;
 }

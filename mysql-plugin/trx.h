@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "innodb_part.h"
 #include "smartengine-ffi/src/bridge.rs.h"
 
 class THD;
@@ -66,14 +67,14 @@ class Trx {
   bool waits_later() const { return m_waits_later; }
 
   /// First phase of a commit in two phases. What has written nothing has nothing to prepare.
-  int prepare(THD *thd);
+  int prepare(THD *thd, bool all);
   /// Puts on record that the coordinator knows of the prepared transaction.
   int note_in_coordinator(THD *thd);
   /// Gives a prepared transaction to the engine, to be decided by name.
   int detach();
   /// With `sync` it is durable when this returns, as far as smartengine_flush_log_at_trx_commit goes; for the store see
   /// `take_awaited`.
-  int commit(THD *thd, bool sync);
+  int commit(THD *thd, bool all, bool sync);
   int rollback();
   void commit_statement();
   int rollback_statement();
@@ -90,6 +91,10 @@ class Trx {
   };
 
   void begin(THD *thd);
+  /// InnoDB's log has its part, and from now on what becomes of that decides (innodb_part.h).
+  int note_innodb_prepared(THD *thd);
+  /// Sees to it that InnoDB's part has committed.
+  int commit_innodb_part(THD *thd, bool all);
   void end(bool committed);
 
   std::optional<rust::Box<ffi::TxnHandle>> m_txn;
@@ -98,6 +103,8 @@ class Trx {
   std::vector<Drop> m_drops;
   size_t m_drops_at_statement_start = 0;
   uint64_t m_awaited = 0;
+  /// Where the binary log does not get it, and InnoDB has a part in it.
+  std::optional<innodb_part::Part> m_innodb_part;
   bool m_active = false;
   bool m_prepared = false;
   bool m_waits_later = false;

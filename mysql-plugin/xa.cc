@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstring>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "catalog_gtid.h"
@@ -12,6 +13,7 @@
 #include "durability.h"
 #include "error_map.h"
 #include "handlerton.h"
+#include "innodb_part.h"
 #include "key_codec.h"
 #include "log.h"
 #include "sql/current_thd.h"
@@ -219,6 +221,24 @@ void roll_back_others() {
                      " transactions are rolled back that another server was committing when its disk was left: none of "
                      "them was acknowledged as being in the store");
   }
+}
+
+bool commit_after_innodb() {
+  std::vector<XID> ours;
+  for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
+    XID xid;
+    if (prepared.in_coordinator && decode(prepared.name, &xid) && xid.get_my_xid() != 0) ours.push_back(xid);
+  }
+  if (ours.empty()) return true;
+  std::set<XID> theirs;
+  if (!innodb_part::list_prepared(&theirs)) {
+    log::error("cannot find out which transactions InnoDB has prepared, and " + std::to_string(ours.size()) + " of this engine's wait for that");
+    return false;
+  }
+  for (const XID &xid : ours) {
+    if (theirs.count(xid) == 0 && decide(xid, true) != XA_OK) return false;
+  }
+  return true;
 }
 
 void leave_tables_unlocked() { tables_stay_unlocked = true; }

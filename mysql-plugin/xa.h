@@ -36,6 +36,10 @@ std::string name_of(const THD *thd);
 /// server would refuse to start with it. What an external coordinator prepared stays prepared.
 void roll_back_others();
 
+/// Before the server recovers: commits what InnoDB has committed its part of, without the binary log's knowing (innodb_part.h). False, and it is in the error log, if
+/// that cannot be done.
+bool commit_after_innodb();
+
 /// Recovery is not to lock the tables of prepared transactions: the catalog has to make them first, which their locks would prevent.
 void leave_tables_unlocked();
 

@@ -13,6 +13,8 @@ pub fn failpoint(name: &str) -> Status {
             "catalog.before_capture" => hit("catalog.before_capture"),
             "catalog.replayed" => hit("catalog.replayed"),
             "catalog.disk_written" => hit("catalog.disk_written"),
+            "innodb_part.noted" => hit("innodb_part.noted"),
+            "innodb_part.committed" => hit("innodb_part.committed"),
             "catalog.written_by_8_0" => hit("catalog.written_by_8_0"),
             _ => Err(Error::invalid(format!("no failure point {name:?}"))),
         }?;
