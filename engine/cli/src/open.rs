@@ -3,13 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use smartengine::object_store::{ObjectStore, open_store_for_reading};
-use smartengine::{Error, Result};
+use smartengine::object_store::{ObjectStore, S3Location, StoreOptions, open_store_for_reading};
+use smartengine::{Error, ErrorKind, Result};
 
 /// The store at a URL, or in a directory: the store's own, or that of an engine whose store is in it.
 pub fn open(given: &str) -> Result<Arc<dyn ObjectStore>> {
     if given.contains("://") {
-        return open_store_for_reading(given);
+        return open_store_for_reading(given).map_err(|error| match is_well_formed(given) {
+            // It is the bucket that does not let us in.
+            true => Error::new(ErrorKind::Unavailable, error.message()),
+            false => error,
+        });
     }
     let path = std::fs::canonicalize(given)
         .map_err(|error| Error::io(format_args!("open {given}"), error))?;
@@ -23,4 +27,10 @@ pub fn open(given: &str) -> Result<Arc<dyn ObjectStore>> {
         .to_str()
         .ok_or_else(|| Error::invalid(format!("{}: the path is not UTF-8", dir.display())))?;
     open_store_for_reading(&format!("file://{dir}"))
+}
+
+/// Whether it is the URL of a bucket, written as it should be.
+fn is_well_formed(url: &str) -> bool {
+    url.strip_prefix("s3://")
+        .is_some_and(|rest| S3Location::parse(rest, &StoreOptions::default()).is_ok())
 }

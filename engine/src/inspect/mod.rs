@@ -15,7 +15,7 @@ use crate::db::identity;
 use crate::gc::list_all;
 use crate::manifest::{Manifest, Version};
 use crate::object_store::{ObjectMeta, ObjectStore};
-use crate::remote_wal::{Chunk, ChunkHeader, chunk_key, parse_chunk_key};
+use crate::remote_wal::{Chunk, ChunkHeader, FENCE_LEN, PARALLEL, fetch, parse_chunk_key};
 use crate::{Error, ErrorKind, Result, ResultExt};
 
 /// What a store holds.
@@ -29,7 +29,7 @@ pub struct Overview {
     pub manifest_id: Option<u64>,
     /// All objects, ascending.
     pub objects: Vec<ObjectMeta>,
-    /// The chunks of the log, ascending: the header of each that could be read, and its size.
+    /// The chunks of the log that are needed, and all fences, ascending: the header of each that could be read, and its size.
     pub chunks: Vec<(ChunkHeader, u64)>,
 }
 
@@ -43,15 +43,21 @@ pub fn overview(store: &Arc<dyn ObjectStore>) -> Result<Overview> {
     let (manifest, version) = Manifest::load(store.clone())?;
     let objects = list_all(&**store, "")?;
     refuse_nothing(&objects)?;
+    let needed: Vec<(u64, u64)> = objects
+        .iter()
+        .filter_map(|object| Some((parse_chunk_key(&object.key)?, object.size)))
+        .filter(|&(id, size)| id >= version.first_chunk || size == FENCE_LEN)
+        .collect();
     let mut chunks = Vec::new();
-    for object in &objects {
-        let Some(id) = parse_chunk_key(&object.key) else {
-            continue;
-        };
-        match store.get(&chunk_key(id)) {
-            Ok(bytes) => chunks.push((Chunk::decode(&bytes, id)?.header, object.size)),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+    for batch in needed.chunks(PARALLEL) {
+        let ids: Vec<u64> = batch.iter().map(|&(id, _)| id).collect();
+        let mut fetched = fetch(&**store, &ids);
+        for &(id, size) in batch {
+            match fetched.remove(&id) {
+                Some(Ok(bytes)) => chunks.push((Chunk::decode(&bytes, id)?.header, size)),
+                Some(Err(error)) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
     }
     let has_manifest = manifest.next_id() > 0;

@@ -19,10 +19,13 @@ use crate::manifest::{
     parse_manifest_key, parse_sst_key, sst_key,
 };
 use crate::object_store::{ObjectMeta, ObjectStore};
-use crate::remote_wal::{Chunk, ChunkReader, chunk_key, parse_chunk_key};
+use crate::remote_wal::{Chunk, ChunkReader, chunk_key, fetch, parse_chunk_key};
 use crate::sst::{Contents, UNNUMBERED, verify as verify_sst};
 use crate::txn::record::{Entry, decode_ops, decode_payload};
 use crate::{Error, ErrorKind, Result, ResultExt};
+
+/// Chunks of the log that are fetched at once.
+const CHUNKS_AT_ONCE: usize = 32;
 
 /// Something wrong in a store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,9 +119,11 @@ fn offset_in(message: &str) -> Option<u64> {
 }
 
 fn problem(object: impl Into<String>, message: impl Into<String>) -> Problem {
-    let message = message.into();
+    let (object, message) = (object.into(), message.into());
+    let rest = message.strip_prefix(&format!("{object}: "));
+    let message = rest.map_or_else(|| message.clone(), str::to_owned);
     Problem {
-        object: object.into(),
+        object,
         offset: offset_in(&message),
         message,
     }
@@ -147,7 +152,12 @@ impl Check<'_> {
 
     /// An object's bytes; `None`, counted, if a running server removed it since it was listed.
     fn get(&mut self, key: &str) -> Result<Option<bytes::Bytes>> {
-        match self.store.get(key) {
+        let got = self.store.get(key);
+        self.got(key, got)
+    }
+
+    fn got(&mut self, key: &str, got: Result<bytes::Bytes>) -> Result<Option<bytes::Bytes>> {
+        match got {
             Ok(bytes) => {
                 self.advance(key, bytes.len() as u64);
                 Ok(Some(bytes))
@@ -298,11 +308,17 @@ impl Check<'_> {
     fn chunks(&mut self, listed: &[ObjectMeta], version: Option<&Version>) -> Result<()> {
         let mut sound = true;
         let mut any = false;
-        for meta in listed {
-            let Some(id) = parse_chunk_key(&meta.key) else {
-                continue;
-            };
-            let Some(bytes) = self.get(&meta.key)? else {
+        let ids: Vec<u64> = listed
+            .iter()
+            .filter_map(|meta| parse_chunk_key(&meta.key))
+            .collect();
+        let store = self.store.clone();
+        let fetched = ids
+            .chunks(CHUNKS_AT_ONCE)
+            .flat_map(|batch| fetch(&*store, batch));
+        for (id, got) in fetched {
+            let key = chunk_key(id);
+            let Some(bytes) = self.got(&key, got)? else {
                 continue;
             };
             any = true;
@@ -312,7 +328,7 @@ impl Check<'_> {
                 Ok(chunk) => chunk,
                 Err(error) => {
                     sound = false;
-                    self.note_damage(&meta.key, error.message());
+                    self.note_damage(&key, error.message());
                     continue;
                 }
             };
@@ -323,7 +339,7 @@ impl Check<'_> {
                 if let Err(error) = check_payload(payload) {
                     sound = false;
                     let mut found = problem(
-                        &meta.key,
+                        &key,
                         format!("record of log position {position} at byte {at}: {error}"),
                     );
                     found.offset = Some(at as u64);

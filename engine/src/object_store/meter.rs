@@ -1,7 +1,9 @@
 //! Requests to a store, counted by kind, with what they carried and how long they took.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// The kinds of requests. Kinds that only some backends send stay at zero elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -193,12 +195,17 @@ impl Counters {
 /// Counts requests. Reading it while requests are counted gives numbers that may be one request apart.
 pub struct Meter {
     kinds: [Counters; RequestKind::ALL.len()],
+    /// Whether `trouble` says anything.
+    troubled: AtomicBool,
+    trouble: Mutex<Option<(Instant, String)>>,
 }
 
 impl Default for Meter {
     fn default() -> Self {
         Self {
             kinds: std::array::from_fn(|_| Counters::new()),
+            troubled: AtomicBool::new(false),
+            trouble: Mutex::new(None),
         }
     }
 }
@@ -207,6 +214,32 @@ impl Meter {
     /// A meter at zero.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Notes why a request that writes has failed, which is tried again.
+    pub fn note_trouble(&self, why: &str) {
+        let mut trouble = self.trouble.lock();
+        let since = trouble.take().map_or_else(Instant::now, |(since, _)| since);
+        *trouble = Some((since, why.to_owned()));
+        self.troubled.store(true, Relaxed);
+    }
+
+    /// A request that writes has succeeded.
+    pub fn end_trouble(&self) {
+        if self.troubled.load(Relaxed) {
+            *self.trouble.lock() = None;
+            self.troubled.store(false, Relaxed);
+        }
+    }
+
+    /// Since how long no request that writes has succeeded of those that are tried again, and why the last one failed.
+    pub fn trouble(&self) -> Option<(Duration, String)> {
+        if !self.troubled.load(Relaxed) {
+            return None;
+        }
+        let trouble = self.trouble.lock();
+        let (since, why) = trouble.as_ref()?;
+        Some((since.elapsed(), why.clone()))
     }
 
     /// Counts a request.
@@ -302,5 +335,19 @@ mod tests {
         assert!((990..=1000).contains(&p99), "{p99}");
         let idle = stats.iter().find(|s| s.kind == RequestKind::Put).unwrap();
         assert_eq!((idle.requests, idle.latency_p99), (0, Duration::ZERO));
+    }
+
+    #[test]
+    fn trouble_is_the_last_cause_since_the_first() {
+        let meter = Meter::new();
+        assert_eq!(meter.trouble(), None);
+        meter.note_trouble("connection refused");
+        std::thread::sleep(Duration::from_millis(2));
+        meter.note_trouble("no answer");
+        let (age, why) = meter.trouble().unwrap();
+        assert!(age >= Duration::from_millis(2));
+        assert_eq!(why, "no answer");
+        meter.end_trouble();
+        assert_eq!(meter.trouble(), None);
     }
 }

@@ -15,7 +15,7 @@ use crate::object_store::ObjectStore;
 use crate::{Error, ErrorKind, Result, ResultExt};
 
 /// Chunks fetched at once, each by a thread of its own.
-const PARALLEL: usize = 64;
+pub const PARALLEL: usize = 64;
 /// Bytes beyond which no more are fetched at once.
 const BATCH_BYTES: u64 = 64 << 20;
 /// Objects listed at a time.
@@ -291,7 +291,7 @@ impl ChunkReader {
 }
 
 /// Fetches chunks, each by a thread of its own.
-fn fetch(store: &dyn ObjectStore, ids: &[u64]) -> BTreeMap<u64, Result<Bytes>> {
+pub fn fetch(store: &dyn ObjectStore, ids: &[u64]) -> BTreeMap<u64, Result<Bytes>> {
     if let [id] = ids {
         return BTreeMap::from([(*id, store.get(&chunk_key(*id)))]);
     }

@@ -45,7 +45,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-pub use attach::ChunkReader;
+pub use attach::{ChunkReader, PARALLEL, fetch};
 pub use format::{
     CHUNK_PREFIX, Chunk, ChunkBuilder, ChunkHeader, ChunkKind, FENCE_LEN, chunk_key,
     parse_chunk_key,

@@ -174,8 +174,16 @@ impl RemoteWal {
 
     /// Why the last put failed, if none has succeeded since.
     pub fn failing(&self) -> Option<String> {
-        let state = self.state.lock();
-        state.failing.as_ref().map(|(_, why)| why.clone())
+        self.failing_since().map(|(_, why)| why)
+    }
+
+    /// The same, and since when by the engine's clock. A put that is still being tried again is one that failed.
+    fn failing_since(&self) -> Option<(Duration, String)> {
+        if let Some(failing) = &self.state.lock().failing {
+            return Some(failing.clone());
+        }
+        let (age, why) = self.store.meter()?.trouble()?;
+        Some((self.clock.now().saturating_sub(age), why))
     }
 
     /// Asks for the log up to a position to be sent without delay.
@@ -495,13 +503,14 @@ impl RemoteWal {
 
     /// How it stands.
     pub fn stats(&self) -> RemoteWalStats {
+        let failing = self.failing_since();
         let state = self.state.lock();
         RemoteWalStats {
             chunks: self.put_chunks.load(Ordering::Relaxed),
             bytes: self.put_bytes.load(Ordering::Relaxed),
             uploaded: self.uploaded(),
             in_flight: state.in_flight + state.again.len() as u64,
-            failing: state.failing.clone(),
+            failing,
             ended: state.ended.as_ref().map(|(_, why)| why.clone()),
         }
     }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::failure::{Cause, Failure};
 use crate::env::{Sequence, unique_u128};
 use crate::object_store::StoreOptions;
-use crate::object_store::meter::{Meter, Request, RequestKind};
+use crate::object_store::meter::{Meter, Request, RequestKind, Service};
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const FIRST_DELAY_THROTTLED: Duration = Duration::from_millis(500);
@@ -108,13 +108,22 @@ impl Attempts {
         let mut ambiguous = false;
         for number in 1.. {
             let result = self.attempt(end, load, number > 1, &received, &mut attempt);
+            let writes = load.kind.service() == Service::Put;
             let mut failure = match result.await {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    if writes {
+                        self.meter.end_trouble();
+                    }
+                    return Ok(value);
+                }
                 Err(failure) => failure,
             };
             failure.after_ambiguous = ambiguous;
             if !failure.retryable() {
                 return Err(failure);
+            }
+            if writes {
+                self.meter.note_trouble(&failure.message);
             }
             ambiguous |= failure.ambiguous;
             let random = self.random.lock().below(1000);
