@@ -232,7 +232,8 @@ bool commit_after_innodb() {
   if (ours.empty()) return true;
   std::set<XID> theirs;
   if (!innodb_part::list_prepared(&theirs)) {
-    log::error("cannot find out which transactions InnoDB has prepared, and " + std::to_string(ours.size()) + " of this engine's wait for that");
+    log::error("cannot find out which transactions InnoDB has prepared, and " + std::to_string(ours.size()) +
+               " of this engine's wait for that");
     return false;
   }
   for (const XID &xid : ours) {
