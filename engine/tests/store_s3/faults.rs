@@ -193,9 +193,12 @@ fn a_call_outlasts_a_cut_that_ends_within_its_deadline() {
     std::thread::scope(|scope| {
         let put = scope.spawn(|| site.store.put_if_absent("wal/1", b"chunk"));
         std::thread::sleep(Duration::from_millis(700));
+        // Whoever waits for it can be told why by now.
+        assert!(site.store.meter().unwrap().trouble().is_some());
         site.proxy.cut_off(false);
         put.join().unwrap().unwrap();
     });
+    assert_eq!(site.store.meter().unwrap().trouble(), None);
     assert_eq!(site.direct.get("wal/1").unwrap(), "chunk");
 }
 
