@@ -388,14 +388,11 @@ std::optional<Kind> kind_of(const MDL_key &key) {
   }
 }
 
-/// Waits for the capture, and for the store to have it where the session wants its commits to be there. A statement that ends with an error may have
-/// changed something all the same.
+/// Waits for the capture, and for the store to have it where the session wants its commits to be there. Whoever is told of an error anyway, such as
+/// KILL while the statement's own commit waited, is not kept: by now nothing would tell of that KILL any more.
 void wait_for_capture(THD *thd) {
   capture().wait();
-  if (!durability::wants_object(thd)) return;
-  const uint64_t end = ffi::engine_log_end(engine());
-  if (!thd->is_error()) return durability::acknowledge(thd, end);
-  if (durability::wait(thd, end) != 0) log::warning("a client was told of an error already: " + last_error_message());
+  if (durability::wants_object(thd) && !thd->is_error()) durability::acknowledge(thd, ffi::engine_log_end(engine()));
 }
 
 /// While a session changes accounts, none can be read, and waiting for that would be waiting for itself. DROP FUNCTION releases its locks in that
