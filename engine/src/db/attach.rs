@@ -82,7 +82,8 @@ pub fn attach(
     attached::write(fs, &dir, &attaching)?;
     let version = manifest.commit(edit).context(|| "write manifest")?;
     failpoint::hit("open.attached")?;
-    // What a busy writer has added meanwhile: from now on it is about to find out.
+    // What a busy writer has added meanwhile: from now on it is about to find out. Or else a later one is there already.
+    chunks.has_epoch(me.epoch);
     chunks.read_on(&mut apply)?;
     let taken = chunks.fence(me.epoch, me.number, &mut apply)?;
     failpoint::hit("open.fenced")?;

@@ -174,15 +174,16 @@ impl Core {
         let Some(newest) = ready.last() else {
             return Ok(false);
         };
-        self.wal.sync(newest.wal_end())?;
-        self.uploaded_or_failing(newest.wal_end())?;
+        // What follows from the floor is not only what the memtables hold: that a prepared transaction was rolled back lets go of its prepare.
+        let (floor, decided) = self.wal_floor_without(newest);
+        self.wal.sync(decided)?;
+        self.uploaded_or_failing(decided)?;
         let rules = self.drop_rules(&state.files.version);
         let known = state.files.version.dropped_indexes.clone();
         let files = flush_memtables(&ready, rules, self.output_spec(0))?;
         failpoint::hit("flush.written")?;
         let bytes: u64 = files.iter().map(|file| file.size).sum();
         let largest_seq = files.iter().map(|file| file.largest_seq).max();
-        let floor = self.wal_floor_without(newest);
         let mut manifest = self.manifest.lock();
         let now = self.state.load_full();
         let mut edit = VersionEdit {
@@ -209,8 +210,8 @@ impl Core {
     }
 
     /// From where on the log is needed once the memtables up to `flushed` are in files: by younger ones, and by prepared transactions
-    /// without a decision.
-    fn wal_floor_without(&self, flushed: &MemTable) -> u64 {
+    /// without a decision. And up to where the log has to be kept for that to be true; what comes later only raises the floor.
+    fn wal_floor_without(&self, flushed: &MemTable) -> (u64, u64) {
         // A decision moves a prepare from the one to the other.
         let _guard = self.write_lock.lock();
         let state = self.state.load();
@@ -219,7 +220,8 @@ impl Core {
             .memtables()
             .filter(|table| table.id() > flushed.id())
             .map(|table| table.wal_start());
-        younger.chain(undecided).min().unwrap_or(flushed.wal_end())
+        let floor = younger.chain(undecided).min();
+        (floor.unwrap_or(flushed.wal_end()), self.wal.end())
     }
 
     fn drop_rules(&self, version: &Version) -> DropRules {

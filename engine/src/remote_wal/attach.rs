@@ -34,6 +34,8 @@ pub struct ChunkReader {
     end: Option<u64>,
     /// Epoch of the last chunk.
     epoch: u64,
+    /// Epoch of who reads in order to write: a chunk of a later one says that it is too late.
+    mine: u64,
     /// Ids and ends of those read that hold records.
     chunks: VecDeque<(u64, u64)>,
 }
@@ -48,6 +50,7 @@ impl ChunkReader {
             next: first,
             end: None,
             epoch: 0,
+            mine: u64::MAX,
             chunks: VecDeque::new(),
         }
     }
@@ -57,6 +60,11 @@ impl ChunkReader {
     pub fn without_threads(mut self) -> Self {
         self.parallel = 1;
         self
+    }
+
+    /// From now on this reader's writer has the manifest's epoch: where a chunk of a later one is found, [`ErrorKind::Fenced`].
+    pub fn has_epoch(&mut self, epoch: u64) {
+        self.mine = epoch;
     }
 
     /// The log position after the last chunk.
@@ -196,6 +204,16 @@ impl ChunkReader {
         apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
     ) -> Result<()> {
         let Chunk { header, records } = Chunk::decode(bytes, self.next)?;
+        if header.epoch > self.mine {
+            return Err(Error::new(
+                ErrorKind::Fenced,
+                format!(
+                    "fenced by epoch {}, which has {}",
+                    header.epoch,
+                    chunk_key(header.id)
+                ),
+            ));
+        }
         let refuse = |cause: String| {
             Err(Error::corruption(format!(
                 "{}: {cause}",
@@ -248,6 +266,7 @@ impl ChunkReader {
         writer_id: u128,
         apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
     ) -> Result<Attached> {
+        self.has_epoch(epoch);
         loop {
             let header = ChunkHeader {
                 kind: ChunkKind::Fence,
@@ -271,20 +290,7 @@ impl ChunkReader {
                         chunks: self.chunks,
                     });
                 }
-                Some(found) => {
-                    let taken = Chunk::decode(&found, header.id)?.header;
-                    if taken.epoch > epoch {
-                        return Err(Error::new(
-                            ErrorKind::Fenced,
-                            format!(
-                                "fenced by epoch {}, which has {}",
-                                taken.epoch,
-                                chunk_key(header.id)
-                            ),
-                        ));
-                    }
-                    self.take(&found, apply)?;
-                }
+                Some(found) => self.take(&found, apply)?,
             }
         }
     }

@@ -183,6 +183,10 @@ fn a_fence_takes_in_what_came_before_it_and_passes_over_what_comes_late() {
     let (third, _) = fence(reader, 3).unwrap();
     assert_eq!(kind(fence(late, 2)), ErrorKind::Fenced);
     assert_eq!(third.chunks.len(), 5);
+    // Nor does it pass over that fence by reading on.
+    let mut late = ChunkReader::new(store.clone(), 0, 0);
+    late.has_epoch(2);
+    assert_eq!(kind(read_on(&mut late)), ErrorKind::Fenced);
     let after = reader_of_all();
     assert_eq!(
         [1, 2, 3].map(|epoch| after.end_of(epoch).unwrap()),
