@@ -198,3 +198,23 @@ fn ranges_read_and_added_to_by_many_threads_never_change_under_their_readers() {
     assert_eq!(engine.stats().row_locks, 0);
     engine.close().unwrap();
 }
+
+/// A rollback to a savepoint brings back what was removed after it, and cannot wait for a gap that somebody has locked meanwhile.
+#[test]
+fn a_key_that_was_added_and_removed_again_still_stands_in_the_way_of_a_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = filled(dir.path());
+    let mut writer = engine.begin(Isolation::Serializable);
+    writer.insert(&key(15), b"new").unwrap();
+    let savepoint = writer.savepoint();
+    writer.apply(&[Write::LockDelete(&key(15))]).unwrap();
+    let mut reader = engine.begin(Isolation::Serializable);
+    let refused = read_locked(&mut reader, 11, 20, LockWait::NoWait).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::LockNotAvailable);
+    writer.rollback_to(savepoint);
+    writer.commit().unwrap();
+    assert_eq!(
+        read_locked(&mut reader, 11, 20, LockWait::NoWait).unwrap(),
+        [15]
+    );
+}

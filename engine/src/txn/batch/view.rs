@@ -61,8 +61,8 @@ impl BatchView {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Whether the transaction has added or changed a key of [from, to), as far as that is not rolled back. Of what is spilled, a key that was
-    /// removed again counts as well.
+    /// Whether the transaction has added or changed a key of [from, to), as far as that is not rolled back. A key that it has removed again counts as well: a
+    /// rollback to a savepoint may bring it back, and asks nobody.
     pub fn has_live_put_in(&self, from: &[u8], to: &[u8]) -> Result<bool> {
         let (parts, _) = self.parts();
         if let Some(list) = parts.list
@@ -88,13 +88,10 @@ fn list_has_put_in(list: Arc<SkipList>, from: &[u8], to: &[u8]) -> Result<bool> 
     let mut position = MemIter::over(list);
     position.seek(KeyRef::before(from))?;
     while position.valid() && user_key_of(position.key()) < to {
-        let key = KeyRef::decode(position.key());
-        if key.kind() == Some(ValueKind::Put) {
+        if KeyRef::decode(position.key()).kind() == Some(ValueKind::Put) {
             return Ok(true);
         }
-        // What is older of a key that was removed does not count.
-        let removed = key.user.to_vec();
-        position.seek(KeyRef::after(&removed))?;
+        position.next()?;
     }
     Ok(false)
 }
