@@ -282,9 +282,7 @@ impl Site {
                 for sql in ["STOP REPLICA", "RESET REPLICA", "START REPLICA"] {
                     there.query(sql)?;
                 }
-                continue;
-            }
-            if failed.len() > 0 && started.elapsed() > Duration::from_secs(10) {
+            } else if failed.len() > 0 && started.elapsed() > Duration::from_secs(10) {
                 bail!("the replica stopped: {}", failed.scalar());
             }
             ensure!(

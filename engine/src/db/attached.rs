@@ -94,7 +94,7 @@ fn decode(bytes: &[u8]) -> Result<Owners> {
 }
 
 /// The file's bytes, at most one more than `LEN`; `None` if there is none.
-fn read_file<const LEN: usize>(fs: &dyn Fs, path: &Path) -> Result<Option<Vec<u8>>> {
+fn read_file(fs: &dyn Fs, path: &Path) -> Result<Option<Vec<u8>>> {
     let file = match fs.open(path, OpenMode::Read) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,
@@ -108,7 +108,7 @@ fn read_file<const LEN: usize>(fs: &dyn Fs, path: &Path) -> Result<Option<Vec<u8
 /// Whose the log in `dir` is; nobody's where that was never written.
 pub fn read(fs: &dyn Fs, dir: &Path) -> Result<Owners> {
     let path = dir.join(NAME);
-    let owners = match read_file::<LEN>(fs, &path) {
+    let owners = match read_file(fs, &path) {
         Ok(None) => Ok(Owners::default()),
         Ok(Some(bytes)) => decode(&bytes),
         Err(error) => Err(error),
