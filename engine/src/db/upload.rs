@@ -152,7 +152,9 @@ impl Core {
         if in_time? {
             return Ok(());
         }
-        let why = remote.failing().unwrap_or_else(|| "it is slow".to_owned());
+        let why = remote
+            .trouble()
+            .map_or_else(|| "it is slow".to_owned(), |(_, why)| why);
         Err(Error::new(
             ErrorKind::Unavailable,
             format!(

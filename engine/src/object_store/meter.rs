@@ -224,7 +224,7 @@ impl Meter {
         self.troubled.store(true, Relaxed);
     }
 
-    /// A request that writes has succeeded.
+    /// A request that writes was answered.
     pub fn end_trouble(&self) {
         if self.troubled.load(Relaxed) {
             *self.trouble.lock() = None;
@@ -232,7 +232,7 @@ impl Meter {
         }
     }
 
-    /// Since how long no request that writes has succeeded of those that are tried again, and why the last one failed.
+    /// Since how long requests that write fail and are tried again, none having been answered meanwhile, and why the last one failed.
     pub fn trouble(&self) -> Option<(Duration, String)> {
         if !self.troubled.load(Relaxed) {
             return None;

@@ -174,11 +174,12 @@ impl RemoteWal {
 
     /// Why the last put failed, if none has succeeded since.
     pub fn failing(&self) -> Option<String> {
-        self.failing_since().map(|(_, why)| why)
+        let state = self.state.lock();
+        state.failing.as_ref().map(|(_, why)| why.clone())
     }
 
-    /// The same, and since when by the engine's clock. A put that is still being tried again is one that failed.
-    fn failing_since(&self) -> Option<(Duration, String)> {
+    /// The same for whoever is to be told, and since when by the engine's clock: here a put that the store itself still tries again has failed as well.
+    pub fn trouble(&self) -> Option<(Duration, String)> {
         if let Some(failing) = &self.state.lock().failing {
             return Some(failing.clone());
         }
@@ -503,7 +504,7 @@ impl RemoteWal {
 
     /// How it stands.
     pub fn stats(&self) -> RemoteWalStats {
-        let failing = self.failing_since();
+        let failing = self.trouble();
         let state = self.state.lock();
         RemoteWalStats {
             chunks: self.put_chunks.load(Ordering::Relaxed),

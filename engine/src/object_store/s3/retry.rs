@@ -109,21 +109,23 @@ impl Attempts {
         for number in 1.. {
             let result = self.attempt(end, load, number > 1, &received, &mut attempt);
             let writes = load.kind.service() == Service::Put;
-            let mut failure = match result.await {
-                Ok(value) => {
-                    if writes {
-                        self.meter.end_trouble();
+            let result = result.await;
+            if writes {
+                match &result {
+                    Err(failure) if failure.retryable() => {
+                        self.meter.note_trouble(&failure.message);
                     }
-                    return Ok(value);
+                    // An answer, whatever it says.
+                    _ => self.meter.end_trouble(),
                 }
+            }
+            let mut failure = match result {
+                Ok(value) => return Ok(value),
                 Err(failure) => failure,
             };
             failure.after_ambiguous = ambiguous;
             if !failure.retryable() {
                 return Err(failure);
-            }
-            if writes {
-                self.meter.note_trouble(&failure.message);
             }
             ambiguous |= failure.ambiguous;
             let random = self.random.lock().below(1000);
