@@ -18,7 +18,8 @@
 //   library     [SHOW CREATE LIBRARY, sql_mode]
 //   account     [CREATE USER without DEFAULT ROLE, what DEFAULT ROLE said, n, n statements for what neither can say, GRANT …]
 //
-// Text is in the character set of the field character_set_client where there is one, else utf8mb4.
+// Text is in the character set of the field character_set_client where there is one, else utf8mb4. Of routines, triggers and events that holds
+// for the parameters and the body alone: see catalog_text.h.
 
 #ifndef SMARTENGINE_CATALOG_ENTRY_H
 #define SMARTENGINE_CATALOG_ENTRY_H

@@ -11,6 +11,7 @@
 #include "catalog_reader.h"
 #include "catalog_store.h"
 #include "catalog_tables.h"
+#include "catalog_text.h"
 #include "compat.h"
 #include "error_map.h"
 #include "log.h"
@@ -338,8 +339,9 @@ bool Replay::make_stored(const Entry &entry) {
   ++m_result.made;
   if (entry.name.kind == Kind::kEvent) run("SET time_zone = " + quoted_text(entry.field(5)));
   m_session.use_sql_mode(entry.field(1));
-  if (entry.name.kind != Kind::kLibrary) m_session.use_charsets(entry.field(2), entry.field(3));
-  const bool done = run(entry.field(0));
+  const Statement statement = statement_of(entry);
+  if (entry.name.kind != Kind::kLibrary) m_session.use_charsets(statement.client, entry.field(3));
+  const bool done = run(statement.sql);
   m_why = m_session.message();
   m_session.use_defaults();
   leave_schema(entry);
