@@ -32,6 +32,7 @@ namespace smartengine::catalog {
 namespace {
 
 constexpr std::chrono::seconds kLongestWait{30};
+constexpr std::chrono::seconds kGtidInterval{1};
 constexpr std::chrono::milliseconds kShortestPause{250};
 constexpr std::chrono::milliseconds kLongestPause{30000};
 
@@ -169,8 +170,7 @@ bool Batch::take_relation(const Name &name) {
 bool Batch::take(const Name &name) { return name.kind == Kind::kTable || name.kind == Kind::kView ? take_relation(name) : take_one(name); }
 
 bool Batch::write() {
-  std::string executed;
-  if (m_session.run("SELECT @@GLOBAL.gtid_executed") && !m_session.rows().empty()) executed = m_session.rows()[0][0].value_or("");
+  const std::string executed = executed_gtids();
   // No table may change between here and the commit: it would be given back the definition it had when it was read.
   const std::lock_guard<std::mutex> gate(table_versions().gate());
   for (const auto &[table, version] : m_versions) {
@@ -200,8 +200,8 @@ class Capture {
 
   void note(const Name &name);
   void note_all_accounts();
-  /// Waits until all that was noted so far has been tried.
-  void wait();
+  /// Waits until all that was noted so far has been tried; false if that takes too long.
+  bool wait();
 
  private:
   void run();
@@ -241,10 +241,10 @@ void Capture::note_all_accounts() {
   m_wake.notify_one();
 }
 
-void Capture::wait() {
+bool Capture::wait() {
   std::unique_lock<std::mutex> lock(m_mutex);
   const uint64_t mine = m_noted;
-  m_progress.wait_for(lock, kLongestWait, [&] { return m_tried >= mine || !m_running; });
+  return m_progress.wait_for(lock, kLongestWait, [&] { return m_tried >= mine || !m_running; });
 }
 
 /// Everything that could not be done is noted again.
@@ -280,6 +280,14 @@ bool Capture::work(SqlSession &session, std::set<Name> names, bool accounts, boo
   return false;
 }
 
+/// Of what has a GTID and writes nothing here.
+void keep_gtids() {
+  guarded([] {
+    const std::string executed = executed_gtids();
+    return gtid::has(executed) ? 0 : gtid::record(executed);
+  });
+}
+
 void Capture::run() {
   my_thread_init();
   {
@@ -289,7 +297,12 @@ void Capture::run() {
     while (true) {
       // What has failed is tried again later; who noted something new waits for its first try.
       if (pause.count() != 0) m_wake.wait_for(lock, pause, [&] { return m_stopping || m_noted > m_tried; });
-      m_wake.wait(lock, [&] { return m_stopping || m_accounts || !m_names.empty(); });
+      if (!m_wake.wait_for(lock, kGtidInterval, [&] { return m_stopping || m_accounts || !m_names.empty(); })) {
+        lock.unlock();
+        keep_gtids();
+        lock.lock();
+        continue;
+      }
       if (m_names.empty() && !m_accounts) break;
       const uint64_t noted = m_noted;
       const bool last = m_stopping;
@@ -317,6 +330,8 @@ void Capture::run() {
     }
     m_running = false;
     m_progress.notify_all();
+    lock.unlock();
+    keep_gtids();
   }
   my_thread_end();
 }
@@ -391,12 +406,16 @@ std::optional<Kind> kind_of(const MDL_key &key) {
 /// Waits for the capture, and for the store to have it where the session wants its commits to be there. Whoever is told of an error anyway, such as
 /// KILL while the statement's own commit waited, is not kept: by now nothing would tell of that KILL any more.
 void wait_for_capture(THD *thd) {
-  capture().wait();
+  if (!capture().wait()) {
+    const char *const told = "the definitions that this statement has changed are not in the store yet: they are still waited for";
+    log::warning(std::string("catalog: ") + told);
+    push_warning(thd, Sql_condition::SL_WARNING, ER_UNKNOWN_ERROR, told);
+  }
   if (durability::wants_object(thd) && !thd->is_error()) durability::acknowledge(thd, ffi::engine_log_end(engine()));
 }
 
 /// While a session changes accounts, none can be read, and waiting for that would be waiting for itself. DROP FUNCTION releases its locks in that
-/// state, and has others yet to release.
+/// state, and SET PASSWORD tells of its change; both have others yet to release.
 void wait_when_accounts_are_free(THD *thd) {
   if (!thd->mdl_context.owns_equal_or_stronger_lock(MDL_key::ACL_CACHE, "", "", MDL_SHARED)) return wait_for_capture(thd);
   if (!locks_released::tell(thd, locks_released::kCaptured))
@@ -420,12 +439,20 @@ bool is_refused(THD *thd, Kind kind, const std::string &schema) {
   return true;
 }
 
+/// What a session wanted to be told of its locks for.
+void finish_statement(THD *thd, const char *told) {
+  if (told == locks_released::kCommitted)
+    durability::finish(thd);
+  else if (told == locks_released::kGtidsReset)
+    gtid::reset(thd);
+  else
+    wait_when_accounts_are_free(thd);
+}
+
 bool notify_exclusive_mdl(THD *thd, const MDL_key *key, ha_notification_type type, bool *) {
   if (is_internal(thd)) return false;
   if (const char *told = locks_released::told(*key); told != nullptr) {
-    if (type == HA_NOTIFY_POST_EVENT) {
-      guarded([&] { return told == locks_released::kCommitted ? durability::finish(thd) : wait_when_accounts_are_free(thd), 0; });
-    }
+    if (type == HA_NOTIFY_POST_EVENT) guarded([&] { return finish_statement(thd, told), 0; });
     return false;
   }
   const std::optional<Kind> kind = kind_of(*key);
@@ -480,7 +507,7 @@ void acl_notify(THD *thd, const Acl_change_notification *notice) {
     } else {
       capture().note_all_accounts();
     }
-    wait_for_capture(thd);
+    wait_when_accounts_are_free(thd);
     // Here the server asks no engine before.
     const int error = ha_error(ffi::engine_check_writes(engine()), nullptr);
     if (error == 0 || thd->is_error() || thd->get_stmt_da()->is_sent()) return 0;

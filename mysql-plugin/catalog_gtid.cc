@@ -6,8 +6,10 @@
 #include <mutex>
 
 #include "compat.h"
+#include "durability.h"
 #include "error_map.h"
 #include "handlerton.h"
+#include "locks_released.h"
 #include "log.h"
 #include "sql/sql_lex.h"
 #include "table_state.h"
@@ -127,8 +129,7 @@ int read_rows(const std::function<int(Slice, uint64_t)> &each) {
   return status.code == ffi::Code::NotFound ? 0 : ha_error(status, nullptr);
 }
 
-/// The store's set is empty from now on.
-int reset() {
+int empty() {
   const std::unique_lock<std::shared_mutex> lock(rows);
   Change change;
   int error = read_rows([&](Slice key, uint64_t) { return change.remove_row(key); });
@@ -150,13 +151,38 @@ int reset() {
 bool resets_binary_log(const THD *thd) { return thd->lex->sql_command == SQLCOM_RESET && (thd->lex->type & REFRESH_SOURCE) != 0; }
 
 int binlog_func(handlerton *, THD *thd, enum_binlog_func function, void *) {
-  if (function == BFN_RESET_LOGS && is_open() && resets_binary_log(thd)) return guarded(reset);
-  return 0;
+  // The server has its own set until the statement is done: what is captured meanwhile would bring it back.
+  if (function != BFN_RESET_LOGS || !is_open() || !resets_binary_log(thd)) return 0;
+  return guarded([&] { return locks_released::tell(thd, locks_released::kGtidsReset) ? 0 : kErrorRaised; });
 }
 
 }  // namespace
 
 void install_hooks(handlerton *handlerton) { handlerton->binlog_func = binlog_func; }
+
+int reset(THD *thd) {
+  const int error = empty();
+  if (error == 0 && durability::wants_object(thd)) durability::acknowledge(thd, ffi::engine_log_end(engine()));
+  return error;
+}
+
+bool has(const std::string &executed) {
+  Set wanted;
+  if (!parse(executed, &wanted)) return true;
+  const std::lock_guard<std::mutex> guard(mutex);
+  for (const auto &[source, intervals] : wanted) {
+    const auto found = recorded.find(source);
+    if (found == recorded.end()) return false;
+    // Rows that meet are one interval to the server.
+    Intervals joined;
+    for (const auto &[first, last] : found->second) add(&joined, first, last);
+    for (const auto &[first, last] : intervals) {
+      const auto after = joined.upper_bound(first);
+      if (after == joined.begin() || std::prev(after)->second < last) return false;
+    }
+  }
+  return true;
+}
 
 int load() {
   ByteBuffer key;

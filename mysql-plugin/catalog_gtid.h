@@ -6,9 +6,10 @@
 //   value   u64 last
 //
 // The commit of a transaction with a GTID carries it: an interval that is known to be in the log and ends just before it grows by one, otherwise a
-// new one begins. So whatever part of the log survives, a GTID is in it with its transaction or not at all. Transactions of other engines,
-// and statements that are captured, are added with every capture, at attach and at shutdown, from the server's own gtid_executed; intervals
-// that meet are made one there. `epoch` grows when the binary logs and GTIDs are reset, and rows of earlier ones count no more.
+// new one begins. So whatever part of the log survives, a GTID is in it with its transaction or not at all. What has a GTID and writes nothing
+// here (statements that are captured, transactions of other engines, empty ones, SET gtid_purged) is added from the server's own gtid_executed: with every
+// capture, at attach and shutdown, and otherwise within a second; intervals that meet are made one there. `epoch` grows when the binary logs
+// and GTIDs were reset, and rows of earlier ones count no more: a crash in between leaves the old set, and the reset was not acknowledged.
 
 #ifndef SMARTENGINE_CATALOG_GTID_H
 #define SMARTENGINE_CATALOG_GTID_H
@@ -49,6 +50,12 @@ class Adoption {
   std::unique_lock<std::shared_mutex> m_lock;
   bool m_added = false;
 };
+
+/// Whether all of `executed`, the text of gtid_executed, is in the store's set.
+bool has(const std::string &executed);
+
+/// The server has reset its binary logs and GTIDs: the store's set is empty from now on.
+int reset(THD *thd);
 
 /// The session's GTID as text, `uuid:number` or `uuid:tag:number`; empty if it has none.
 std::string of(const THD *thd);

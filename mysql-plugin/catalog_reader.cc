@@ -154,6 +154,24 @@ bool quote_certificate(SqlSession &session, const Name &name, std::string *creat
   return true;
 }
 
+/// SHOW GRANTS does not tell of rights on columns that rights on their table cover, and which stay if those are taken back.
+bool read_column_rights(SqlSession &session, const Name &name, std::vector<std::string> *statements) {
+  if (!session.run("SELECT Db, Table_name, Column_name, CAST(Column_priv AS CHAR) FROM mysql.columns_priv WHERE User = " +
+                   quoted_text(name.name) + " AND Host = " + quoted_text(name.schema) + " ORDER BY Db, Table_name, Column_name")) {
+    return false;
+  }
+  for (const SqlSession::Row &row : session.rows()) {
+    const std::string column = " (" + quoted_name(value(row, 2)) + ")";
+    std::string rights = value(row, 3);
+    for (size_t comma = rights.find(','); comma != std::string::npos; comma = rights.find(',', comma + column.size() + 1))
+      rights.insert(comma, column);
+    if (rights.empty()) continue;
+    statements->push_back("GRANT " + rights + column + " ON " + quoted_name(value(row, 0)) + '.' + quoted_name(value(row, 1)) + " TO " +
+                          account_name(name));
+  }
+  return true;
+}
+
 Found read_account(SqlSession &session, Entry *entry) {
   Found found = show(session, "SHOW CREATE USER " + account_name(entry->name));
   if (found != Found::kYes) return found;
@@ -161,11 +179,13 @@ Found read_account(SqlSession &session, Entry *entry) {
   if (!quote_certificate(session, entry->name, &create)) return Found::kFailed;
   std::string roles = take_default_roles(&create);
   std::vector<std::string> remainder;
-  if (!read_remainder(session, entry->name, &remainder)) return Found::kFailed;
+  std::vector<std::string> columns;
+  if (!read_remainder(session, entry->name, &remainder) || !read_column_rights(session, entry->name, &columns)) return Found::kFailed;
   found = show(session, "SHOW GRANTS FOR " + account_name(entry->name));
   if (found != Found::kYes) return found;
   entry->fields = {std::move(create), std::move(roles), std::to_string(remainder.size())};
   entry->fields.insert(entry->fields.end(), remainder.begin(), remainder.end());
+  entry->fields.insert(entry->fields.end(), columns.begin(), columns.end());
   for (const SqlSession::Row &row : session.rows()) entry->fields.push_back(value(row, 0));
   return Found::kYes;
 }

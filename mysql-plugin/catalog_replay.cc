@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <thread>
 #include <tuple>
@@ -99,10 +100,12 @@ class Replay {
   void succeed(const Entry &entry);
   void make_each(Kind kind, bool (Replay::*make)(const Entry &));
   void make_tables();
+  void make_in_any_order(std::vector<Entry> left, const std::function<bool(const Entry &)> &make);
   void make_views();
   void make_accounts();
   bool make_schema(const Entry &entry);
   bool make_table(SqlSession &session, const Entry &entry, std::string *why);
+  bool run_definition(const Entry &entry);
   bool make_stored(const Entry &entry);
   bool make_view(const Entry &entry);
   bool make_account(const Entry &entry);
@@ -330,13 +333,9 @@ void Replay::leave_schema(const Entry &entry) {
   if (!wanted.empty() && wanted != collation) run("ALTER DATABASE " + quoted_name(entry.name.schema) + " COLLATE " + collation);
 }
 
-bool Replay::make_stored(const Entry &entry) {
-  if (is_present(entry.name)) {
-    if (is_same(entry)) return true;
-    if (!drop(entry.name)) return false;
-  }
+/// Runs the definition of a routine, trigger or event as its client would.
+bool Replay::run_definition(const Entry &entry) {
   if (!enter_schema(entry)) return false;
-  ++m_result.made;
   if (entry.name.kind == Kind::kEvent) run("SET time_zone = " + quoted_text(entry.field(5)));
   m_session.use_sql_mode(entry.field(1));
   const Statement statement = statement_of(entry);
@@ -346,6 +345,23 @@ bool Replay::make_stored(const Entry &entry) {
   m_session.use_defaults();
   leave_schema(entry);
   if (entry.name.kind == Kind::kEvent) run("SET time_zone = '+00:00'");
+  return done;
+}
+
+bool Replay::make_stored(const Entry &entry) {
+  if (is_present(entry.name)) {
+    if (is_same(entry)) return true;
+    if (!drop(entry.name)) return false;
+  }
+  ++m_result.made;
+  if (!run_definition(entry)) return false;
+  const bool runs_once = entry.name.kind == Kind::kEvent && find_unquoted(entry.field(0), " ON SCHEDULE AT ", 0) != std::string::npos;
+  if (!runs_once || is_same(entry)) return true;
+  // CREATE EVENT drops or disables it if its time has passed meanwhile. On the disk that was lost it would have run at the server's next start: it
+  // is made as if long ago.
+  if (!run("DROP EVENT IF EXISTS " + full_name(entry.name)) || !run("SET timestamp = 1")) return false;
+  const bool done = run_definition(entry);
+  run("SET timestamp = DEFAULT");
   return done;
 }
 
@@ -366,17 +382,15 @@ bool Replay::make_view(const Entry &entry) {
   return done;
 }
 
-/// Views of views come in any order: what fails is tried again for as long as others succeed.
-void Replay::make_views() {
-  std::vector<Entry> left = std::move(m_entries[Kind::kView]);
+/// For what needs others of its kind, such as a view of views: what fails is tried again for as long as others succeed.
+void Replay::make_in_any_order(std::vector<Entry> left, const std::function<bool(const Entry &)> &make) {
   std::vector<std::string> reasons;
   while (!left.empty()) {
     std::vector<Entry> again;
     reasons.clear();
     for (const Entry &entry : left) {
       m_session.use_defaults();
-      if (make_view(entry)) {
-        ++m_result.made;
+      if (make(entry)) {
         succeed(entry);
       } else {
         again.push_back(entry);
@@ -387,6 +401,14 @@ void Replay::make_views() {
     left = std::move(again);
   }
   for (size_t i = 0; i < left.size(); ++i) fail(left[i], reasons[i]);
+}
+
+void Replay::make_views() {
+  make_in_any_order(std::move(m_entries[Kind::kView]), [this](const Entry &entry) {
+    if (!make_view(entry)) return false;
+    ++m_result.made;
+    return true;
+  });
 }
 
 bool Replay::make_account(const Entry &entry) {
@@ -452,13 +474,12 @@ void Replay::make_accounts() {
     else
       fail(entry, m_session.message());
   }
-  for (const Entry &entry : made) {
-    if (grant(entry))
-      succeed(entry);
-    else
-      fail(entry, m_why);
-  }
-  for (const Entry &entry : made) set_default_roles(entry);
+  // Rights on columns of a view need its definer's, who has them of himself or by a role.
+  make_in_any_order(made, [this](const Entry &entry) {
+    if (!grant(entry)) return false;
+    set_default_roles(entry);
+    return true;
+  });
   for (const Entry &entry : same) {
     if (!made.empty()) grant_roles_again(entry);
     succeed(entry);

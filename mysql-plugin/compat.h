@@ -75,6 +75,21 @@ inline std::string owned_gtid_source(const THD *thd) {
 #endif
 }
 
+/// The server's gtid_executed, as text.
+inline std::string executed_gtids() {
+#if MYSQL_VERSION_ID >= 80300
+  Checkable_rwlock *const lock = global_tsid_lock;
+#else
+  Checkable_rwlock *const lock = global_sid_lock;
+#endif
+  lock->wrlock();
+  const Gtid_set *const executed = gtid_state->get_executed_gtids();
+  std::string text(executed->get_string_length() + 1, '\0');
+  text.resize(executed->to_string(text.data()));
+  lock->unlock();
+  return text;
+}
+
 }  // namespace smartengine
 
 #endif  // SMARTENGINE_COMPAT_H

@@ -107,14 +107,29 @@ int ha_smartengine::decode_row(Slice row_key, Slice row, uchar *record) {
 /// transaction's between the two.
 bool ha_smartengine::may_be_stale() const { return m_entry.own_row && ffi::txn_saw_newer(m_trx->txn()); }
 
-/// Whether it leads to a row that has another entry in this index now.
-bool ha_smartengine::is_stale(const uchar *record) {
-  if (!may_be_stale()) return false;
+/// Computes all virtual columns of a record of which every other column was read. The server does it only for what it has asked for, and once it has
+/// the row.
+int ha_smartengine::make_virtual_columns(uchar *record) {
+  if (table->vfield == nullptr) return 0;
+  MY_BITMAP *const wanted = table->read_set;
+  table->read_set = &table_share->all_set;
+  const bool failed = update_generated_read_fields(record, table, MAX_KEY);
+  table->read_set = wanted;
+  return !failed ? 0 : ha_thd()->is_error() ? kErrorRaised : HA_ERR_GENERIC;
+}
+
+/// Whether the entry just read leads to a row that has another entry in this index now.
+int ha_smartengine::check_stale(uchar *record, bool *stale) {
+  *stale = false;
+  if (!may_be_stale()) return 0;
+  if (const int error = make_virtual_columns(record); error != 0) return error;
   const Slice row_key = slice(m_entry.row_key);
   IndexEntry entry;
   const int error =
       m_index->encode_entry(record, {row_key.data + kIndexIdSize, row_key.size - kIndexIdSize}, &entry.key, &entry.value, &entry.unique);
-  return error == 0 && entry.key.slice() != slice(m_entry.key);
+  if (error != 0) return error;
+  *stale = entry.key.slice() != slice(m_entry.key);
+  return 0;
 }
 
 bool ha_smartengine::interrupted() { return thd_killed(ha_thd()) != 0; }
@@ -124,13 +139,16 @@ int ha_smartengine::take(ffi::Status status, bool forward, uchar *record) {
   uint32_t rejected = 0;
   for (;; status = forward ? ffi::reader_next(**m_scan, txn(), m_entry) : ffi::reader_prev(**m_scan, txn(), m_entry)) {
     if (!ok(status)) return failed(status);
+    // Whether the row has left the entry: then the record is not the entry's, or there is none.
+    bool stale = false;
     switch (m_access) {
       case Access::kRow:
         return decode_row(slice(m_entry.key), slice(m_entry.value), record);
       case Access::kThrough: {
-        const int error = decode_row(slice(m_entry.row_key), slice(m_entry.row), record);
+        int error = decode_row(slice(m_entry.row_key), slice(m_entry.row), record);
+        if (error == 0) error = check_stale(record, &stale);
         if (error != 0) return error;
-        if (is_stale(record)) break;
+        if (stale) break;
         if (!is_filtered(*m_index)) return 0;
         // A locking read tries the condition on the newest row.
         if (pushed_idx_cond->val_int() != 0) return ha_thd()->is_error() ? kErrorRaised : 0;
@@ -153,9 +171,12 @@ int ha_smartengine::take(ffi::Status status, bool forward, uchar *record) {
         if (pushed_idx_cond->val_int() != 0) {
           if (ha_thd()->is_error()) return kErrorRaised;
           const ffi::Status fetched = ffi::reader_fetch_row(**m_scan, txn(), spec(codec().row_index().index_id()), m_entry);
+          stale = fetched.code == ffi::Code::NotFound;
+          if (stale) break;
           if (!ok(fetched)) return failed(fetched);
-          const int failure = decode_row(slice(m_entry.row_key), slice(m_entry.row), record);
-          if (failure != 0 || !is_stale(record)) return failure;
+          int failure = decode_row(slice(m_entry.row_key), slice(m_entry.row), record);
+          if (failure == 0) failure = check_stale(record, &stale);
+          if (failure != 0 || !stale) return failure;
         }
         break;
       }
@@ -163,7 +184,7 @@ int ha_smartengine::take(ffi::Status status, bool forward, uchar *record) {
     // The entry was rejected.
     if (ha_thd()->is_error()) return kErrorRaised;
     if (m_place == Place::kPoint) return HA_ERR_END_OF_FILE;
-    if (!forward && compare_key_icp(end_range) > 0) return HA_ERR_END_OF_FILE;
+    if (!forward && !stale && compare_key_icp(end_range) > 0) return HA_ERR_END_OF_FILE;
     if (++rejected % kKillCheckInterval == 0 && interrupted()) return HA_ERR_QUERY_INTERRUPTED;
   }
 }

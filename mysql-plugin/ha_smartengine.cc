@@ -138,6 +138,7 @@ int ha_smartengine::reset() {
   m_read_all_columns = false;
   m_try_semi_consistent = false;
   m_changes_duplicates = false;
+  m_auto_increment_rows = 0;
   // A rare large row must not hold its memory for as long as the table is open.
   m_row.shrink_to(kKeptRowBytes);
   flush_counts();

@@ -155,7 +155,8 @@ class ha_smartengine : public handler {
   int take(ffi::Status status, bool forward, uchar *record);
   int decode_row(Slice row_key, Slice row, uchar *record);
   bool may_be_stale() const;
-  bool is_stale(const uchar *record);
+  int make_virtual_columns(uchar *record);
+  int check_stale(uchar *record, bool *stale);
   bool interrupted();
   void count_first();
   void close_scan();
@@ -177,6 +178,7 @@ class ha_smartengine : public handler {
   int largest_auto_increment(uint64_t *value);
   int note_auto_increment(const uchar *record);
   bool is_unchanged(const uchar *old_record, const uchar *new_record) const;
+  static uint64_t next_of_series(uint64_t current, uint64_t count, uint64_t step, uint64_t offset, uint64_t limit);
   int persist_auto_increment(uint64_t value);
 
   // ha_ddl.cc
@@ -195,6 +197,9 @@ class ha_smartengine : public handler {
   bool m_try_semi_consistent = false;
   /// A row that is in the way of an insertion is going to be changed: REPLACE, or ON DUPLICATE KEY UPDATE.
   bool m_changes_duplicates = false;
+  uint64_t m_auto_increment_rows = 0;    ///< That the statement is still to write.
+  uint64_t m_auto_increment_step = 1;    ///< Of the last statement that took values.
+  uint64_t m_auto_increment_offset = 0;  ///< The same.
   uint64_t m_stats_version = 0;
   bool m_keyread = false;
   bool m_read_all_columns = false;

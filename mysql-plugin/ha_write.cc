@@ -89,6 +89,7 @@ int ha_smartengine::write_row(uchar *record) {
       add_entry(i, m_new_entries[i]);
     }
     error = apply_ops();
+    if (m_auto_increment_rows > 0) --m_auto_increment_rows;
     // A value that was given moves the counter with its row; that of a duplicate only where the row may take the
     // other's place, as InnoDB has it.
     if (auto_increment && (error == 0 || (error == HA_ERR_FOUND_DUPP_KEY && counts_duplicates(ha_thd())))) {
@@ -118,6 +119,8 @@ int ha_smartengine::add_changed_entries(const uchar *old_record, const uchar *ne
       remove_entry(i, before);
       add_entry(i, after);
     } else if (all || before.value.slice() != after.value.slice()) {
+      // Who was told of this duplicate holds it to the row that it leads to.
+      if (before.unique && before.value.slice() != after.value.slice()) remove_entry(i, before);
       add_op(ffi::OpKind::Put, after.key.slice(), after.value.slice(), i);
     }
   }
@@ -283,6 +286,17 @@ int ha_smartengine::persist_auto_increment(uint64_t value) {
   return failed(ffi::txn_raise_counter(txn(), bytes(key.slice()), value));
 }
 
+/// The value to go on with once `count` of the series offset, offset + step, … are taken, from `current` on. As InnoDB's it goes to the column's limit
+/// where there is room for no more than that many.
+uint64_t ha_smartengine::next_of_series(uint64_t current, uint64_t count, uint64_t step, uint64_t offset, uint64_t limit) {
+  if (current >= limit || step > limit / count) return limit;
+  const uint64_t taken = count * step;
+  if (offset > taken) offset = 0;
+  if (limit - current < offset || limit - current - offset <= taken) return limit;
+  const uint64_t past = (current > offset ? current - offset : offset - current) / step * step;
+  return std::min(past + taken + offset, limit);
+}
+
 /// A value that a statement gave the column moves the counter past it.
 int ha_smartengine::note_auto_increment(const uchar *record) {
   Field *field = table->found_next_number_field;
@@ -296,10 +310,12 @@ int ha_smartengine::note_auto_increment(const uchar *record) {
   if (error != 0 || value < state().auto_increment.next()) return error;
   const uint64_t limit = field->get_max_int_value();
   if (value > limit) return 0;
-  state().auto_increment.raise(value == std::numeric_limits<uint64_t>::max() ? value : value + 1);
-  return persist_auto_increment(value);
+  const uint64_t next = next_of_series(value, 1, m_auto_increment_step, m_auto_increment_offset, limit);
+  state().auto_increment.raise(next);
+  return persist_auto_increment(next - 1);
 }
 
+/// How many values the statement still needs is known at its first call alone; from then on its rows are counted, as InnoDB does.
 void ha_smartengine::get_auto_increment(ulonglong offset, ulonglong increment, ulonglong wanted, ulonglong *first, ulonglong *reserved) {
   const int error = guarded([&] {
     if (table_share->next_number_keypart != 0) {
@@ -311,24 +327,27 @@ void ha_smartengine::get_auto_increment(ulonglong offset, ulonglong increment, u
     if (result != 0) return result;
     const uint64_t limit = table->next_number_field->get_max_int_value();
     const uint64_t step = std::max<ulonglong>(increment, 1);
+    if (m_auto_increment_rows == 0) m_auto_increment_rows = std::max<ulonglong>(wanted, 1);
+    m_auto_increment_step = step;
+    m_auto_increment_offset = offset;
     uint64_t seen = state().auto_increment.next();
     uint64_t start = 0;
     uint64_t next = 0;
     do {
-      // The first value at or after `seen` of the series offset, offset + step, …, as the server will compute it.
+      // The first value at or after `seen` of the series offset, offset + step, …, as the server will compute it. An offset beyond the step
+      // counts for nothing.
       start = std::min(seen, limit);
-      if (step > 1 && start > offset) {
-        const uint64_t past = (start - offset) % step;
+      const uint64_t from = offset > step ? 0 : offset;
+      if (step > 1 && start > from) {
+        const uint64_t past = (start - from) % step;
         if (past != 0 && limit - start >= step - past) start += step - past;
       } else if (step > 1) {
-        start = std::min<uint64_t>(offset, limit);
+        start = std::min<uint64_t>(from, limit);
       }
-      const uint64_t count = std::max<ulonglong>(wanted, 1);
-      const uint64_t last_value = (limit - start) / step < count - 1 ? limit : start + (count - 1) * step;
-      next = last_value == std::numeric_limits<uint64_t>::max() ? last_value : last_value + 1;
+      next = next_of_series(start, m_auto_increment_rows, step, offset, limit);
     } while (!state().auto_increment.exchange(&seen, std::max(seen, next)));
     *first = start;
-    *reserved = std::max<ulonglong>(wanted, 1);
+    *reserved = m_auto_increment_rows;
     return persist_auto_increment(next - 1);
   });
   if (error != 0) {

@@ -10,6 +10,7 @@ namespace smartengine::locks_released {
 
 const char *const kCommitted = "#smartengine committed";
 const char *const kCaptured = "#smartengine captured";
+const char *const kGtidsReset = "#smartengine gtids reset";
 
 bool tell(THD *thd, const char *what) {
   MDL_request request;
@@ -21,7 +22,10 @@ bool tell(THD *thd, const char *what) {
 const char *told(const MDL_key &key) {
   if (key.mdl_namespace() != MDL_key::TRIGGER) return nullptr;
   const std::string_view schema(key.db_name(), key.db_name_length());
-  return schema == kCommitted ? kCommitted : schema == kCaptured ? kCaptured : nullptr;
+  for (const char *const what : {kCommitted, kCaptured, kGtidsReset}) {
+    if (schema == what) return what;
+  }
+  return nullptr;
 }
 
 }  // namespace smartengine::locks_released

@@ -14,6 +14,7 @@ namespace smartengine::locks_released {
 /// What is to be done then.
 extern const char *const kCommitted;
 extern const char *const kCaptured;
+extern const char *const kGtidsReset;
 
 /// Has the session told. False if it cannot be; the session then has an error.
 bool tell(THD *thd, const char *what);
