@@ -274,8 +274,7 @@ int ha_smartengine::load_auto_increment() {
     error = failed(ffi::engine_counter(engine(), bytes(key.slice()), counted));
     if (error != 0) return error;
   }
-  const uint64_t last = std::max(largest, counted);
-  state().auto_increment.raise(last == std::numeric_limits<uint64_t>::max() ? last : last + 1);
+  state().auto_increment.raise(next_of_series(std::max(largest, counted), 1, 1, 0, table->found_next_number_field->get_max_int_value()));
   return 0;
 }
 
