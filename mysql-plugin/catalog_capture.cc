@@ -170,7 +170,6 @@ bool Batch::take_relation(const Name &name) {
 bool Batch::take(const Name &name) { return name.kind == Kind::kTable || name.kind == Kind::kView ? take_relation(name) : take_one(name); }
 
 bool Batch::write() {
-  const std::string executed = executed_gtids();
   // No table may change between here and the commit: it would be given back the definition it had when it was read.
   const std::lock_guard<std::mutex> gate(table_versions().gate());
   for (const auto &[table, version] : m_versions) {
@@ -181,7 +180,7 @@ bool Batch::write() {
   for (const Name &name : m_removals) error = error != 0 ? error : change.remove(name);
   for (const auto &[name, entry] : m_puts) error = error != 0 ? error : change.put(entry);
   gtid::Adoption gtids;
-  if (error == 0) error = gtids.add(change, executed);
+  if (error == 0) error = gtids.add(change, executed_gtids());
   if (error == 0) error = m_puts.empty() && m_removals.empty() ? change.commit_quietly() : change.commit();
   if (error == 0) gtids.done();
   if (error != 0 && !m_quiet) log::error("catalog: definitions could not be kept, tried again later: " + last_error_message());
@@ -281,12 +280,7 @@ bool Capture::work(SqlSession &session, std::set<Name> names, bool accounts, boo
 }
 
 /// Of what has a GTID and writes nothing here.
-void keep_gtids() {
-  guarded([] {
-    const std::string executed = executed_gtids();
-    return gtid::has(executed) ? 0 : gtid::record(executed);
-  });
-}
+void keep_gtids() { guarded(gtid::keep); }
 
 void Capture::run() {
   my_thread_init();

@@ -129,6 +129,25 @@ int read_rows(const std::function<int(Slice, uint64_t)> &each) {
   return status.code == ffi::Code::NotFound ? 0 : ha_error(status, nullptr);
 }
 
+/// Whether all of `executed`, the text of gtid_executed, is in the store's set.
+bool has(const std::string &executed) {
+  Set wanted;
+  if (!parse(executed, &wanted)) return true;
+  const std::lock_guard<std::mutex> guard(mutex);
+  for (const auto &[source, intervals] : wanted) {
+    const auto found = recorded.find(source);
+    if (found == recorded.end()) return false;
+    // Rows that meet are one interval to the server.
+    Intervals joined;
+    for (const auto &[first, last] : found->second) add(&joined, first, last);
+    for (const auto &[first, last] : intervals) {
+      const auto after = joined.upper_bound(first);
+      if (after == joined.begin() || std::prev(after)->second < last) return false;
+    }
+  }
+  return true;
+}
+
 int empty() {
   const std::unique_lock<std::shared_mutex> lock(rows);
   Change change;
@@ -164,24 +183,6 @@ int reset(THD *thd) {
   const int error = empty();
   if (error == 0 && durability::wants_object(thd)) durability::acknowledge(thd, ffi::engine_log_end(engine()));
   return error;
-}
-
-bool has(const std::string &executed) {
-  Set wanted;
-  if (!parse(executed, &wanted)) return true;
-  const std::lock_guard<std::mutex> guard(mutex);
-  for (const auto &[source, intervals] : wanted) {
-    const auto found = recorded.find(source);
-    if (found == recorded.end()) return false;
-    // Rows that meet are one interval to the server.
-    Intervals joined;
-    for (const auto &[first, last] : found->second) add(&joined, first, last);
-    for (const auto &[first, last] : intervals) {
-      const auto after = joined.upper_bound(first);
-      if (after == joined.begin() || std::prev(after)->second < last) return false;
-    }
-  }
-  return true;
 }
 
 int load() {
@@ -232,13 +233,27 @@ std::string of(const THD *thd) {
   return owns_gtid(thd) ? owned_gtid_source(thd) + ':' + std::to_string(thd->owned_gtid.gno) : std::string();
 }
 
-int record(const std::string &gtid) {
-  Adoption adoption;
+namespace {
+
+int add_to_store(Adoption &adoption, const std::string &gtids) {
   Change change;
-  int error = adoption.add(change, gtid);
+  int error = adoption.add(change, gtids);
   if (error == 0) error = change.commit_quietly();
   if (error == 0) adoption.done();
   return error;
+}
+
+}  // namespace
+
+int record(const std::string &gtid) {
+  Adoption adoption;
+  return add_to_store(adoption, gtid);
+}
+
+int keep() {
+  if (has(executed_gtids())) return 0;
+  Adoption adoption;
+  return add_to_store(adoption, executed_gtids());
 }
 
 Adoption::Adoption() : m_lock(rows) {}

@@ -38,7 +38,7 @@ void install_hooks(handlerton *handlerton);
 int commit_with(THD *thd, Trx &trx, const std::function<int()> &commit);
 
 /// Brings the store's set to `executed`, the text of gtid_executed, in a transaction of the catalog. No transaction with a GTID commits while it
-/// lives.
+/// lives, nor is the set reset: the text is to be read after it was made.
 class Adoption {
  public:
   Adoption();
@@ -51,8 +51,8 @@ class Adoption {
   bool m_added = false;
 };
 
-/// Whether all of `executed`, the text of gtid_executed, is in the store's set.
-bool has(const std::string &executed);
+/// Adds what gtid_executed has and the store's set has not. 0 or an error number.
+int keep();
 
 /// The server has reset its binary logs and GTIDs: the store's set is empty from now on.
 int reset(THD *thd);

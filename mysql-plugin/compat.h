@@ -77,6 +77,7 @@ inline std::string owned_gtid_source(const THD *thd) {
 
 /// The server's gtid_executed, as text.
 inline std::string executed_gtids() {
+  if (gtid_state == nullptr) return {};
 #if MYSQL_VERSION_ID >= 80300
   Checkable_rwlock *const lock = global_tsid_lock;
 #else
