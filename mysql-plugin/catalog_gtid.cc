@@ -148,6 +148,7 @@ bool has(const std::string &executed) {
   return true;
 }
 
+/// The store's set is empty from now on.
 int empty() {
   const std::unique_lock<std::shared_mutex> lock(rows);
   Change change;
@@ -179,10 +180,8 @@ int binlog_func(handlerton *, THD *thd, enum_binlog_func function, void *) {
 
 void install_hooks(handlerton *handlerton) { handlerton->binlog_func = binlog_func; }
 
-int reset(THD *thd) {
-  const int error = empty();
-  if (error == 0 && durability::wants_object(thd)) durability::acknowledge(thd, ffi::engine_log_end(engine()));
-  return error;
+void reset(THD *thd) {
+  if (empty() == 0 && durability::wants_object(thd)) durability::acknowledge(thd, ffi::engine_log_end(engine()));
 }
 
 int load() {

@@ -55,7 +55,7 @@ class Adoption {
 int keep();
 
 /// The server has reset its binary logs and GTIDs: the store's set is empty from now on.
-int reset(THD *thd);
+void reset(THD *thd);
 
 /// The session's GTID as text, `uuid:number` or `uuid:tag:number`; empty if it has none.
 std::string of(const THD *thd);

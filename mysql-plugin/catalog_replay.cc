@@ -476,9 +476,9 @@ void Replay::make_accounts() {
   }
   // Rights on columns of a view need its definer's, who has them of himself or by a role.
   make_in_any_order(made, [this](const Entry &entry) {
-    if (!grant(entry)) return false;
+    const bool granted = grant(entry);
     set_default_roles(entry);
-    return true;
+    return granted;
   });
   for (const Entry &entry : same) {
     if (!made.empty()) grant_roles_again(entry);

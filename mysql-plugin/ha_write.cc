@@ -118,11 +118,12 @@ int ha_smartengine::add_changed_entries(const uchar *old_record, const uchar *ne
     if (before.key.slice() != after.key.slice()) {
       remove_entry(i, before);
       add_entry(i, after);
-    } else if (all || before.value.slice() != after.value.slice()) {
-      // Who was told of this duplicate holds it to the row that it leads to.
-      if (before.unique && before.value.slice() != after.value.slice()) remove_entry(i, before);
-      add_op(ffi::OpKind::Put, after.key.slice(), after.value.slice(), i);
+      continue;
     }
+    const bool moved = before.value.slice() != after.value.slice();
+    // Who was told of this duplicate holds it to the row that it leads to.
+    if (moved && before.unique) remove_entry(i, before);
+    if (moved || all) add_op(ffi::OpKind::Put, after.key.slice(), after.value.slice(), i);
   }
   return 0;
 }
