@@ -153,15 +153,15 @@ fn compile_plugin(mysql: &Mysql, bridge: &Path) {
         .include(&root)
         .include(root.join("src"))
         .include(bridge);
-    let mut sources = files(&root, "cc");
-    sources.extend(files(&root.join("src"), "cc"));
-    let mut jobs = compilations(&ours, sources, &out);
+    let mut jobs = compilations(&ours, &root, sources(&root, "cc"), &out);
 
     let mut services = options(mysql);
     services.warnings(false);
+    let library = mysql.source.join("libservices");
     jobs.extend(compilations(
         &services,
-        files(&mysql.source.join("libservices"), "c"),
+        &mysql.source,
+        files(&library, "c"),
         &out,
     ));
 
@@ -169,14 +169,38 @@ fn compile_plugin(mysql: &Mysql, bridge: &Path) {
     for watched in ["src", "constants.h"] {
         println!("cargo:rerun-if-changed={watched}");
     }
-    for file in files(&root, "cc").into_iter().chain(files(&root, "h")) {
+    for file in ["cc", "h"].iter().flat_map(|end| sources(&root, end)) {
         println!("cargo:rerun-if-changed={}", file.display());
     }
-    println!("cargo:rerun-if-changed={}", root.display());
+    for room in rooms(&root) {
+        println!("cargo:rerun-if-changed={}", room.display());
+    }
     println!("cargo:rerun-if-changed={}", bridge.display());
     cc::Build::new()
         .objects(jobs.iter().map(|job| &job.object))
         .compile("smartengine_handler");
+}
+
+/// The folders that hold the plugin's C++: its own and the rooms in it. `tests` is compiled apart (`cargo xtask mtr`).
+fn rooms(root: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root)
+        .unwrap_or_else(|error| fail(&format!("read {}: {error}", root.display())));
+    let mut rooms: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir() && path.file_name() != Some(OsStr::new("tests")))
+        .collect();
+    rooms.push(root.to_path_buf());
+    rooms.sort();
+    rooms
+}
+
+/// The files of all rooms that end so, in a fixed order.
+fn sources(root: &Path, extension: &str) -> Vec<PathBuf> {
+    rooms(root)
+        .iter()
+        .flat_map(|room| files(room, extension))
+        .collect()
 }
 
 /// The files of a folder that end so, in a fixed order.
@@ -201,12 +225,24 @@ struct Compilation {
     object: PathBuf,
 }
 
-fn compilations(build: &cc::Build, sources: Vec<PathBuf>, out: &Path) -> Vec<Compilation> {
+/// Each object has its source's path below `top` in its name: two rooms may have a file of the same name.
+fn compilations(
+    build: &cc::Build,
+    top: &Path,
+    sources: Vec<PathBuf>,
+    out: &Path,
+) -> Vec<Compilation> {
     sources
         .into_iter()
         .map(|source| {
-            let stem = source.file_stem().expect("a file name").to_os_string();
-            let object = out.join(stem).with_extension("o");
+            let below = source
+                .strip_prefix(top)
+                .expect("a source lies below its top");
+            let name = below
+                .with_extension("o")
+                .to_string_lossy()
+                .replace('/', "-");
+            let object = out.join(name);
             let mut command = build.get_compiler().to_command();
             command
                 .arg("-MMD")
@@ -319,6 +355,7 @@ fn generate_constants(mysql: &Mysql) {
             &format!("-std={}", mysql.standard().replace("23", "2b")),
         ])
         .clang_args(includes)
+        .clang_arg("-I.")
         .allowlist_var("HA_ERR_.*")
         .allowlist_type("smartengine::OwnError")
         .prepend_enum_name(false)

@@ -1,4 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What bindgen reads: the numbers that the Rust side names. */
-#include "error_numbers.h"
+#include "base/error_numbers.h"
 #include "my_base.h"

@@ -5,18 +5,18 @@
 #include <exception>
 #include <new>
 
-#include "catalog.h"
+#include "base/log.h"
+#include "catalog/catalog.h"
 #include "compat.h"
-#include "data_locks.h"
-#include "handlerton.h"
-#include "lock_tables.h"
-#include "log.h"
-#include "object_store_table.h"
-#include "schema_table.h"
+#include "server/data_locks.h"
+#include "server/handlerton.h"
+#include "server/lock_tables.h"
+#include "server/object_store_table.h"
+#include "server/schema_table.h"
+#include "server/status_vars.h"
+#include "server/sysvars.h"
+#include "session/trx.h"
 #include "sql/current_thd.h"
-#include "status_vars.h"
-#include "sysvars.h"
-#include "trx.h"
 
 namespace {
 

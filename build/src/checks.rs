@@ -18,18 +18,21 @@ use crate::plugin::Plugin;
 
 /// What the checks are about.
 const CODECS: [&str; 6] = [
-    "catalog_entry.cc",
-    "collation.cc",
-    "key_codec.cc",
-    "row_codec.cc",
-    "table_def.cc",
-    "weight_code.cc",
+    "catalog/entry.cc",
+    "codec/collation.cc",
+    "codec/key_codec.cc",
+    "codec/row_codec.cc",
+    "codec/table_def.cc",
+    "codec/weight_code.cc",
 ];
 
 /// Builds what is not newer than its sources.
 pub fn build(mysql: &Mysql, plugin: &Plugin) -> Result<()> {
     let sources = paths::workspace().join("mysql-plugin");
-    let mut inputs = files(&sources, &["cc", "h"])?;
+    let mut inputs = Vec::new();
+    for room in ["", "base", "catalog", "codec"] {
+        inputs.extend(files(&sources.join(room), &["cc", "h"])?);
+    }
     let checks = files(&sources.join("tests"), &["cc"])?;
     inputs.extend(checks.iter().cloned());
     let changed = inputs.iter().filter_map(|path| modified(path)).max();
@@ -65,6 +68,7 @@ fn compiler(mysql: &Mysql, sources: &Path, check: &Path, library: &Path) -> Resu
     for dir in includes(mysql) {
         command.arg("-isystem").arg(dir);
     }
+    command.arg("-I").arg(sources);
     command.arg("-o").arg(library).arg(check);
     command.args(CODECS.map(|file| sources.join(file)));
     Ok(command)

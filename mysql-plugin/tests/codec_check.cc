@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "../catalog_entry.h"
-#include "../key_codec.h"
+#include "catalog/entry.h"
+#include "codec/key_codec.h"
 #include "my_sys.h"
 #include "mysql/udf_registration_types.h"
 #include "sql/field.h"

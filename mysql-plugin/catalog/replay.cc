@@ -1,0 +1,549 @@
+#include "catalog/replay.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "base/error_map.h"
+#include "base/log.h"
+#include "catalog/reader.h"
+#include "catalog/store.h"
+#include "catalog/tables.h"
+#include "catalog/text.h"
+#include "compat.h"
+#include "my_thread.h"
+
+namespace smartengine::catalog {
+
+namespace {
+
+/// The server flushes InnoDB's log at each CREATE TABLE, whatever innodb_flush_log_at_trx_commit says. Sessions that wait for the same flush share
+/// it: their number is one of flushes saved, not of processors.
+constexpr size_t kMostSessions = 8;
+constexpr size_t kTablesPerSession = 4;
+
+std::string full_name(const Name &name) { return quoted_name(name.schema) + '.' + quoted_name(name.name); }
+std::string account_name(const Name &name) { return quoted_name(name.name) + '@' + quoted_name(name.schema); }
+
+/// How DROP and messages call a kind.
+const char *sql_kind(Kind kind) {
+  switch (kind) {
+    case Kind::kSchema:
+      return "DATABASE";
+    case Kind::kTable:
+      return "TABLE";
+    case Kind::kLibrary:
+      return "LIBRARY";
+    case Kind::kFunction:
+      return "FUNCTION";
+    case Kind::kProcedure:
+      return "PROCEDURE";
+    case Kind::kView:
+      return "VIEW";
+    case Kind::kTrigger:
+      return "TRIGGER";
+    case Kind::kEvent:
+      return "EVENT";
+    default:
+      return "USER";
+  }
+}
+
+std::string drop_statement(const Name &name) {
+  const std::string start = std::string("DROP ") + sql_kind(name.kind) + ' ';
+  switch (name.kind) {
+    case Kind::kSchema:
+      return start + quoted_name(name.schema);
+    case Kind::kAccount:
+      return start + account_name(name);
+    default:
+      return start + full_name(name);
+  }
+}
+
+/// SHOW CREATE DATABASE says so in a comment at the end, which does nothing when it is run.
+bool is_read_only(const Entry &schema) { return schema.field(0).rfind("/* READ ONLY") != std::string::npos; }
+
+/// Whether SHOW CREATE USER says that the password has expired, and not when it will.
+bool is_expired(const std::string &create) {
+  static const std::string kExpire(" PASSWORD EXPIRE ");
+  const size_t place = find_unquoted(create, kExpire, 0);
+  if (place == std::string::npos) return false;
+  const std::string rest = create.substr(place + kExpire.size(), 8);
+  return rest.rfind("DEFAULT", 0) != 0 && rest.rfind("NEVER", 0) != 0 && rest.rfind("INTERVAL", 0) != 0;
+}
+
+class Replay {
+ public:
+  explicit Replay(SqlSession &session) : m_session(session) {}
+
+  bool list_present();
+  void load(bool failed_only);
+  bool is_empty() const;
+  void drop_stale(bool was_in_step);
+  void make_all();
+  ReplayResult finish();
+
+ private:
+  bool run(const std::string &sql) { return m_session.run(sql); }
+  bool is_present(const Name &name) const { return m_present.count(name) != 0; }
+  bool is_same(const Entry &entry);
+  bool drop(const Name &name);
+  void drop_changed_tables();
+  void list_triggers_again();
+  void fail(const Entry &entry, const std::string &why);
+  void succeed(const Entry &entry);
+  void make_each(Kind kind, bool (Replay::*make)(const Entry &));
+  void make_tables();
+  void make_in_any_order(std::vector<Entry> left, const std::function<bool(const Entry &)> &make);
+  void make_views();
+  void make_accounts();
+  bool make_schema(const Entry &entry);
+  bool make_table(SqlSession &session, const Entry &entry, std::string *why);
+  bool run_definition(const Entry &entry);
+  bool make_stored(const Entry &entry);
+  bool make_view(const Entry &entry);
+  bool make_account(const Entry &entry);
+  bool grant(const Entry &entry);
+  void set_default_roles(const Entry &entry);
+  void grant_roles_again(const Entry &entry);
+  void make_read_only();
+  bool enter_schema(const Entry &entry);
+  void leave_schema(const Entry &entry);
+
+  SqlSession &m_session;
+  std::map<Kind, std::vector<Entry>> m_entries;
+  std::map<Name, std::string> m_present;  ///< With the engine of tables.
+  std::set<std::string> m_fresh_accounts;
+  std::map<std::string, std::string> m_schema_collations;
+  std::string m_why;
+  ReplayResult m_result;
+};
+
+bool Replay::list_present() {
+  std::vector<Listed> listed;
+  if (!list_all(m_session, &listed)) {
+    log::error("catalog: the server's dictionary cannot be listed: " + m_session.message());
+    return false;
+  }
+  for (Listed &object : listed) m_present[object.name] = object.engine;
+  return true;
+}
+
+void Replay::load(bool failed_only) {
+  for (auto kind = static_cast<uint8_t>(Kind::kSchema); kind <= static_cast<uint8_t>(Kind::kAccount); ++kind) {
+    std::vector<Entry> entries = all(static_cast<Kind>(kind));
+    if (failed_only) {
+      entries.erase(
+          std::remove_if(entries.begin(), entries.end(), [](const Entry &entry) { return (entry.flags & Entry::kNotReplayed) == 0; }),
+          entries.end());
+    }
+    m_entries[static_cast<Kind>(kind)] = std::move(entries);
+  }
+  std::vector<Entry> &triggers = m_entries[Kind::kTrigger];
+  std::stable_sort(triggers.begin(), triggers.end(), [](const Entry &a, const Entry &b) {
+    return std::tie(a.name.schema, a.field(5), a.field(6)) < std::tie(b.name.schema, b.field(5), b.field(6));
+  });
+}
+
+bool Replay::is_empty() const {
+  return std::all_of(m_entries.begin(), m_entries.end(), [](const auto &entries) { return entries.second.empty(); });
+}
+
+/// Whether the server has exactly this.
+bool Replay::is_same(const Entry &entry) {
+  Entry present;
+  if (read(m_session, entry.name, &present) != Found::kYes) return false;
+  if (entry.name.kind == Kind::kTable) present.table_id = bound_id(m_session.thd(), entry.name);
+  return same_definition(present, entry);
+}
+
+bool Replay::drop(const Name &name) {
+  if (!run(drop_statement(name))) {
+    log::error("catalog: " + describe(name) + " cannot be dropped: " + m_session.message());
+    return false;
+  }
+  m_present.erase(name);
+  ++m_result.dropped;
+  return true;
+}
+
+/// Tables whose definition or indexes are others by now cannot even be opened: they go first, and their triggers with them.
+void Replay::drop_changed_tables() {
+  bool dropped = false;
+  for (const Entry &entry : m_entries[Kind::kTable]) {
+    const auto present = m_present.find(entry.name);
+    if (present == m_present.end() || present->second != "SMARTENGINE" || is_same(entry)) continue;
+    dropped = drop(entry.name) || dropped;
+  }
+  if (dropped) list_triggers_again();
+}
+
+void Replay::list_triggers_again() {
+  for (auto at = m_present.begin(); at != m_present.end();) at = at->first.kind == Kind::kTrigger ? m_present.erase(at) : std::next(at);
+  std::vector<Listed> listed;
+  if (!list(m_session, Kind::kTrigger, &listed)) log::error("catalog: triggers cannot be listed: " + m_session.message());
+  for (const Listed &trigger : listed) m_present[trigger.name] = {};
+}
+
+/// What another server has dropped or changed since this disk was in step.
+void Replay::drop_stale(bool was_in_step) {
+  std::set<Name> wanted;
+  for (const auto &[kind, entries] : m_entries) {
+    for (const Entry &entry : entries) wanted.insert(entry.name);
+  }
+  // Schemas that are read only take no change.
+  for (const auto &[name, engine] : m_present) {
+    if (name.kind == Kind::kSchema) run("ALTER DATABASE " + quoted_name(name.schema) + " READ ONLY = 0");
+  }
+  drop_changed_tables();
+  if (!was_in_step) return;
+  // Triggers go with their tables; of the rest, what hangs on others goes first.
+  for (const Kind kind : {Kind::kTable, Kind::kAccount, Kind::kEvent, Kind::kTrigger, Kind::kView, Kind::kProcedure, Kind::kFunction,
+                          Kind::kLibrary, Kind::kSchema}) {
+    std::vector<Name> stale;
+    for (const auto &[name, engine] : m_present) {
+      if (name.kind != kind || wanted.count(name) != 0) continue;
+      if (kind == Kind::kTable && engine != "SMARTENGINE") continue;
+      const bool has_others = kind == Kind::kSchema && std::any_of(m_present.begin(), m_present.end(), [&](const auto &other) {
+                                return other.first.kind == Kind::kTable && other.first.schema == name.schema;
+                              });
+      if (has_others) {
+        log::information("catalog: " + describe(name) + " was dropped elsewhere, and stays here for its tables of other engines");
+        continue;
+      }
+      stale.push_back(name);
+    }
+    for (const Name &name : stale) drop(name);
+    if (kind == Kind::kTable && !stale.empty()) list_triggers_again();
+  }
+}
+
+void Replay::fail(const Entry &entry, const std::string &why) {
+  log::error("catalog: " + describe(entry.name) + " could not be made again: " + why);
+  ++m_result.failed;
+  if ((entry.flags & Entry::kNotReplayed) != 0) return;
+  Entry marked = entry;
+  marked.flags |= Entry::kNotReplayed;
+  Change change;
+  if (change.put(marked) != 0 || change.commit() != 0) log::error("catalog: " + describe(entry.name) + ": " + last_error_message());
+}
+
+void Replay::succeed(const Entry &entry) {
+  m_result.in_step.insert(entry.name);
+  if ((entry.flags & Entry::kNotReplayed) == 0) return;
+  Entry cleared = entry;
+  cleared.flags &= static_cast<uint8_t>(~Entry::kNotReplayed);
+  Change change;
+  if (change.put(cleared) != 0 || change.commit() != 0) log::error("catalog: " + describe(entry.name) + ": " + last_error_message());
+}
+
+void Replay::make_each(Kind kind, bool (Replay::*make)(const Entry &)) {
+  for (const Entry &entry : m_entries[kind]) {
+    m_session.use_defaults();
+    m_why.clear();
+    if ((this->*make)(entry))
+      succeed(entry);
+    else
+      fail(entry, m_why.empty() ? m_session.message() : m_why);
+  }
+  m_session.use_defaults();
+}
+
+bool Replay::make_schema(const Entry &entry) {
+  if (is_present(entry.name)) {
+    if (is_same(entry)) return true;
+    std::string alter = entry.field(0);
+    if (alter.compare(0, 6, "CREATE") != 0) return false;
+    return run("ALTER" + alter.substr(6));
+  }
+  ++m_result.made;
+  return run(entry.field(0));
+}
+
+bool Replay::make_table(SqlSession &session, const Entry &entry, std::string *why) {
+  Attaching::bind(entry.table_id);
+  if (session.run("CREATE TABLE " + full_name(entry.name) + without_inherited_collations(entry.field(0)))) return true;
+  *why = session.message();
+  return false;
+}
+
+/// Tables need nothing of each other: they are made in several sessions at once.
+void Replay::make_tables() {
+  std::vector<const Entry *> wanted;
+  for (const Entry &entry : m_entries[Kind::kTable]) {
+    const auto present = m_present.find(entry.name);
+    if (present != m_present.end() && present->second != "SMARTENGINE")
+      fail(entry, "a table of this name, of engine " + present->second + ", is in its place");
+    else if (present != m_present.end())
+      succeed(entry);
+    else
+      wanted.push_back(&entry);
+  }
+  std::vector<std::string> reasons(wanted.size());
+  std::vector<char> made(wanted.size(), 0);
+  std::atomic<size_t> next{0};
+  const auto make_some = [&](SqlSession &session) {
+    for (size_t i = next.fetch_add(1); i < wanted.size(); i = next.fetch_add(1))
+      made[i] = make_table(session, *wanted[i], &reasons[i]) ? 1 : 0;
+  };
+  std::vector<std::thread> others;
+  while (others.size() + 1 < std::min(kMostSessions, wanted.size() / kTablesPerSession)) {
+    others.emplace_back([&] {
+      my_thread_init();
+      {
+        SqlSession session;
+        const Attaching attaching;
+        make_some(session);
+      }
+      my_thread_end();
+    });
+  }
+  make_some(m_session);
+  for (std::thread &other : others) other.join();
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    ++m_result.made;
+    if (made[i] != 0)
+      succeed(*wanted[i]);
+    else
+      fail(*wanted[i], reasons[i]);
+  }
+}
+
+/// A definition is made in its schema, whose collation was perhaps another one when it was written.
+bool Replay::enter_schema(const Entry &entry) {
+  if (!run("USE " + quoted_name(entry.name.schema))) return false;
+  std::string &collation = m_schema_collations[entry.name.schema];
+  if (collation.empty()) {
+    if (!run("SELECT @@collation_database") || m_session.rows().empty()) return false;
+    collation = m_session.rows()[0][0].value_or("");
+  }
+  const std::string &wanted = entry.field(4);
+  return wanted.empty() || wanted == collation || run("ALTER DATABASE " + quoted_name(entry.name.schema) + " COLLATE " + wanted);
+}
+
+void Replay::leave_schema(const Entry &entry) {
+  const std::string &collation = m_schema_collations[entry.name.schema];
+  const std::string &wanted = entry.field(4);
+  if (!wanted.empty() && wanted != collation) run("ALTER DATABASE " + quoted_name(entry.name.schema) + " COLLATE " + collation);
+}
+
+/// Runs the definition of a routine, trigger or event as its client would.
+bool Replay::run_definition(const Entry &entry) {
+  if (!enter_schema(entry)) return false;
+  if (entry.name.kind == Kind::kEvent) run("SET time_zone = " + quoted_text(entry.field(5)));
+  m_session.use_sql_mode(entry.field(1));
+  const Statement statement = statement_of(entry);
+  if (entry.name.kind != Kind::kLibrary) m_session.use_charsets(statement.client, entry.field(3));
+  const bool done = run(statement.sql);
+  m_why = m_session.message();
+  m_session.use_defaults();
+  leave_schema(entry);
+  if (entry.name.kind == Kind::kEvent) run("SET time_zone = '+00:00'");
+  return done;
+}
+
+bool Replay::make_stored(const Entry &entry) {
+  if (is_present(entry.name)) {
+    if (is_same(entry)) return true;
+    if (!drop(entry.name)) return false;
+  }
+  ++m_result.made;
+  if (!run_definition(entry)) return false;
+  const bool runs_once = entry.name.kind == Kind::kEvent && find_unquoted(entry.field(0), " ON SCHEDULE AT ", 0) != std::string::npos;
+  if (!runs_once || is_same(entry)) return true;
+  // CREATE EVENT drops or disables it if its time has passed meanwhile. On the disk that was lost it would have run at the server's next start: it
+  // is made as if long ago.
+  if (!run("DROP EVENT IF EXISTS " + full_name(entry.name)) || !run("SET timestamp = 1")) return false;
+  const bool done = run_definition(entry);
+  run("SET timestamp = DEFAULT");
+  return done;
+}
+
+bool Replay::make_view(const Entry &entry) {
+  const bool present = is_present(entry.name);
+  if (present && is_same(entry)) return true;
+  // Functions are called there without their schema's name.
+  if (!run("USE " + quoted_name(entry.name.schema))) {
+    m_why = m_session.message();
+    return false;
+  }
+  m_session.use_charsets(entry.field(1), entry.field(2));
+  std::string create = entry.field(0);
+  if (present && create.compare(0, 7, "CREATE ") == 0) create.insert(6, " OR REPLACE");
+  const bool done = run(create);
+  m_why = m_session.message();
+  m_session.use_defaults();
+  return done;
+}
+
+/// For what needs others of its kind, such as a view of views: what fails is tried again for as long as others succeed.
+void Replay::make_in_any_order(std::vector<Entry> left, const std::function<bool(const Entry &)> &make) {
+  std::vector<std::string> reasons;
+  while (!left.empty()) {
+    std::vector<Entry> again;
+    reasons.clear();
+    for (const Entry &entry : left) {
+      m_session.use_defaults();
+      if (make(entry)) {
+        succeed(entry);
+      } else {
+        again.push_back(entry);
+        reasons.push_back(m_why);
+      }
+    }
+    if (again.size() == left.size()) break;
+    left = std::move(again);
+  }
+  for (size_t i = 0; i < left.size(); ++i) fail(left[i], reasons[i]);
+}
+
+void Replay::make_views() {
+  make_in_any_order(std::move(m_entries[Kind::kView]), [this](const Entry &entry) {
+    if (!make_view(entry)) return false;
+    ++m_result.made;
+    return true;
+  });
+}
+
+bool Replay::make_account(const Entry &entry) {
+  const std::string &create = entry.field(0);
+  if (!is_present(entry.name)) {
+    ++m_result.made;
+    return run(create);
+  }
+  ++m_result.made;
+  // One written by another version may lack rights that this version's own accounts have: it only gains.
+  if (entry.server_version / 100 != MYSQL_VERSION_ID / 100) {
+    if (create.compare(0, 7, "CREATE ") != 0 || !run("ALTER " + create.substr(7))) return false;
+    // ALTER USER has a password expire that is given with its plugin alone, as an empty one is.
+    return is_expired(create) || run("UPDATE mysql.user SET password_expired = 'N' WHERE User = " + quoted_text(entry.name.name) +
+                                     " AND Host = " + quoted_text(entry.name.schema));
+  }
+  return drop(entry.name) && run(create);
+}
+
+bool Replay::grant(const Entry &entry) {
+  const size_t remainder = strtoull(entry.field(2).c_str(), nullptr, 10);
+  bool done = true;
+  std::string why;
+  for (size_t i = 3; i < entry.fields.size(); ++i) {
+    if (i >= 3 + remainder && entry.field(i).compare(0, 7, "REVOKE ") == 0) run("SET GLOBAL partial_revokes = ON");
+    if (run(entry.field(i))) continue;
+    done = false;
+    why += (why.empty() ? "" : "; ") + m_session.message() + ", in: " + entry.field(i);
+  }
+  m_why = why;
+  return done;
+}
+
+void Replay::set_default_roles(const Entry &entry) {
+  if (entry.field(1).empty()) return;
+  if (!run("ALTER USER " + account_name(entry.name) + " DEFAULT ROLE " + entry.field(1))) {
+    log::error("catalog: default roles of " + describe(entry.name) + ": " + m_session.message());
+  }
+}
+
+/// A role that is dropped to be made anew leaves those to whom it was granted: to one that is as it should be it is granted again.
+void Replay::grant_roles_again(const Entry &entry) {
+  for (size_t i = 3; i < entry.fields.size(); ++i) {
+    const std::string &sql = entry.field(i);
+    const bool grants_roles = sql.compare(0, 6, "GRANT ") == 0 && find_unquoted(sql, " ON ", 0) == std::string::npos;
+    if (grants_roles && !run(sql)) log::error("catalog: roles of " + describe(entry.name) + ": " + m_session.message());
+  }
+  set_default_roles(entry);
+}
+
+void Replay::make_accounts() {
+  std::vector<Entry> changed, same;
+  for (const Entry &entry : m_entries[Kind::kAccount]) {
+    if (is_present(entry.name) && is_same(entry))
+      same.push_back(entry);
+    else
+      changed.push_back(entry);
+  }
+  std::vector<Entry> made;
+  for (const Entry &entry : changed) {
+    if (make_account(entry))
+      made.push_back(entry);
+    else
+      fail(entry, m_session.message());
+  }
+  // Rights on columns of a view need its definer's, who has them of himself or by a role.
+  make_in_any_order(made, [this](const Entry &entry) {
+    const bool granted = grant(entry);
+    set_default_roles(entry);
+    return granted;
+  });
+  for (const Entry &entry : same) {
+    if (!made.empty()) grant_roles_again(entry);
+    succeed(entry);
+  }
+  if (!made.empty() && !run("FLUSH PRIVILEGES")) log::error("catalog: FLUSH PRIVILEGES: " + m_session.message());
+}
+
+void Replay::make_read_only() {
+  for (const Entry &entry : all(Kind::kSchema)) {
+    if (is_read_only(entry)) run("ALTER DATABASE " + quoted_name(entry.name.schema) + " READ ONLY = 1");
+  }
+}
+
+void Replay::make_all() {
+  make_each(Kind::kSchema, &Replay::make_schema);
+  make_tables();
+  for (const Kind kind : {Kind::kLibrary, Kind::kFunction, Kind::kProcedure}) make_each(kind, &Replay::make_stored);
+  make_views();
+  for (const Kind kind : {Kind::kTrigger, Kind::kEvent}) make_each(kind, &Replay::make_stored);
+  make_accounts();
+  make_read_only();
+}
+
+ReplayResult Replay::finish() { return std::move(m_result); }
+
+}  // namespace
+
+ReplayResult replay(SqlSession &session, bool was_in_step) {
+  const Attaching attaching;
+  Replay replay(session);
+  if (!replay.list_present()) {
+    ReplayResult result;
+    result.complete = false;
+    return result;
+  }
+  replay.load(false);
+  replay.drop_stale(was_in_step);
+  replay.make_all();
+  return replay.finish();
+}
+
+ReplayResult replay_failed(SqlSession &session) {
+  const Attaching attaching;
+  Replay replay(session);
+  replay.load(true);
+  if (replay.is_empty()) return {};
+  if (!replay.list_present()) {
+    ReplayResult result;
+    result.complete = false;
+    return result;
+  }
+  replay.drop_stale(false);
+  replay.make_all();
+  return replay.finish();
+}
+
+bool replay_gtids(SqlSession &session, const std::string &gtids) {
+  if (gtids.empty()) return true;
+  if (session.run("SELECT GTID_SUBTRACT(" + quoted_text(gtids) + ", @@GLOBAL.gtid_executed)") && !session.rows().empty()) {
+    const std::string missing = session.rows()[0][0].value_or("");
+    if (missing.empty() || session.run("SET GLOBAL gtid_purged = " + quoted_text("+" + missing))) return true;
+  }
+  log::error("catalog: the executed GTIDs of the store cannot be made this server's: " + session.message());
+  return false;
+}
+
+}  // namespace smartengine::catalog

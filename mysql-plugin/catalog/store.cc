@@ -1,0 +1,167 @@
+#include "catalog/store.h"
+
+#include <cstring>
+
+#include "base/error_map.h"
+#include "base/log.h"
+#include "catalog/disk.h"
+#include "compat.h"
+#include "server/handlerton.h"
+#include "session/trx.h"
+#include "table/table_state.h"
+
+namespace smartengine::catalog {
+
+namespace {
+
+constexpr uint32_t kOldestVersion = 80035;
+constexpr ffi::ReadSpec kPlainRead{ffi::LockMode::None, ffi::LockWait::Wait, 0};
+
+int encoded(const Entry &entry, ByteBuffer *key, ByteBuffer *value) {
+  return append_key(entry.name, key) && encode(entry, value) ? 0 : HA_ERR_TOO_BIG_ROW;
+}
+
+/// The next generation, kept on this server's disk before it is anywhere else, is to be that of the transaction's commit.
+int raise_generation(ffi::TxnHandle &txn) {
+  uint64_t next = 0;
+  if (int error = generation(&next); error != 0) return error;
+  if (int error = disk::advance(next + 1, &next); error != 0) return error;
+  ByteBuffer key;
+  if (!append_generation_key(&key)) return HA_ERR_OUT_OF_MEM;
+  return ha_error(ffi::txn_raise_counter(txn, bytes(key.slice()), next), nullptr);
+}
+
+/// A transaction needs one new generation, however much it changes.
+int raise_generation(Trx &trx) {
+  if (trx.has_generation()) return 0;
+  const int error = raise_generation(trx.txn());
+  if (error == 0) trx.set_has_generation();
+  return error;
+}
+
+int read(ffi::TxnHandle &txn, const Name &name, std::optional<Entry> *found) {
+  found->reset();
+  ByteBuffer key;
+  if (!append_key(name, &key)) return 0;
+  rust::Box<ffi::ReaderHandle> reader = ffi::reader_create(engine());
+  ffi::Entry row{};
+  const ffi::Status status = ffi::reader_get(*reader, txn, bytes(key.slice()), kPlainRead, row);
+  if (status.code == ffi::Code::NotFound) return 0;
+  if (!ok(status)) return ha_error(status, nullptr);
+  Entry entry;
+  std::string why;
+  if (!decode(key.slice(), slice(row.value), &entry, &why)) {
+    log::error("catalog: " + describe(name) + ": " + why);
+    return HA_ERR_TABLE_CORRUPT;
+  }
+  *found = std::move(entry);
+  return 0;
+}
+
+}  // namespace
+
+Change::Change() : m_txn(ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted)) {}
+
+Change::~Change() {
+  if (!m_ended) ffi::txn_rollback(*m_txn);
+}
+
+int Change::apply(const ffi::WriteOp &op) {
+  m_empty = false;
+  return ha_error(ffi::txn_apply(*m_txn, {&op, 1}), nullptr);
+}
+
+int Change::put(const Entry &entry) {
+  ByteBuffer key, value;
+  if (int error = encoded(entry, &key, &value); error != 0) return error;
+  return apply({ffi::OpKind::Put, borrowed(key.slice()), borrowed(value.slice())});
+}
+
+int Change::remove(const Name &name) {
+  ByteBuffer key;
+  return append_key(name, &key) ? remove_row(key.slice()) : HA_ERR_OUT_OF_MEM;
+}
+
+int Change::remove_row(Slice key) { return apply({ffi::OpKind::Delete, borrowed(key), borrowed({})}); }
+
+int Change::raise(Slice key, uint64_t value) {
+  m_empty = false;
+  return ha_error(ffi::txn_raise_counter(*m_txn, bytes(key), value), nullptr);
+}
+
+int Change::commit() {
+  if (m_empty) return 0;
+  if (int error = raise_generation(*m_txn); error != 0) return error;
+  return commit_quietly();
+}
+
+int Change::commit_quietly() {
+  if (m_empty) return 0;
+  m_ended = true;
+  return ha_error(ffi::txn_commit(*m_txn, true), nullptr);
+}
+
+int put(Trx &trx, const Entry &entry) {
+  ByteBuffer key, value;
+  if (int error = encoded(entry, &key, &value); error != 0) return error;
+  if (int error = raise_generation(trx); error != 0) return error;
+  const ffi::WriteOp op{ffi::OpKind::Put, borrowed(key.slice()), borrowed(value.slice())};
+  return ha_error(ffi::txn_apply(trx.txn(), {&op, 1}), nullptr);
+}
+
+int remove(Trx &trx, const Name &name) {
+  ByteBuffer key;
+  if (!append_key(name, &key)) return HA_ERR_OUT_OF_MEM;
+  if (int error = raise_generation(trx); error != 0) return error;
+  const ffi::WriteOp op{ffi::OpKind::Delete, borrowed(key.slice()), borrowed({})};
+  return ha_error(ffi::txn_apply(trx.txn(), {&op, 1}), nullptr);
+}
+
+int find(Trx &trx, const Name &name, std::optional<Entry> *entry) { return read(trx.txn(), name, entry); }
+
+int find(const Name &name, std::optional<Entry> *entry) {
+  rust::Box<ffi::TxnHandle> txn = ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted);
+  return read(*txn, name, entry);
+}
+
+int for_each(Kind kind, const std::string &schema, const std::function<void(Entry)> &each) {
+  ByteBuffer lower, upper;
+  if (!kind_range(kind, schema, &lower, &upper)) return HA_ERR_OUT_OF_MEM;
+  rust::Box<ffi::TxnHandle> txn = ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted);
+  rust::Box<ffi::ReaderHandle> reader = ffi::reader_create(engine());
+  ffi::Entry row{};
+  ffi::Status status = ffi::reader_open(*reader, *txn, bytes(lower.slice()), bytes(upper.slice()), kPlainRead);
+  if (ok(status)) status = ffi::reader_seek(*reader, *txn, ffi::Seek::First, {}, row);
+  int result = 0;
+  for (; ok(status); status = ffi::reader_next(*reader, *txn, row)) {
+    Entry entry;
+    std::string why;
+    if (decode(slice(row.key), slice(row.value), &entry, &why)) {
+      each(std::move(entry));
+      continue;
+    }
+    log::error("catalog: " + describe(entry.name) + ": " + why);
+    result = HA_ERR_TABLE_CORRUPT;
+  }
+  return status.code == ffi::Code::NotFound ? result : ha_error(status, nullptr);
+}
+
+std::vector<Entry> all(Kind kind, const std::string &schema) {
+  std::vector<Entry> entries;
+  if (for_each(kind, schema, [&](Entry entry) { entries.push_back(std::move(entry)); }) != 0) {
+    log::error("catalog: not all definitions could be read: " + last_error_message());
+  }
+  return entries;
+}
+
+int generation(uint64_t *value) {
+  ByteBuffer key;
+  if (!append_generation_key(&key)) return HA_ERR_OUT_OF_MEM;
+  return ha_error(ffi::engine_counter(engine(), bytes(key.slice()), *value), nullptr);
+}
+
+uint32_t written_version() { return failpoint("catalog.written_by_8_0") ? kOldestVersion : MYSQL_VERSION_ID; }
+
+bool failpoint(const char *name) { return !ok(ffi::failpoint(rust::Str(name, strlen(name)))); }
+
+}  // namespace smartengine::catalog

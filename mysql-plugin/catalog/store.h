@@ -1,0 +1,75 @@
+// The catalog's rows in the engine: reading them, and writing them in a transaction of the session's or of their own.
+//
+// Every transaction that changes the catalog raises its generation. The generation goes to the disk of this server first
+// (disk.h), so that a disk with a lower one than the store's was left behind.
+
+#ifndef SMARTENGINE_CATALOG_STORE_H
+#define SMARTENGINE_CATALOG_STORE_H
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "catalog/entry.h"
+#include "smartengine-ffi/src/bridge.rs.h"
+
+namespace smartengine {
+class Trx;
+}
+
+namespace smartengine::catalog {
+
+/// A transaction of the catalog's own.
+class Change {
+ public:
+  Change();
+  ~Change();
+  Change(const Change &) = delete;
+  Change &operator=(const Change &) = delete;
+
+  /// 0 or an error number, as all that follow.
+  int put(const Entry &entry);
+  int remove(const Name &name);
+  /// Raises a counter with the commit.
+  int raise(Slice key, uint64_t value);
+  int remove_row(Slice key);
+  bool empty() const { return m_empty; }
+  /// Raises the generation and commits; nothing is written if nothing was changed.
+  int commit();
+  /// Commits without a new generation: for what is not about definitions.
+  int commit_quietly();
+
+ private:
+  int apply(const ffi::WriteOp &op);
+
+  rust::Box<ffi::TxnHandle> m_txn;
+  bool m_empty = true;
+  bool m_ended = false;
+};
+
+/// Writes an entry in a session's transaction, with a new generation.
+int put(Trx &trx, const Entry &entry);
+int remove(Trx &trx, const Name &name);
+/// The entry as the session's transaction sees it; nothing if there is none. An error number otherwise.
+int find(Trx &trx, const Name &name, std::optional<Entry> *entry);
+
+/// The committed entry.
+int find(const Name &name, std::optional<Entry> *entry);
+/// Calls `each` with all committed entries of a kind, in one schema if that is not empty. One that cannot be read is named in the error log
+/// and passed over; the result is then an error, after all others were seen.
+int for_each(Kind kind, const std::string &schema, const std::function<void(Entry)> &each);
+std::vector<Entry> all(Kind kind, const std::string &schema = {});
+
+/// The generation of the store's catalog.
+int generation(uint64_t *value);
+
+/// The version of the server that entries are marked with: this one's. A test can have them look older.
+uint32_t written_version();
+
+/// Passes a failure point of the engine: true where it is armed to fail.
+bool failpoint(const char *name);
+
+}  // namespace smartengine::catalog
+
+#endif  // SMARTENGINE_CATALOG_STORE_H

@@ -1,0 +1,135 @@
+#include "server/handlerton.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <string>
+
+#include "base/error_map.h"
+#include "base/log.h"
+#include "catalog/catalog.h"
+#include "compat.h"
+#include "handler/ha_smartengine.h"
+#include "server/clone.h"
+#include "server/show_status.h"
+#include "server/sysvars.h"
+#include "session/applier_waits.h"
+#include "session/trx.h"
+#include "session/xa.h"
+#include "sql/mysqld.h"
+#include "table/dictionary.h"
+
+namespace smartengine {
+
+handlerton *hton = nullptr;
+
+namespace {
+
+std::atomic<ffi::EngineHandle *> open_handle{nullptr};
+
+handler *create_handler(handlerton *handlerton, TABLE_SHARE *share, bool, MEM_ROOT *root) {
+  return new (root) ha_smartengine(handlerton, share);
+}
+
+// Without these the server writes an .sdi file beside every table. The store is no tablespace of the server's, so there
+// is nothing to keep.
+bool sdi_create(dd::Tablespace *) { return false; }
+bool sdi_drop(dd::Tablespace *) { return false; }
+bool sdi_get_keys(const dd::Tablespace &, sdi_vector_t &) { return false; }
+bool sdi_get(const dd::Tablespace &, const sdi_key_t *, void *, uint64 *length) {
+  *length = UINT64_MAX;
+  return true;
+}
+bool sdi_set(::handlerton *, const dd::Tablespace &, const dd::Table *, const sdi_key_t *, const void *, uint64) { return false; }
+bool sdi_delete(const dd::Tablespace &, const dd::Table *, const sdi_key_t *) { return false; }
+
+// The commit and rollback hooks finish what DDL leaves to do; the server wants the hook of every engine with atomic
+// DDL.
+void post_ddl(THD *) {}
+
+void post_recover() { dictionary::drop_unnamed_indexes(); }
+
+void fill(::handlerton *handlerton) {
+  handlerton->state = SHOW_OPTION_YES;
+  handlerton->db_type = DB_TYPE_UNKNOWN;
+  handlerton->create = create_handler;
+  handlerton->flags = HTON_SUPPORTS_ATOMIC_DDL | HTON_SUPPORTS_EXTENDED_KEYS | HTON_NO_PARTITION | HTON_SUPPORTS_GENERATED_INVISIBLE_PK;
+  handlerton->sdi_create = sdi_create;
+  handlerton->sdi_drop = sdi_drop;
+  handlerton->sdi_get_keys = sdi_get_keys;
+  handlerton->sdi_get = sdi_get;
+  handlerton->sdi_set = sdi_set;
+  handlerton->sdi_delete = sdi_delete;
+  handlerton->post_ddl = post_ddl;
+  handlerton->post_recover = post_recover;
+  handlerton->show_status = show_status;
+  install_transaction_hooks(handlerton);
+}
+
+}  // namespace
+
+bool is_open() { return open_handle.load(std::memory_order_acquire) != nullptr; }
+
+ffi::EngineHandle &engine() { return *open_handle.load(std::memory_order_acquire); }
+
+int open_engine(::handlerton *handlerton) {
+  ffi::set_log_sink(reinterpret_cast<size_t>(&log::smartengine_log_sink));
+  ffi::Status status{};
+  const ffi::EngineOptions options = sysvars::engine_options();
+  ffi::EngineHandle *opened = ffi::engine_open(options, status);
+  if (opened == nullptr) {
+    log::error("cannot start: " + std::string(ffi::last_error()));
+    return 1;
+  }
+  ffi::engine_observe_waits(*opened, reinterpret_cast<size_t>(&applier_waits::smartengine_wait_observer));
+  open_handle.store(opened, std::memory_order_release);
+  hton = handlerton;
+  fill(handlerton);
+  if (catalog::open(handlerton) != 0) {
+    log::error("cannot open the catalog: " + last_error_message());
+    return 1;
+  }
+  if (catalog::disk_is_anothers()) {
+    xa::roll_back_others();
+    xa::leave_tables_unlocked();
+  } else if (!mysqld_server_started && !xa::commit_after_innodb()) {
+    return 1;
+  }
+  refuse_clone();
+  if (mysqld_server_started) {
+    // Installed into a running server, there is no recovery to wait for, and none that could decide.
+    const size_t undecided = ffi::engine_prepared(*opened).size();
+    if (undecided != 0) {
+      log::warning(std::to_string(undecided) +
+                   " transactions wait for the server's decision, with their rows locked: it is made when the server starts with "
+                   "--plugin-load-add=ha_smartengine.so");
+    } else {
+      // One of the undecided could be a CREATE TABLE, whose index has no name before it is committed.
+      dictionary::drop_unnamed_indexes();
+    }
+  }
+  return 0;
+}
+
+void stop_server(const std::string &what) {
+  log::error("cannot " + what + " though it is decided: the server stops, and the next start carries it out");
+  std::abort();
+}
+
+int close_engine() {
+  catalog::close();
+  ffi::EngineHandle *closing = open_handle.exchange(nullptr, std::memory_order_acq_rel);
+  if (closing == nullptr) return 0;
+  allow_clone();
+  dictionary::forget_all();
+  const ffi::Status status = ffi::engine_close(closing);
+  if (!ok(status)) log::error("close: " + std::string(ffi::last_error()));
+  return ok(status) ? 0 : 1;
+}
+
+void drop_indexes(const std::vector<uint32_t> &indexes) {
+  if (indexes.empty()) return;
+  const ffi::Status status = ffi::engine_drop_indexes(engine(), {indexes.data(), indexes.size()});
+  if (!ok(status)) log::warning("drop of an index, left to the next start: " + std::string(ffi::last_error()));
+}
+
+}  // namespace smartengine
