@@ -1,37 +1,32 @@
 //! `cargo xtask`: everything about the project that is not the engine itself.
+//!
+//! What builds: `packages` fetches the stock server and tools, `plugin` compiles and links the library that it loads.
+//! What runs a server: `server` starts one and speaks to it, `run`, `demo` and `bench` use it, `s3` gives it a store.
+//! What tests: `server_tests` holds the commands that load and kill servers, and `test` is `cargo xtask test` with its parts
+//! (static checks, tests of the crates, suites of mysql-test-run, and those commands).
+//! `host` is the machine under all of them.
 
-mod apt;
 mod bench;
-mod checks;
-mod client;
 mod demo;
-mod engines;
-mod exec;
-mod history;
-mod lint;
-mod lostdisk;
-mod mtr;
-mod mysql;
-mod paths;
+mod host;
+mod packages;
 mod plugin;
-mod progress;
-mod random;
 mod run;
 mod s3;
 mod server;
-mod stress;
-mod table;
+mod server_tests;
 mod test;
-mod tools;
-mod torture;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use mysql::{Mysql, MysqlArgs};
+use packages::mysql::{Mysql, MysqlArgs};
+use packages::tools::Tools;
 use plugin::PluginArgs;
+use server_tests::{history, lostdisk, stress, torture};
+use test::{lint, mtr};
 
 /// Fetch MySQL, build the plugin, run it, show it, test it, measure it.
 #[derive(Parser)]
@@ -114,7 +109,7 @@ fn execute(cli: Cli) -> Result<()> {
             } else {
                 Mysql::locate(&cli.mysql)?
             };
-            tools::Tools::locate()?;
+            Tools::locate()?;
             println!("MySQL {} is in {}", mysql.version()?, mysql.root.display());
             println!("its headers are in {}", mysql.source.display());
             Ok(())

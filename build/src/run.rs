@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::mysql::{Mysql, MysqlArgs};
-use crate::paths;
+use crate::host::paths;
+use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, PluginArgs};
 use crate::s3;
 use crate::server::Setup;

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::client::Client;
-use crate::mysql::{Mysql, MysqlArgs};
-use crate::paths;
+use crate::host::paths;
+use crate::host::progress::Step;
+use crate::host::table::Table;
+use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, Plugin, PluginArgs};
-use crate::progress::Step;
 use crate::s3;
+use crate::server::client::Client;
 use crate::server::{Server, Setup};
-use crate::table::Table;
 
 /// Clients that make the tables.
 const CLIENTS: usize = 8;

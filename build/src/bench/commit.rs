@@ -12,14 +12,14 @@ use anyhow::{Context, Result, anyhow, ensure};
 use faulty_proxy::Proxy;
 
 use super::sysbench::median;
-use crate::client::Client;
-use crate::mysql::{Mysql, MysqlArgs};
-use crate::paths;
+use crate::host::paths;
+use crate::host::progress::Step;
+use crate::host::table::Table;
+use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, Plugin, PluginArgs};
-use crate::progress::Step;
 use crate::s3;
+use crate::server::client::Client;
 use crate::server::{Server, Setup};
-use crate::table::Table;
 
 #[derive(clap::Args)]
 pub struct CommitArgs {

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::client::Client;
-use crate::engines::Engine;
-use crate::mysql::{Mysql, MysqlArgs};
-use crate::paths;
+use crate::host::paths;
+use crate::host::progress::Step;
+use crate::host::table::Table;
+use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, PluginArgs};
-use crate::progress::Step;
-use crate::random::Random;
 use crate::server::Setup;
-use crate::table::Table;
+use crate::server::client::Client;
+use crate::server::engines::Engine;
+use crate::server_tests::random::Random;
 
 #[derive(clap::Args)]
 pub struct LoadArgs {

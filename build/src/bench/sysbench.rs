@@ -2,15 +2,15 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::engines::Engine;
-use crate::exec;
-use crate::mysql::{Mysql, MysqlArgs};
-use crate::paths;
+use crate::host::exec;
+use crate::host::paths;
+use crate::host::progress::Step;
+use crate::host::table::Table;
+use crate::packages::mysql::{Mysql, MysqlArgs};
+use crate::packages::tools::Tools;
 use crate::plugin::{self, PluginArgs};
-use crate::progress::Step;
+use crate::server::engines::Engine;
 use crate::server::{Server, Setup};
-use crate::table::Table;
-use crate::tools::Tools;
 
 /// Readers first, so that they see tables of the size asked for.
 const WORKLOADS: [&str; 7] = [

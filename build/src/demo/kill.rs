@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::client::Client;
-use crate::engines::Engine;
+use crate::server::client::Client;
+use crate::server::engines::Engine;
 use crate::server::{Server, Setup};
 
 const WRITERS: u32 = 4;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::client::Client;
+use crate::server::client::Client;
 use crate::server::{Server, Setup};
 
 /// What is not a table, made to be lost and found.

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::Side;
-use crate::client::Rows;
+use crate::host::table::Table;
 use crate::server::Server;
-use crate::table::Table;
+use crate::server::client::Rows;
 
 struct Query {
     name: &'static str,

@@ -12,12 +12,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::{ACCESS_KEY, SECRET_KEY, daemon};
-use crate::apt::{self, Apt};
-use crate::exec;
-use crate::paths::{self, FolderLock};
-use crate::progress::Step;
+use crate::host::exec;
+use crate::host::paths::{self, FolderLock};
+use crate::host::progress::Step;
+use crate::packages::apt::{self, Apt};
+use crate::packages::tools::{is_complete, mark_complete};
 use crate::server::free_port;
-use crate::tools::{is_complete, mark_complete};
 
 const SUITE: &str = "bookworm";
 const PACKAGES: [&str; 6] = [

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::exec;
+use crate::host::exec;
 
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 

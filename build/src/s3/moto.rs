@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::daemon;
-use crate::exec;
-use crate::paths::{self, FolderLock};
-use crate::progress::Step;
-use crate::tools::{is_complete, mark_complete};
+use crate::host::exec;
+use crate::host::paths::{self, FolderLock};
+use crate::host::progress::Step;
+use crate::packages::tools::{is_complete, mark_complete};
 
 const PACKAGE: &str = "moto[server]==5.2.*";
 const LAYOUT: &str = "1";

@@ -1,0 +1,5 @@
+//! What is fetched from Debian's packages into the cache folder: the stock server, and the tools that the host may lack.
+
+pub mod apt;
+pub mod mysql;
+pub mod tools;

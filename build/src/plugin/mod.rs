@@ -1,0 +1,279 @@
+//! Builds `ha_smartengine.so`.
+//!
+//! Cargo makes one static library of the engine, the bridge and the handler; `g++` links it into the shared library that the
+//! server loads. Only what the server looks up by name is exported, and each symbol that is left to be found at load
+//! time must be one the server has, so a missing one fails here instead of there.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::host::exec;
+use crate::host::paths;
+use crate::packages::mysql::Mysql;
+use crate::packages::tools::Tools;
+
+/// What the server reads when it loads a plugin.
+const DECLARATIONS: [&str; 3] = [
+    "_mysql_plugin_interface_version_",
+    "_mysql_sizeof_struct_st_plugin_",
+    "_mysql_plugin_declarations_",
+];
+/// The server finds a plugin service through a variable of the plugin that ends so, and fills it in.
+const SERVICES: &str = "*_service";
+
+/// How the plugin is compiled.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub struct PluginArgs {
+    /// Build without optimisation and with debug assertions
+    #[arg(long)]
+    pub debug: bool,
+}
+
+/// A plugin that was built.
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    /// `ha_smartengine.so`.
+    pub library: PathBuf,
+    /// A folder for `--plugin-dir`: it has the server's own plugins and components too.
+    pub folder: PathBuf,
+}
+
+/// Builds and links.
+pub fn build(mysql: &Mysql, args: PluginArgs) -> Result<Plugin> {
+    let tools = Tools::locate()?;
+    let mut cargo = cargo(mysql, &tools);
+    cargo.args(["build", "--package", "smartengine-plugin"]);
+    let profile = if args.debug { "debug" } else { "release" };
+    if !args.debug {
+        cargo.arg("--release");
+    }
+    exec::run(&mut cargo).context("compile the plugin")?;
+    let folder = paths::target().join(profile);
+    let archive = folder.join("libsmartengine_plugin.a");
+    let library = folder.join("ha_smartengine.so");
+    if !is_older(&archive, &library) {
+        link(mysql, &archive, &library)?;
+    }
+    let plugins = folder.join("mysql-plugins");
+    fill_plugin_folder(mysql, &library, &plugins)?;
+    Ok(Plugin {
+        library,
+        folder: plugins,
+    })
+}
+
+/// Links our library and the server's own into one folder. What is right already is left alone, as a server may be using it.
+fn fill_plugin_folder(mysql: &Mysql, library: &Path, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    let mut libraries = vec![library.to_path_buf()];
+    let stock = mysql.plugins();
+    for entry in fs::read_dir(&stock).with_context(|| format!("read {}", stock.display()))? {
+        libraries.push(entry?.path());
+    }
+    for library in libraries {
+        let link = folder.join(library.file_name().context("a library has a name")?);
+        if fs::read_link(&link).is_ok_and(|target| target == library) {
+            continue;
+        }
+        if link.symlink_metadata().is_ok() {
+            fs::remove_file(&link).with_context(|| format!("remove {}", link.display()))?;
+        }
+        std::os::unix::fs::symlink(&library, &link)
+            .with_context(|| format!("link {}", link.display()))?;
+    }
+    Ok(())
+}
+
+/// Cargo with the environment that the plugin's build script reads.
+pub fn cargo(mysql: &Mysql, tools: &Tools) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(paths::workspace())
+        .env("MYSQL_SOURCE", &mysql.source)
+        .env("MYSQL_BUILD", &mysql.build)
+        .env("LIBCLANG_PATH", tools.libraries())
+        .env("BINDGEN_EXTRA_CLANG_ARGS", tools.clang_arguments());
+    // Cargo tells what it runs which package that is. To the build scripts that look there, it would differ by how we were called, and
+    // they and all that needs them would be compiled each time that changes.
+    for (name, _) in std::env::vars_os() {
+        let of_this_package = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_CRATE_",
+            "CARGO_BIN_",
+        ];
+        let text = name.to_string_lossy();
+        if of_this_package
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+fn is_older(archive: &Path, plugin: &Path) -> bool {
+    let time = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    matches!((time(archive), time(plugin)), (Some(archive), Some(plugin)) if archive < plugin)
+}
+
+fn link(mysql: &Mysql, archive: &Path, plugin: &Path) -> Result<()> {
+    let server = Symbols::of(&mysql.mysqld(), &["-D", "--defined-only"])?;
+    let script = plugin.with_extension("map");
+    fs::write(
+        &script,
+        version_script(&shared_data(
+            &Symbols::of(archive, &["--defined-only"])?,
+            &server,
+        )),
+    )
+    .with_context(|| format!("write {}", script.display()))?;
+    // Under another name until it has been checked, so that a library that is there is one that loads.
+    let unchecked = plugin.with_extension("so.unchecked");
+    exec::run(
+        Command::new("g++")
+            .args(["-shared", "-g", "-o"])
+            .arg(&unchecked)
+            .args(DECLARATIONS.map(|name| format!("-Wl,-u,{name}")))
+            .arg(archive)
+            .arg(format!("-Wl,--version-script={}", script.display()))
+            .args([
+                "-Wl,--gc-sections",
+                "-Wl,-z,nodelete",
+                "-Wl,-z,relro",
+                "-Wl,-O1",
+            ])
+            .args(["-lpthread", "-ldl", "-lm", "-lrt"]),
+    )
+    .context("link the plugin")?;
+    let missing = Symbols::of(&unchecked, &["-D", "--undefined-only"])?.missing_from(&server);
+    if !missing.is_empty() {
+        bail!(
+            "the plugin would not load: the server exports none of these:\n{}",
+            demangle(&missing)
+        );
+    }
+    fs::rename(&unchecked, plugin).with_context(|| format!("write {}", plugin.display()))
+}
+
+/// Symbols as `nm` lists them: a kind and a name.
+struct Symbols(Vec<(char, String)>);
+
+impl Symbols {
+    fn of(file: &Path, options: &[&str]) -> Result<Self> {
+        let text = exec::output(
+            Command::new("nm")
+                .args(options)
+                .arg("--format=posix")
+                .arg(file),
+        )
+        .with_context(|| format!("list the symbols of {}", file.display()))?;
+        Ok(Self(parse_symbols(&text)))
+    }
+
+    fn names(&self) -> HashSet<&str> {
+        self.0.iter().map(|(_, name)| bare(name)).collect()
+    }
+
+    /// The undefined symbols among these that only the server could define, and does not.
+    fn missing_from(&self, server: &Self) -> Vec<String> {
+        let server = server.names();
+        self.0
+            .iter()
+            // A symbol with a version comes from the C or C++ runtime, and was found when linking.
+            .filter(|(kind, name)| *kind == 'U' && !name.contains('@'))
+            .filter(|(_, name)| !server.contains(name.as_str()))
+            .map(|(_, name)| name.clone())
+            .collect()
+    }
+}
+
+/// Variables that headers of the server define in every file that includes them, where the server's copy is meant: inline
+/// variables, statics of templates, type information. They are exported, so that the loader binds them to the server's.
+fn shared_data<'a>(archive: &'a Symbols, server: &Symbols) -> BTreeSet<&'a str> {
+    let server = server.names();
+    archive
+        .0
+        .iter()
+        .filter(|(kind, _)| matches!(kind, 'V' | 'u'))
+        .map(|(_, name)| name.as_str())
+        .filter(|name| server.contains(name))
+        .collect()
+}
+
+fn version_script(shared: &BTreeSet<&str>) -> String {
+    let mut text = String::from("{\n  global:\n");
+    for name in DECLARATIONS.iter().chain([&SERVICES]).chain(shared) {
+        text.push_str(&format!("    {name};\n"));
+    }
+    text.push_str("  local: *;\n};\n");
+    text
+}
+
+/// Lines of the form `name kind [value [size]]`; archives add a line for each member, which ends in a colon.
+fn parse_symbols(text: &str) -> Vec<(char, String)> {
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.split_ascii_whitespace();
+            let name = fields.next()?;
+            let kind = fields.next()?;
+            let mut letters = kind.chars();
+            let letter = letters.next()?;
+            letters.next().is_none().then(|| (letter, name.to_string()))
+        })
+        .collect()
+}
+
+/// The name without the version that follows an at sign.
+fn bare(name: &str) -> &str {
+    name.split('@').next().unwrap_or(name)
+}
+
+fn demangle(names: &[String]) -> String {
+    exec::output(Command::new("c++filt").args(names)).unwrap_or_else(|_| names.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn symbols(text: &str) -> Symbols {
+        Symbols(parse_symbols(text))
+    }
+
+    #[test]
+    fn archive_members_are_no_symbols() {
+        let parsed = parse_symbols("lib.a[a.o]:\n_ZN1aE T 0000 0010\nfoo U\n");
+        assert_eq!(parsed, [('T', "_ZN1aE".into()), ('U', "foo".into())]);
+    }
+
+    #[test]
+    fn what_neither_runtime_nor_server_has_is_missing() {
+        let plugin = symbols("malloc@GLIBC_2.2.5 U\nserver_fn U\ngone_fn U\nmaybe w\n");
+        let server = symbols("server_fn T 1 1\nother@@V1 T 1 1\n");
+        assert_eq!(plugin.missing_from(&server), ["gone_fn"]);
+    }
+
+    #[test]
+    fn weak_data_of_the_server_is_shared() {
+        let archive = symbols("_ZTV7handler V 0 8\n_ZTV4mine V 0 8\n_Z3fnv W 0 8\n_ZGV1x u 0 8\n");
+        let server = symbols("_ZTV7handler V 0 8\n_Z3fnv W 0 8\n_ZGV1x u 0 8\n");
+        let shared = shared_data(&archive, &server);
+        assert_eq!(
+            shared.into_iter().collect::<Vec<_>>(),
+            ["_ZGV1x", "_ZTV7handler"]
+        );
+    }
+
+    #[test]
+    fn the_version_script_hides_all_else() {
+        let script = version_script(&BTreeSet::from(["_ZTV7handler"]));
+        assert!(script.contains("_mysql_plugin_declarations_;"));
+        assert!(script.contains("    _ZTV7handler;\n  local: *;"));
+    }
+}

@@ -1,0 +1,295 @@
+//! `cargo xtask mtr`: MySQL's own test runner, with the plugin loaded and our suites beside the stock ones.
+//!
+//! The runner looks for suites in its own folder, which all checkouts share. So each checkout has an overlay in `target/`: the
+//! server's folders by symbolic links, and among them `mysql-test/suite/` of the checkout.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::host::exec;
+use crate::host::paths;
+use crate::packages::mysql::{Mysql, MysqlArgs};
+use crate::packages::tools::Tools;
+use crate::plugin::{self, Plugin, PluginArgs};
+use crate::s3;
+use crate::test::codec_functions;
+
+/// The suites of ours that run where none are named.
+pub const OUR_SUITES: &str =
+    "smartengine,smartengine_rpl,smartengine_store,smartengine_catalog,smartengine_s3";
+/// Stock tests that are not run on SMARTENGINE, each with its reason.
+pub const SKIPPED: &str = "mysql-test/stock-skipped.list";
+
+#[derive(clap::Args, Default)]
+pub struct MtrArgs {
+    /// Tests to run, such as smartengine.types or main.insert [default: all of the suite]
+    #[arg(value_name = "TESTS")]
+    pub tests: Vec<String>,
+    #[command(flatten)]
+    pub plugin: PluginArgs,
+    /// Suites to run, separated by commas, such as smartengine or engines/funcs
+    #[arg(long)]
+    pub suite: Option<String>,
+    /// How many servers work at once [default: as many as there are processors]
+    #[arg(long, value_name = "N")]
+    pub parallel: Option<usize>,
+    /// Write what the tests print into their result files
+    #[arg(long)]
+    pub record: bool,
+    /// Run on InnoDB instead, without the plugin; with --record, to make results that SMARTENGINE has to match
+    #[arg(long)]
+    pub innodb: bool,
+    /// The S3 server that tests of the store may use.
+    #[arg(skip)]
+    pub s3: Option<s3::Server>,
+    /// Further options of mysql-test-run.pl, after --
+    #[arg(last = true, value_name = "OPTIONS")]
+    pub options: Vec<OsString>,
+}
+
+/// How many tests ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub passed: usize,
+    pub failed: usize,
+    pub skipped: usize,
+}
+
+pub fn run(mut args: MtrArgs, mysql: &MysqlArgs) -> Result<()> {
+    let mysql = Mysql::locate(mysql)?;
+    let plugin = match args.innodb {
+        true => None,
+        false => Some(plugin::build(&mysql, args.plugin)?),
+    };
+    args.s3 = s3::running()?;
+    if let Some(server) = &args.s3 {
+        server.make_bucket(s3::TEST_BUCKET)?;
+    }
+    let tally = run_suite(&args, &mysql, plugin.as_ref())?;
+    if tally.failed > 0 {
+        bail!(
+            "{} of {} tests failed",
+            tally.failed,
+            tally.passed + tally.failed
+        );
+    }
+    Ok(())
+}
+
+/// Runs the tests; `plugin` is what they run on, or InnoDB.
+pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Result<Tally> {
+    let tools = Tools::locate()?;
+    if let Some(plugin) = plugin {
+        codec_functions::build(mysql, plugin)?;
+    }
+    let work = paths::target().join("mtr");
+    let suite = overlay(mysql, &work.join("overlay"))?;
+    let mut command = Command::new("perl");
+    command
+        .arg("mysql-test-run.pl")
+        .current_dir(&suite)
+        .env("PERL5LIB", tools.perl_modules())
+        .arg(path_option(
+            "--vardir=",
+            &work.join(if plugin.is_some() {
+                "var"
+            } else {
+                "var-innodb"
+            }),
+        ))
+        .arg(format!(
+            "--parallel={}",
+            args.parallel.unwrap_or_else(processors)
+        ))
+        .args([
+            "--force",
+            "--retry=0",
+            "--max-test-fail=0",
+            "--nounit-tests",
+        ])
+        .arg("--mysqld=--mysqlx=OFF");
+    match plugin {
+        Some(plugin) => {
+            command
+                .arg(path_option("--mysqld=--plugin-dir=", &plugin.folder))
+                .arg("--mysqld=--plugin-load-add=ha_smartengine.so")
+                .arg("--mysqld=--default-storage-engine=SMARTENGINE")
+                .arg("--mysqld=--default-tmp-storage-engine=SMARTENGINE");
+            let skipped = paths::workspace().join(SKIPPED);
+            if skipped.is_file() {
+                command.arg(path_option("--skip-test-list=", &skipped));
+            }
+        }
+        None => {
+            command.arg("--mysqld=--default-storage-engine=InnoDB");
+        }
+    }
+    match &args.suite {
+        Some(suite) => {
+            command.arg(format!("--suite={suite}"));
+        }
+        None if args.tests.is_empty() => {
+            command.arg(format!("--suite={OUR_SUITES}"));
+        }
+        None => {}
+    }
+    if let Some(server) = &args.s3 {
+        command
+            .env(
+                "SMARTENGINE_TEST_BUCKET",
+                format!("s3://{}", s3::TEST_BUCKET),
+            )
+            .env("SMARTENGINE_TEST_ENDPOINT", &server.endpoint)
+            .envs(server.environment());
+    }
+    if args.record {
+        command.arg("--record");
+    }
+    command.args(&args.options).args(&args.tests);
+    watch(&mut command)
+}
+
+/// Shows what the runner prints, and counts.
+fn watch(command: &mut Command) -> Result<Tally> {
+    let mut child = exec::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+    let output = BufReader::new(child.stdout.take().context("output is piped")?);
+    let mut tally = Tally::default();
+    for line in output.split(b'\n') {
+        let line = line?;
+        let mut out = std::io::stdout().lock();
+        out.write_all(&line)?;
+        out.write_all(b"\n")?;
+        tally.count(&String::from_utf8_lossy(&line));
+    }
+    let status = child.wait()?;
+    if !status.success() && tally.failed == 0 {
+        bail!("mysql-test-run.pl failed ({status}) though no test did: see above");
+    }
+    Ok(tally)
+}
+
+impl Tally {
+    /// Takes in a line such as `[ 33%] main.1st  w1  [ pass ]  4`.
+    fn count(&mut self, line: &str) {
+        if !line.starts_with('[') || line.contains(" shutdown_report ") {
+            return;
+        }
+        let result = line
+            .match_indices('[')
+            .skip(1)
+            .find_map(|(at, _)| line[at + 1..].split_once(']'))
+            .map(|(result, _)| result.trim());
+        match result {
+            Some("pass") => self.passed += 1,
+            Some("fail") => self.failed += 1,
+            Some("skipped" | "disabled") => self.skipped += 1,
+            _ => {}
+        }
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// Builds the overlay anew; returns the folder of `mysql-test-run.pl` in it.
+fn overlay(mysql: &Mysql, root: &Path) -> Result<PathBuf> {
+    if root.exists() {
+        fs::remove_dir_all(root).with_context(|| format!("remove {}", root.display()))?;
+    }
+    let base = mysql.base();
+    let stock = mysql.test_suite();
+    let inside = stock
+        .strip_prefix(&base)
+        .with_context(|| format!("{} is outside the server's folder", stock.display()))?;
+    // Every folder on the way to the suites is a real one, whose other entries are links.
+    let mut from = base.clone();
+    let mut to = root.to_path_buf();
+    for name in inside.iter().chain([OsStr::new("suite")]) {
+        link_all(&from, &to, Some(name))?;
+        from.push(name);
+        to.push(name);
+    }
+    link_all(&from, &to, None)?;
+    let ours = paths::workspace().join("mysql-test/suite");
+    if ours.is_dir() {
+        link_all(&ours, &to, None)?;
+    }
+    Ok(root.join(inside))
+}
+
+/// Links each entry of `from` into `to`, made for it; `except` is left out, and so is what a run leaves behind.
+fn link_all(from: &Path, to: &Path, except: Option<&OsStr>) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("read {}", from.display()))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if Some(name.as_os_str()) == except || name == "var" {
+            continue;
+        }
+        let link = to.join(&name);
+        symlink(entry.path(), &link).with_context(|| format!("link {}", link.display()))?;
+    }
+    Ok(())
+}
+
+fn path_option(name: &str, path: &Path) -> OsString {
+    let mut option = OsString::from(name);
+    option.push(path);
+    option
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_counted_by_test() {
+        let mut tally = Tally::default();
+        for line in [
+            "[ 25%] main.1st                                 w1  [ pass ]      4",
+            "[ 50%] smartengine.a 'innodb'                   w2  [ fail ]",
+            "[ 75%] main.b                                   w2  [ skipped ]  Needs debug",
+            "[ 80%] main.c                                   w2  [ disabled ]  reason",
+            "[100%] shutdown_report                          w0  [ pass ]       ",
+            "worker[1] mysql-test-run: WARNING: running this script as _root_",
+            "mysqltest: At line 3: [ pass ]",
+        ] {
+            tally.count(line);
+        }
+        let expected = Tally {
+            passed: 1,
+            failed: 1,
+            skipped: 2,
+        };
+        assert_eq!(tally, expected);
+    }
+
+    #[test]
+    fn the_overlay_links_what_it_does_not_replace() {
+        let root = std::env::temp_dir().join(format!("xtask-links-{}", std::process::id()));
+        let (from, to) = (root.join("from"), root.join("to"));
+        for name in ["bin", "suite", "var"] {
+            fs::create_dir_all(from.join(name)).unwrap();
+        }
+        link_all(&from, &to, Some(OsStr::new("suite"))).unwrap();
+        let names: Vec<_> = fs::read_dir(&to)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["bin"]);
+        fs::remove_dir_all(&root).unwrap();
+    }
+}
