@@ -156,6 +156,54 @@ fn scan(c: &mut Criterion) {
     group.finish();
 }
 
+/// Three rows, of which the middle one was updated so many times since `reader` took its snapshot.
+fn hot_row(updates: u64) -> (tempfile::TempDir, Engine, Transaction) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(&dir);
+    options.memtable_size = 1 << 30;
+    options.total_memtable_size = 2 << 30;
+    options.total_wal_size = 4 << 30;
+    let engine = Engine::open(options).unwrap();
+    let mut txn = engine.begin(Isolation::ReadCommitted);
+    for number in [1, 2, 3] {
+        txn.put(&key(number), b"old").unwrap();
+    }
+    again(&mut txn);
+    let mut reader = engine.begin(Isolation::RepeatableRead);
+    reader.take_snapshot();
+    for update in 0..updates {
+        txn.put(&key(2), &update.to_be_bytes()).unwrap();
+        again(&mut txn);
+    }
+    drop(txn);
+    (dir, engine, reader)
+}
+
+fn hot(c: &mut Criterion) {
+    let mut group = c.benchmark_group("a row updated since the snapshot");
+    group.sample_size(20);
+    for updates in [0, 1, 1_000_000] {
+        let (_dir, _engine, mut txn) = hot_row(updates);
+        let mut cursor = txn.cursor(&key(0), &key(9), View::Snapshot).unwrap();
+        group.bench_function(format!("{updates} times, forward"), |b| {
+            b.iter(|| {
+                cursor.seek(&key(2)).unwrap();
+                black_box(cursor.value()[0])
+            });
+        });
+        group.bench_function(format!("{updates} times, backward"), |b| {
+            b.iter(|| {
+                cursor.seek_before(&key(3)).unwrap();
+                black_box(cursor.value()[0])
+            });
+        });
+        group.bench_function(format!("{updates} times, get"), |b| {
+            b.iter(|| black_box(txn.get(&key(2), View::Snapshot).unwrap()));
+        });
+    }
+    group.finish();
+}
+
 /// Runs `commits` commits of one row each on `threads` threads and returns how long it took.
 fn commit_from(engine: &Engine, threads: u64, commits: u64, numbers: &AtomicU64) -> Duration {
     let start = Instant::now();
@@ -196,6 +244,6 @@ fn commit(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
-    targets = fill, get, scan, commit
+    targets = fill, get, scan, hot, commit
 }
 criterion_main!(benches);

@@ -3,6 +3,9 @@
 //! Going forward, the merged iterator stands on the entry that is shown, so nothing is copied but the key that is to be passed over next.
 //! Going backward, versions of a key come oldest first, so the newest visible one is copied while its key is walked; the iterator then
 //! stands before that key.
+//!
+//! Of a key's versions a few are stepped over, since a step costs less than a seek. Then what is looked for is sought: the newest visible
+//! version, or the end of all versions. So a row that was updated a million times costs what a row with a few versions does.
 
 use std::sync::Arc;
 
@@ -115,6 +118,10 @@ impl InternalIterator for Source {
         each_source!(self, source => source.next_key())
     }
 
+    fn skip_to(&mut self, target: KeyRef<'_>) -> Result<()> {
+        each_source!(self, source => source.skip_to(target))
+    }
+
     fn prev(&mut self) -> Result<()> {
         each_source!(self, source => source.prev())
     }
@@ -182,8 +189,8 @@ pub fn sources(
     Ok(all)
 }
 
-/// Going backward, so many versions of a key are walked from the oldest on before it is sought from its newest end.
-const MANY_VERSIONS: usize = 8;
+/// So many versions of a key are stepped over, either way, before what is looked for is sought.
+const FEW_VERSIONS: usize = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -408,29 +415,52 @@ impl Cursor {
 
     /// From where the merged iterator stands, to the first visible entry; with `passing`, versions of `self.key` are passed over.
     fn find_forward(&mut self, mut passing: bool) -> Result<()> {
+        // Of `self.key`, those stepped over.
+        let mut versions = 0;
         while self.merged.valid() {
             let (key, kind) = decode(self.merged.key())?;
             if passing && key.user == self.key.as_slice() {
-                self.merged.next_key()?;
+                versions += 1;
+                if versions > FEW_VERSIONS {
+                    self.merged.skip_to(KeyRef::after(&self.key))?;
+                } else {
+                    self.merged.next_key()?;
+                }
                 continue;
             }
             if key.user >= self.upper.as_slice() {
                 return Ok(());
             }
-            if !self.sees(key.seq()) {
-                self.merged.next()?;
-                continue;
-            }
-            if kind == ValueKind::Put {
+            let seq = key.seq();
+            let visible = self.sees(seq);
+            if visible && kind == ValueKind::Put {
                 self.place = Place::Forward;
                 return Ok(());
             }
-            self.key.clear();
-            self.key.extend_from_slice(key.user);
-            passing = true;
-            self.merged.next_key()?;
+            if visible || passing || key.user != self.key.as_slice() {
+                self.key.clear();
+                self.key.extend_from_slice(key.user);
+                versions = 0;
+            }
+            passing = visible;
+            if visible {
+                self.merged.next_key()?;
+                continue;
+            }
+            versions += 1;
+            self.pass_unseen(seq, versions > FEW_VERSIONS)?;
         }
         Ok(())
+    }
+
+    /// From a version of `self.key` that it does not see to a further one; to the newest that it sees if that is to be `sought`.
+    fn pass_unseen(&mut self, seq: SeqNo, sought: bool) -> Result<()> {
+        // Own writes come before all commits: behind one that was rolled back there may be one that was not.
+        if sought && seq < OWN_WRITE_SEQ {
+            self.merged.skip_to(KeyRef::at(&self.key, self.snapshot))
+        } else {
+            self.merged.next()
+        }
     }
 
     /// From where the merged iterator stands, back to the first key with a visible value.
@@ -446,7 +476,7 @@ impl Cursor {
             let mut versions = 0;
             while self.merged.valid() {
                 versions += 1;
-                if versions > MANY_VERSIONS {
+                if versions > FEW_VERSIONS {
                     newest = self.newest_by_seek()?;
                     break;
                 }
@@ -482,7 +512,7 @@ impl Cursor {
     fn newest_by_seek(&mut self) -> Result<Option<ValueKind>> {
         let mut newest = None;
         self.merged.seek(KeyRef::before(&self.key))?;
-        while self.merged.valid() && newest.is_none() {
+        while self.merged.valid() {
             let (key, kind) = decode(self.merged.key())?;
             if key.user != self.key.as_slice() {
                 break;
@@ -491,11 +521,14 @@ impl Cursor {
             if self.sees(seq) {
                 newest = Some(kind);
                 self.keep_version(seq, kind);
-            } else {
-                self.merged.next()?;
+                break;
             }
+            self.pass_unseen(seq, true)?;
         }
         self.merged.seek_for_prev(KeyRef::before(&self.key))?;
         Ok(newest)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,6 +157,8 @@ impl<I: InternalIterator> MergingIterator<I> {
     ) -> Result<()> {
         self.invalidate();
         for source in &mut self.sources {
+            #[cfg(test)]
+            super::test_support::count_move();
             seek(source)?;
         }
         self.rebuild(direction);
@@ -205,6 +207,8 @@ impl<I: InternalIterator> MergingIterator<I> {
         let Some(source) = self.sources.get_mut(self.current) else {
             return Ok(());
         };
+        #[cfg(test)]
+        super::test_support::count_move();
         let moved = advance(source);
         if moved.is_err() {
             self.invalidate();
@@ -247,6 +251,13 @@ impl<I: InternalIterator> InternalIterator for MergingIterator<I> {
     #[inline]
     fn next_key(&mut self) -> Result<()> {
         self.step(Direction::Forward, I::next_key)
+    }
+
+    fn skip_to(&mut self, target: KeyRef<'_>) -> Result<()> {
+        while self.valid() && target.cmp_encoded(self.key()).is_gt() {
+            self.step(Direction::Forward, |source| source.skip_to(target))?;
+        }
+        Ok(())
     }
 
     #[inline]

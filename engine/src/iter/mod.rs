@@ -35,6 +35,11 @@ pub trait InternalIterator {
     fn next_key(&mut self) -> Result<()> {
         self.next()
     }
+    /// To the first entry at or after `target`, which lies at or behind the entry that it stands on. For an iterator of several sources that is less than a
+    /// seek: those that are there already stay.
+    fn skip_to(&mut self, target: KeyRef<'_>) -> Result<()> {
+        self.seek(target)
+    }
     /// To the entry before.
     fn prev(&mut self) -> Result<()>;
     /// The encoded internal key.

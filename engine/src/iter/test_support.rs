@@ -1,11 +1,26 @@
 //! For tests: random sorted entries, random moves over them, and what they should lead to.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::InternalIterator;
 use crate::types::{InternalKeyBuf, KeyRef, MAX_SEQ, SeqNo, ValueKind, encode_trailer};
+
+thread_local! {
+    static MOVES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A source of a merge on this thread was moved.
+pub(crate) fn count_move() {
+    MOVES.set(MOVES.get() + 1);
+}
+
+/// How often merges on this thread have moved one of their sources, since this was asked last.
+pub(crate) fn take_moves() -> u64 {
+    MOVES.replace(0)
+}
 
 /// Entries in order.
 pub(crate) type Model = BTreeMap<InternalKeyBuf, Vec<u8>>;
@@ -51,6 +66,8 @@ pub(crate) enum Move {
     SeekForPrev(Vec<u8>, u64),
     Next(u8),
     Prev(u8),
+    /// To or past a version of the user key that it stands on.
+    SkipTo(u64),
 }
 
 pub(crate) fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -63,9 +80,10 @@ pub(crate) fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::First),
         1 => Just(Move::Last),
         4 => (user_key(), trailer.clone()).prop_map(|(user, trailer)| Move::Seek(user, trailer)),
-        4 => (user_key(), trailer).prop_map(|(user, trailer)| Move::SeekForPrev(user, trailer)),
+        4 => (user_key(), trailer.clone()).prop_map(|(user, trailer)| Move::SeekForPrev(user, trailer)),
         4 => (1u8..40).prop_map(Move::Next),
         4 => (1u8..40).prop_map(Move::Prev),
+        4 => trailer.prop_map(Move::SkipTo),
     ];
     prop::collection::vec(one, 1..40)
 }
@@ -77,6 +95,14 @@ struct ModelIter<'a> {
 }
 
 impl ModelIter<'_> {
+    /// The user key that it stands on with `trailer`, or with its own if that is behind.
+    fn skip_target(&self, trailer: u64) -> Option<InternalKeyBuf> {
+        let key = self.entries[self.at?].0.as_ref();
+        let mut target = InternalKeyBuf::default();
+        target.set(key.user, trailer.max(key.trailer));
+        Some(target)
+    }
+
     fn apply(&mut self, step: &Move) {
         let len = self.entries.len();
         let lower = |target: KeyRef<'_>, entries: &[(&InternalKeyBuf, &Vec<u8>)]| {
@@ -103,6 +129,9 @@ impl ModelIter<'_> {
             }
             Move::Next(n) => self.at.map(|at| at + *n as usize).filter(|&at| at < len),
             Move::Prev(n) => self.at.and_then(|at| at.checked_sub(*n as usize)),
+            Move::SkipTo(trailer) => self.skip_target(*trailer).and_then(|target| {
+                Some(lower(target.as_ref(), &self.entries)).filter(|&at| at < len)
+            }),
         };
     }
 }
@@ -137,6 +166,11 @@ pub(crate) fn compare(
             }
             Move::Next(n) => (0..*n).for_each(|_| iter.next().unwrap()),
             Move::Prev(n) => (0..*n).for_each(|_| iter.prev().unwrap()),
+            Move::SkipTo(trailer) => {
+                if let Some(target) = expected.skip_target(*trailer) {
+                    iter.skip_to(target.as_ref()).unwrap();
+                }
+            }
         }
         expected.apply(step);
         let found = iter.valid().then(|| (iter.key(), iter.value()));

@@ -51,6 +51,14 @@ impl InternalIterator for Part {
         each_part!(self, part => part.next())
     }
 
+    fn next_key(&mut self) -> Result<()> {
+        each_part!(self, part => part.next_key())
+    }
+
+    fn skip_to(&mut self, target: KeyRef<'_>) -> Result<()> {
+        each_part!(self, part => part.skip_to(target))
+    }
+
     fn prev(&mut self) -> Result<()> {
         each_part!(self, part => part.prev())
     }
@@ -172,6 +180,14 @@ impl InternalIterator for OwnIter {
 
     fn next(&mut self) -> Result<()> {
         inner!(&mut self.inner, inner => inner.next())
+    }
+
+    fn next_key(&mut self) -> Result<()> {
+        inner!(&mut self.inner, inner => inner.next_key())
+    }
+
+    fn skip_to(&mut self, target: KeyRef<'_>) -> Result<()> {
+        inner!(&mut self.inner, inner => inner.skip_to(target))
     }
 
     fn prev(&mut self) -> Result<()> {
