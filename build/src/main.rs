@@ -8,6 +8,7 @@
 
 mod bench;
 mod demo;
+mod docs;
 mod host;
 mod packages;
 mod plugin;
@@ -84,6 +85,10 @@ enum Task {
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Build the book, and check it: links, and all that it says of variables, status and log lines
+    ///
+    /// The pages are in target/book. mdBook is compiled into the cache directory on first use.
+    Docs(docs::DocsArgs),
     /// Check formatting, clippy, documentation and layout rules
     Lint(lint::LintArgs),
     /// Run every test: lint, Rust tests, plugin build, our suites and the stock engines/ suites
@@ -128,6 +133,7 @@ fn execute(cli: Cli) -> Result<()> {
         Task::Stress(args) => stress::run(&args, &cli.mysql),
         Task::S3(s3) => s3::run(&s3),
         Task::Bench(bench) => bench::run(&bench, &cli.mysql),
+        Task::Docs(args) => docs::run(&args),
         Task::Lint(args) => lint::run(args, &cli.mysql),
         Task::Test(args) => test::run(&args, &cli.mysql),
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::docs;
 use crate::host::exec;
 use crate::host::paths;
 use crate::packages::mysql::{Mysql, MysqlArgs};
@@ -75,6 +76,21 @@ pub fn check(mysql: &Mysql, fix: bool) -> Result<()> {
         if !passed {
             failed.push(name);
         }
+    }
+    let documents = docs::check();
+    if let Err(error) = &documents {
+        println!("lint: {error:#}");
+    }
+    println!(
+        "lint: docs {}",
+        if documents.is_ok() {
+            "passed"
+        } else {
+            "FAILED"
+        }
+    );
+    if documents.is_err() {
+        failed.push("docs");
     }
     if !failed.is_empty() {
         bail!(
