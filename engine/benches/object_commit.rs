@@ -1,4 +1,4 @@
-//! Commits that are acknowledged by the store: how long one takes and how many there are a second, on stores of a fixed time per put.
+//! Commits that are acknowledged by the store: how long one takes and how many there are per second, on stores that take a fixed time for each put.
 //!
 //! `cargo bench -p smartengine --bench object_commit`. Each client commits transactions of one row of 100 bytes, one after another. The two ratios that count are that of
 //! one client's commit to the put, and that of 64 clients' throughput to one client's.
@@ -14,7 +14,7 @@ const CLIENTS: [usize; 3] = [1, 8, 64];
 const PUTS_MS: [u64; 3] = [5, 20, 100];
 const ROUNDS: usize = 3;
 
-/// Commits a second and the median time of one, in milliseconds.
+/// Commits per second, and the median time of one in milliseconds.
 fn measure(engine: &Engine, number: &AtomicU64, clients: usize, time: Duration) -> (f64, f64) {
     let stop = AtomicBool::new(false);
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Transactions, locks and requests to the store, as the server's tables about them show them.
+//! Transactions, locks and requests to the store, as the server's tables show them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -66,7 +66,7 @@ impl Subscriber for ServerLog {
     fn exit(&self, _: &Id) {}
 }
 
-/// The message of an event, and its fields behind it.
+/// The message of an event, followed by its fields.
 struct Line(String);
 
 impl Visit for Line {

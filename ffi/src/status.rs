@@ -50,7 +50,7 @@ impl Status {
     }
 }
 
-/// The code of each kind. A kind that is new to this function is a defect on the engine's side, and said to be one.
+/// The code of each kind. A kind that this function does not know is a defect of ours, and reported as one.
 fn code_of(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::Invalid => Code::Invalid,

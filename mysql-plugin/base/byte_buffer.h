@@ -135,7 +135,7 @@ inline void store_length(unsigned char *to, size_t value, unsigned bytes) {
   for (unsigned i = 0; i < bytes; ++i) to[i] = static_cast<unsigned char>(value >> (8 * i));
 }
 
-// Lengths in values: LEB128, seven bits a byte, at most five bytes (32 bits).
+// Lengths in values: LEB128, seven bits in each byte, at most five bytes (32 bits).
 
 constexpr size_t kMaxVarintSize = 5;
 

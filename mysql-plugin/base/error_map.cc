@@ -37,7 +37,7 @@ int ha_error(const ffi::Status &status, THD *thd) {
       if (thd != nullptr) thd_mark_transaction_to_rollback(thd, 1);
       break;
     case ffi::Code::Interrupted:
-      // The server says what interrupted it where it is told, and 1317 for everything where it is not.
+      // If the server is told what interrupted the statement, it says so; otherwise it says 1317 for everything.
       if (thd != nullptr && thd->killed == THD::KILL_TIMEOUT) {
         thd->send_kill_message();
         return kErrorRaised;

@@ -31,7 +31,7 @@ bool error_text(int error, String *text);
 /// Raises the error in the session at once, for hooks whose callers would print a bare number.
 void raise(int error);
 
-/// Runs a method's body; what it throws, short memory foremost, becomes an error number.
+/// Runs a method's body; whatever it throws, lack of memory above all, becomes an error number.
 template <typename Body>
 int guarded(Body &&body) noexcept {
   try {

@@ -1,4 +1,4 @@
-// The server's error log, one line an event, through the server's logging service.
+// The server's error log: one line for each event, through the server's logging service.
 
 #ifndef SMARTENGINE_LOG_H
 #define SMARTENGINE_LOG_H

@@ -46,7 +46,7 @@ enum class Kind : uint8_t {
   kAccount = 10,
 };
 
-/// What people call it.
+/// Its name for people.
 const char *kind_name(Kind kind);
 
 /// An object's name. Of an account, `schema` is the host and `name` the user; of a schema, `name` is empty.

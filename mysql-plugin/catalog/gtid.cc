@@ -53,7 +53,7 @@ bool row_key(const std::string &source, uint64_t first, ByteBuffer *key) {
 
 bool epoch_key(ByteBuffer *key) { return append_header(kEpochTag, 1, key); }
 
-/// Adds [first, last] and makes one of what meets.
+/// Adds [first, last] and joins intervals that meet.
 void add(Intervals *intervals, uint64_t first, uint64_t last) {
   auto at = intervals->upper_bound(first);
   if (at != intervals->begin()) {
@@ -167,7 +167,7 @@ int empty() {
   return 0;
 }
 
-/// Relay logs are reset by the same function as the binary log, by CHANGE REPLICATION SOURCE and RESET REPLICA: with them no GTIDs go.
+/// CHANGE REPLICATION SOURCE and RESET REPLICA reset the relay logs by the same function as the binary log: that removes no GTIDs.
 bool resets_binary_log(const THD *thd) { return thd->lex->sql_command == SQLCOM_RESET && (thd->lex->type & REFRESH_SOURCE) != 0; }
 
 int binlog_func(handlerton *, THD *thd, enum_binlog_func function, void *) {
@@ -221,7 +221,7 @@ int commit_with(THD *thd, Trx &trx, const std::function<int()> &commit) {
   if (error != 0) return error;
   error = commit();
   if (error != 0) return error;
-  // Not made one with an interval that it meets: that is another row.
+  // Not joined with an interval that it meets: that is another row.
   const std::lock_guard<std::mutex> guard(mutex);
   uint64_t &last = recorded[source][first];
   last = std::max(last, number);

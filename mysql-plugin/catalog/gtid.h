@@ -1,6 +1,6 @@
 // The executed GTID set, in the store with the data it speaks of.
 //
-// One row an interval, as a counter, which a commit can raise after its writes were prepared, when the binary log has given it its GTID:
+// One row for each interval, as a counter: a commit can raise it after its writes were prepared, when the binary log has given it its GTID.
 //
 //   key     u32 0 | 'G' | u32 epoch | uuid, or uuid:tag, as text | 00 | u64 first
 //   value   u64 last
@@ -51,7 +51,7 @@ class Adoption {
   bool m_added = false;
 };
 
-/// Adds what gtid_executed has and the store's set has not. 0 or an error number.
+/// Adds what gtid_executed has and the store's set lacks. 0 or an error number.
 int keep();
 
 /// The server has reset its binary logs and GTIDs: the store's set is empty from now on.

@@ -96,7 +96,7 @@ std::string take_default_roles(std::string *create) {
   return clause.substr(kStart.size());
 }
 
-/// What CREATE USER does not say of an account, as statements on the server's own tables.
+/// What CREATE USER does not say about an account, as statements on the server's own tables.
 bool read_remainder(SqlSession &session, const Name &name, std::vector<std::string> *statements) {
   const std::string where = " WHERE User = " + quoted_text(name.name) + " AND Host = " + quoted_text(name.schema);
   if (!session.run("SELECT CAST(password_last_changed AS CHAR), JSON_UNQUOTE(JSON_EXTRACT(User_attributes, '$.additional_password')) "
@@ -126,7 +126,7 @@ bool read_remainder(SqlSession &session, const Name &name, std::vector<std::stri
   return true;
 }
 
-/// SHOW CREATE USER prints what a certificate has to say as it is, whatever quotes are in it.
+/// SHOW CREATE USER prints the required fields of a certificate as they are, whatever quotes are in them.
 bool quote_certificate(SqlSession &session, const Name &name, std::string *create) {
   if (find_unquoted(*create, " REQUIRE SUBJECT '", 0) == std::string::npos &&
       find_unquoted(*create, " REQUIRE ISSUER '", 0) == std::string::npos &&
@@ -154,7 +154,7 @@ bool quote_certificate(SqlSession &session, const Name &name, std::string *creat
   return true;
 }
 
-/// SHOW GRANTS does not tell of rights on columns that rights on their table cover, and which stay if those are taken back.
+/// SHOW GRANTS does not show rights on columns that are covered by rights on their table, but which remain if those are revoked.
 bool read_column_rights(SqlSession &session, const Name &name, std::vector<std::string> *statements) {
   if (!session.run("SELECT Db, Table_name, Column_name, CAST(Column_priv AS CHAR) FROM mysql.columns_priv WHERE User = " +
                    quoted_text(name.name) + " AND Host = " + quoted_text(name.schema) + " ORDER BY Db, Table_name, Column_name")) {

@@ -1,6 +1,6 @@
 // Replay: the server's dictionary becomes what the catalog says, by SQL, before the first client is let in.
 //
-// In this order: what is there and should not be goes (only on a disk that was in step once); schemas; tables, bound to their indexes in
+// In this order: what is there and should not be is dropped (only on a disk that was in step once); schemas; tables, bound to their indexes in
 // the store; libraries, functions, procedures; views, again and again while that makes more of them; triggers in their order;
 // events; accounts, then what they are granted, then their default roles; last the schemas that are read only are made so.
 // Each definition is made under the sql_mode and character sets it was written under. A definer or a table that is not there does no harm.

@@ -1,7 +1,7 @@
 // What makes the text of a stored program that can be run out of the one that the server shows.
 //
 // SHOW CREATE puts together what was kept in two ways: a head, with names, the definer, the type of a result and the comment, in utf8mb4 and with
-// backslash escapes whatever the sql_mode; and the parameters and the body, as their client sent them. The whole is said to be in that client's
+// backslash escapes whatever the sql_mode; and the parameters and the body, as their client sent them. The whole is declared to be in that client's
 // character set.
 
 #ifndef SMARTENGINE_CATALOG_TEXT_H

@@ -185,7 +185,7 @@ size_t CollationCodec::weigh(Slice string, uchar *to, size_t room) const {
   if (m_source == Source::kThai && string.size != 0 && memchr(string.data, 0, string.size) != nullptr) {
     return weigh_thai(string, to);
   }
-  // As many weights as there may be characters. What is too much is spaces, which do not count.
+  // As many weights as there may be characters. Whatever is too much is spaces, which do not count.
   const uint weights = static_cast<uint>(string.size / m_charset->mbminlen);
   return m_charset->coll->strnxfrm(m_charset, to, room, weights, string.data, string.size, 0);
 }

@@ -3,8 +3,8 @@
 //
 // What is encoded is the string itself where its bytes order as the collation does (binary, and *_bin of most
 // charsets), otherwise the collation's weights. "Exactly" means as MY_COLLATION_HANDLER::strnncollsp compares, which
-// `=` and unique keys follow. The weights of strnxfrm agree with it but for two collations, whose sources are named for
-// them: big5_chinese_ci (strnxfrm counts strokes, the comparison takes codes) and tis620_thai_ci (strnxfrm stops at a
+// `=` and unique keys follow. The weights of strnxfrm agree with it except for two collations, which are treated
+// separately: big5_chinese_ci (strnxfrm counts strokes, the comparison takes codes) and tis620_thai_ci (strnxfrm stops at a
 // NUL). The end is marked in one of three ways.
 //
 //   zero-escaped   NO PAD. Each 00 is followed by FF; 00 00 ends the string, so it sorts before all that continue it.

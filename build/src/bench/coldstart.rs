@@ -1,7 +1,7 @@
 //! How long it takes from an empty disk to the first row, for few and many tables, and for a database of some size.
 //!
-//! The disk holds what `mysqld --initialize` makes, no more. A server without the plugin on such a disk is measured in turn with it: what is beyond
-//! that is the engine's. In it is the making of the definitions, whose time the error log tells.
+//! The disk holds what `mysqld --initialize` makes, no more. A server without the plugin on such a disk is measured in turn with it: what it takes
+//! beyond that is the engine's doing. Part of it is making the definitions; the error log says how long that took.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ const CLIENTS: usize = 8;
 pub struct ColdStartArgs {
     #[command(flatten)]
     plugin: PluginArgs,
-    /// Numbers of tables, each a store of its own
+    /// Numbers of tables; each number gets a store of its own
     #[arg(long, value_delimiter = ',', default_value = "10,10000", value_parser = clap::value_parser!(u64).range(1..))]
     tables: Vec<u64>,
     /// Size of the data of one more store, of 10 tables, in MiB; 0 for none
@@ -41,13 +41,13 @@ pub struct ColdStartArgs {
     file: bool,
 }
 
-/// How long starts took, in the median.
+/// How long starts took: medians.
 struct Starts {
     /// Until the first row was there.
     whole: Duration,
-    /// In it, the making of the definitions.
+    /// Of that, making the definitions.
     replay: Duration,
-    /// Of a server without the plugin, until it takes connections.
+    /// A server without the plugin, until it takes connections.
     alone: Duration,
 }
 
@@ -240,7 +240,7 @@ fn fill(server: &Server, tables: u64, mib: u64) -> Result<()> {
     if mib == 0 {
         return Ok(());
     }
-    // A kilobyte a row that hardly compresses.
+    // A kilobyte for each row, which hardly compresses.
     let rows = mib * 1024 / tables;
     client.query("SET SESSION cte_max_recursion_depth = 100000000")?;
     for number in 0..tables {

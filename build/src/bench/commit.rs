@@ -1,6 +1,6 @@
 //! Commits that are acknowledged by the store, through SQL: how long one takes, and how many there are a second with more clients.
 //!
-//! A proxy before the S3 server lets every PUT take a fixed time, or what the server itself takes if that is more; it is measured there. What counts is the
+//! A proxy in front of the S3 server lets every PUT take a fixed time, or as long as the server itself takes if that is more; PUTs are measured there. What counts is the
 //! ratio of one client's commit to the PUT, and that of many clients' throughput to one client's.
 
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ use crate::server::{Server, Setup};
 pub struct CommitArgs {
     #[command(flatten)]
     plugin: PluginArgs,
-    /// How long a PUT takes, in milliseconds; each of several is measured
+    /// How long a PUT takes, in milliseconds; each value given is measured
     #[arg(long, value_delimiter = ',', num_args = 1, default_value = "5,20,100")]
     put_ms: Vec<u64>,
     /// Clients at once; the first number is what the others are compared with

@@ -1,4 +1,4 @@
-//! LOAD DATA and INSERT … SELECT of many rows, on two engines in turn, and one transaction of any size within its memory.
+//! LOAD DATA and INSERT … SELECT of many rows, on two engines in turn, and one transaction of any size, which has to keep to its memory.
 
 use std::fs;
 use std::io::{BufWriter, Write as _};
@@ -27,7 +27,7 @@ pub struct LoadArgs {
     /// How many times as many rows one INSERT … SELECT writes into the first engine; 20 with a million rows makes 20 million
     #[arg(long, default_value_t = 1)]
     times: u64,
-    /// Rounds, of which the least time counts
+    /// Rounds; the shortest time counts
     #[arg(long, default_value_t = 1)]
     rounds: usize,
     /// The engine to measure, and the one to measure it against

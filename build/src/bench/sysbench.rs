@@ -31,7 +31,7 @@ pub struct SysbenchArgs {
     /// Seconds that each workload runs on each engine in each round
     #[arg(long, default_value_t = 10)]
     time: u32,
-    /// Clients at once; each of several numbers is measured
+    /// Clients at once; each number given is measured
     #[arg(long, value_delimiter = ',', num_args = 1, default_value = "4")]
     threads: Vec<u32>,
     /// Tables
@@ -62,7 +62,7 @@ pub struct SysbenchArgs {
     binlog: bool,
 }
 
-/// What one workload with some number of clients gave: transactions a second by engine and round.
+/// What one workload with some number of clients gave: transactions per second by engine and round.
 struct Measured {
     workload: String,
     threads: u32,

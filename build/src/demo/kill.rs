@@ -17,7 +17,7 @@ const BATCH: u64 = 10;
 const ENOUGH: u64 = 40;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Streams inserts, kills the server, starts it again and looks. Returns the new server.
+/// Streams inserts, kills the server, starts it again and compares. Returns the new server.
 pub fn run(setup: &Setup, server: Server, engine: Engine, stream: Duration) -> Result<Server> {
     let mut client = server.connect()?;
     client.query("CREATE DATABASE stream")?;

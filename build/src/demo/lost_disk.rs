@@ -1,4 +1,4 @@
-//! The last scene of the demo on a bucket: the server is killed and its whole disk removed, and another one, on an empty disk, is the same.
+//! The last scene of the demo on a bucket: the server is killed and its whole disk removed; another server, started on an empty disk, has to show the same.
 
 use std::fs;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::server::client::Client;
 use crate::server::{Server, Setup};
 
-/// What is not a table, made to be lost and found.
+/// Things that are not tables, made to be lost and found again.
 const DEFINITIONS: [&str; 3] = [
     "CREATE VIEW stream.latest AS SELECT id, text FROM stream.events WHERE id > 10",
     "CREATE USER visitor@localhost IDENTIFIED BY 'a word'",
@@ -59,7 +59,7 @@ pub fn run(setup: &Setup, server: Server, schemas: &[&str]) -> Result<Server> {
     Ok(server)
 }
 
-/// A checksum over all rows of each table, and what is said of the rest.
+/// A checksum over all rows of each table, and what the server shows of the rest.
 fn look(client: &mut Client, schemas: &[&str]) -> Result<Vec<(String, String)>> {
     let mut seen = Vec::new();
     for table in tables(client, schemas, "SMARTENGINE")? {

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{Book, PAGES};
 
-/// What the name of a file of ours begins with.
+/// The beginnings of our files' names.
 const FOLDERS: [&str; 7] = [
     "engine/",
     "ffi/",

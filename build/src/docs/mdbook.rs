@@ -27,7 +27,7 @@ pub fn command() -> Result<Command> {
             install.arg("--root").arg(&folder).current_dir(&folder);
             install.env("CARGO_TARGET_DIR", folder.join("build"));
             exec::run(&mut install).context("compile mdBook")?;
-            // A folder that stays only takes room.
+            // If the folder stays, it only takes up space.
             let _ = std::fs::remove_dir_all(folder.join("build"));
         }
     }

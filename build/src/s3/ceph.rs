@@ -1,7 +1,7 @@
 //! One-node Ceph with its S3 gateway, from Debian's packages: a monitor, a storage daemon on a file, and the gateway, all in one folder.
 //!
 //! Made once: keys, the monitor's map and store, the storage daemon's. The file `.complete` says that all of it was made; without it the folder
-//! is made anew. Then the three daemons are started, each of which writes its process id into `run/`. Ceph goes on as whoever runs it; no
+//! is made anew. Then the three daemons are started, each of which writes its process id into `run/`. Ceph runs as the user who starts it; no
 //! part of it needs root.
 
 use std::fs;
@@ -77,7 +77,7 @@ fn root() -> Result<PathBuf> {
             .into_iter()
             .filter(|name| !FROM_HOST.contains(&name.as_str())),
     );
-    // Left out with the other needs of scripts, and what Python's own modules are in.
+    // Left out together with whatever else only scripts need; it has Python's own modules.
     names.extend(["libpython3.11-minimal", "libpython3.11-stdlib"].map(str::to_string));
     let debs = folder.join("debs");
     let files = apt.download(&debs, &names, "Ceph")?;

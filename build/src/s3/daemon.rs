@@ -30,7 +30,7 @@ pub fn detached(program: &Path) -> Command {
     command
 }
 
-/// The process that the file names, if it runs and is one of `folder`.
+/// The process that the file names, if it runs and belongs to `folder`.
 pub fn alive(pid_file: &Path, folder: &Path) -> Option<u32> {
     let pid = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
     let ours = format!("{}/", folder.display());

@@ -95,7 +95,7 @@ fn launch(folder: &Path, port: Option<u16>, certificates: Option<&Path>) -> Resu
         ready || alive(folder).is_none()
     });
     if !started || alive(folder).is_none() {
-        // It is our child as yet, and would stay as a zombie.
+        // It is still our child, and would remain as a zombie.
         let _ = child.kill();
         let _ = child.wait();
         bail!("it does not answer; {}", daemon::tail(&log));
@@ -106,7 +106,7 @@ fn launch(folder: &Path, port: Option<u16>, certificates: Option<&Path>) -> Resu
     })
 }
 
-/// Makes an authority and a certificate of it for 127.0.0.1, each for a day.
+/// Makes a certificate authority and a certificate for 127.0.0.1, both valid for a day.
 const MAKE_CERTIFICATES: &str = r#"
 import datetime, ipaddress, pathlib, sys
 from cryptography import x509
@@ -131,7 +131,7 @@ authority, server = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
                                                          serialization.NoEncryption()))
 "#;
 
-/// Starts the server; its first argument only says whose it is.
+/// Starts the server; its first argument only says which folder it belongs to.
 const SERVE: &str = "import sys; del sys.argv[1]; from moto.server import main; main(sys.argv[1:])";
 
 fn endpoint(port: u16) -> String {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use faulty_proxy::{Fault, Proxy, Rule};
 
-/// Of how many requests one meets each kind of fault, where none is named.
+/// One request in this many meets each kind of fault, unless another number is given.
 const ONE_IN: u64 = 50;
 
 #[derive(clap::Args)]
@@ -26,13 +26,13 @@ pub struct ProxyArgs {
     /// How long every GET takes at least
     #[arg(long, value_name = "MS", default_value_t = 0)]
     get_ms: u64,
-    /// Let requests fail at random, in every way that networks and servers know
+    /// Let requests fail at random, in every way that networks and servers have
     #[arg(long)]
     faults: bool,
-    /// Of how many requests one meets each kind of fault
+    /// One request in this many meets each kind of fault
     #[arg(long, value_name = "N", default_value_t = ONE_IN)]
     one_in: u64,
-    /// What the random choices follow from
+    /// Seed of the random choices
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Cut everything off for this long, at the same interval

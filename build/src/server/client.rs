@@ -43,7 +43,7 @@ pub struct Client {
     sequence: u8,
 }
 
-/// The rows of a result; of a statement without rows, none.
+/// The rows of a result; none for a statement without rows.
 #[derive(Default)]
 pub struct Rows {
     data: Vec<u8>,
@@ -65,7 +65,7 @@ impl Client {
         Ok(client)
     }
 
-    /// From now on an answer that does not come for so long is an error.
+    /// From now on it is an error if an answer takes longer than this.
     pub fn set_patience(&mut self, limit: Duration) -> Result<()> {
         self.stream.get_ref().set_read_timeout(Some(limit))?;
         Ok(())

@@ -1,4 +1,4 @@
-//! The storage engines that are compared, and what has to be known of each to compare them fairly.
+//! The storage engines that are compared, and what has to be known about each to compare them fairly.
 
 use std::fs;
 use std::path::{Path, PathBuf};

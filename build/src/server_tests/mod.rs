@@ -1,4 +1,4 @@
-//! Commands that test a running server: they load it, kill it, take its disk away, and judge what it says afterwards.
+//! Commands that test a running server: they load it, kill it, take its disk away, and check what it says afterwards.
 //!
 //! Each is a command of its own, and `cargo xtask test` runs all of them. Suites of SQL scripts are not here: see `test/mtr.rs`.
 

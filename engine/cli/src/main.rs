@@ -45,7 +45,7 @@ enum Command {
     Dump(dump::Args),
 }
 
-/// What a command comes to, beside what it has printed.
+/// The outcome of a command, apart from what it has printed.
 enum Outcome {
     Well,
     Errors,

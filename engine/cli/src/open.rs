@@ -10,7 +10,7 @@ use smartengine::{Error, ErrorKind, Result};
 pub fn open(given: &str) -> Result<Arc<dyn ObjectStore>> {
     if given.contains("://") {
         return open_store_for_reading(given).map_err(|error| match is_well_formed(given) {
-            // It is the bucket that does not let us in.
+            // The bucket does not let us in.
             true => Error::new(ErrorKind::Unavailable, error.message()),
             false => error,
         });
@@ -29,7 +29,7 @@ pub fn open(given: &str) -> Result<Arc<dyn ObjectStore>> {
     open_store_for_reading(&format!("file://{dir}"))
 }
 
-/// Whether it is the URL of a bucket, written as it should be.
+/// Whether it is a well-formed URL of a bucket.
 fn is_well_formed(url: &str) -> bool {
     url.strip_prefix("s3://")
         .is_some_and(|rest| S3Location::parse(rest, &StoreOptions::default()).is_ok())

@@ -9,9 +9,9 @@ use crate::manifest::{FileMeta, LEVELS, Version};
 
 /// What is merged.
 pub struct Inputs<I> {
-    /// One iterator a sorted run.
+    /// One iterator for each sorted run.
     pub runs: Vec<I>,
-    /// The version that the inputs come from, to see what lies below.
+    /// The version that the inputs come from, which says what lies below.
     pub version: Arc<Version>,
     /// Level of the output.
     pub output_level: usize,

@@ -1,4 +1,4 @@
-//! Taking over a store that keeps the log as well: what is in its chunks and in the local log, in one order, and nobody else writing.
+//! Taking over a store that keeps the log as well: reading its chunks and the local log in one order, and keeping everybody else from writing.
 //!
 //! In order: read the chunks from the manifest's first one on; put the local log aside if it was superseded; note in it who is attaching; write the manifest edit
 //! with the next epoch; fence the chunks, and read what came to them meanwhile; read the local log from where the chunks end, if it is the last writer's;
@@ -6,7 +6,7 @@
 //! a crash after any step leaves what the next attach does again (`attached.rs`, `remote_wal`).
 //!
 //! A log that was superseded is never replayed: what it has beyond the store was not acknowledged as being there, and another writer has gone on without
-//! it. It is moved to a folder beside, and the warning says how many transactions it holds.
+//! it. It is moved to a folder beside it, and a warning says how many transactions it holds.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub fn has_log(version: &Version) -> bool {
     version.writer_id != 0
 }
 
-/// Takes the number of an attach from here of the same epoch that may be on its way to the manifest still: if it comes to be there, it is
+/// Takes the number of an earlier attach from here, of the same epoch, that may still be on its way to the manifest: if it arrives there, it is
 /// this one's, and the local log counts.
 pub fn resume(options: &Options, manifest: &mut Manifest, epoch: u64) -> Result<()> {
     let begun = attached::read(&*options.fs, &options.wal_dir())?.attaching;
@@ -63,7 +63,7 @@ pub fn attach(
         number: manifest.nonce(),
     };
     let owners = attached::read(fs, &dir)?;
-    // Of a writer that kept its log here alone, the log is here: that was made sure of before.
+    // If the last writer kept its log here alone, the log is here: that was checked before.
     let ours = owners.include(last) || !has_log(&before);
     let mut apply = |position: u64, payload: &[u8]| replayed.record(position, payload);
     let mut chunks = ChunkReader::new(store.clone(), before.first_chunk, before.wal_floor);
@@ -82,7 +82,7 @@ pub fn attach(
     attached::write(fs, &dir, &attaching)?;
     let version = manifest.commit(edit).context(|| "write manifest")?;
     failpoint::hit("open.attached")?;
-    // What a busy writer has added meanwhile: from now on it is about to find out. Or else a later one is there already.
+    // What a busy writer has added meanwhile: it is about to find out. Or else a later writer is there already.
     chunks.has_epoch(me.epoch);
     chunks.read_on(&mut apply)?;
     let taken = chunks.fence(me.epoch, me.number, &mut apply)?;
@@ -158,7 +158,7 @@ fn open_log(
     open(end, apply)
 }
 
-/// Moves a superseded log to a folder beside, and says what it holds.
+/// Moves a superseded log to a folder beside it, and logs what it holds.
 fn put_aside(
     options: &Options,
     owners: &Owners,

@@ -35,7 +35,7 @@ pub struct WriterId {
     pub number: u128,
 }
 
-/// Whose the local log is.
+/// Whose log the local one is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Owners {
     pub writer: WriterId,
@@ -105,7 +105,7 @@ fn read_file(fs: &dyn Fs, path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Whose the log in `dir` is; nobody's where that was never written.
+/// Whose log the one in `dir` is; nobody's if that was never written.
 pub fn read(fs: &dyn Fs, dir: &Path) -> Result<Owners> {
     let path = dir.join(NAME);
     let owners = match read_file(fs, &path) {
@@ -116,7 +116,7 @@ pub fn read(fs: &dyn Fs, dir: &Path) -> Result<Owners> {
     owners.context(|| path.display().to_string())
 }
 
-/// Writes whose the log in `dir` is, durably.
+/// Writes down, durably, whose log the one in `dir` is.
 pub fn write(fs: &dyn Fs, dir: &Path, owners: &Owners) -> Result<()> {
     replace_file(fs, dir, NAME, &encode(owners))
         .context(|| format!("write {}", dir.join(NAME).display()))

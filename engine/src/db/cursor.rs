@@ -69,7 +69,7 @@ impl LevelFiles for OpenFiles {
     }
 }
 
-/// One sorted run of entries. The variants differ much in size, but there are few of them a cursor.
+/// One sorted run of entries. The variants differ much in size, but a cursor has few of them.
 #[allow(clippy::large_enum_variant)]
 pub enum Source {
     Own(OwnIter),
@@ -316,7 +316,7 @@ impl Cursor {
         matches!(self.merged.sources().first(), Some(Source::Own(own)) if own.is_stale())
     }
 
-    /// Makes it nowhere, and before a seek it looks where the transaction's own writes are now.
+    /// Makes it stand nowhere; before a seek it looks where the transaction's own writes are now.
     fn prepare_seek(&mut self) {
         self.place = Place::Nowhere;
         if self.is_stale()

@@ -1,6 +1,6 @@
-//! The local cache of object pieces as the engine uses it: before a store that was given, for SSTs alone.
+//! The local cache of object pieces as the engine uses it: in front of the given store, and only for SSTs.
 //!
-//! A cache that cannot be opened costs no more than the cache: the engine runs without it, with a line in the log, and its report says why.
+//! A cache that cannot be opened costs no more than the cache: the engine runs without it, a line in the log and its report say why.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::manifest::parse_sst_key;
 use crate::object_store::ObjectStore;
 use crate::options::Options;
 
-/// What came of the options.
+/// What became of the options.
 #[derive(Default)]
 pub struct PersistentCache {
     store: Option<Arc<CachedStore>>,

@@ -54,7 +54,7 @@ impl Failing {
     /// The work failed, now by the engine's clock.
     pub fn note(&self, what: &str, error: &Error, now: Duration) {
         let mut last = self.0.lock();
-        // Told once, not at every attempt.
+        // Logged once, not at every attempt.
         if last
             .as_ref()
             .is_none_or(|last| last.message != error.message())

@@ -22,7 +22,7 @@ impl Core {
         }
     }
 
-    /// The body of a thread that looks from time to time, while the log goes to the store, whether another writer has attached. That one cannot find the log's end
+    /// The body of a thread that checks from time to time, while the log goes to the store, whether another writer has attached. That one cannot find the log's end
     /// as long as this one adds to it; and the sooner this one stops, the less is lost that is acknowledged here alone.
     pub(super) fn run_watch(&self) {
         let Some(remote) = &self.remote else { return };
@@ -32,7 +32,7 @@ impl Core {
             let (uploaded, now) = (remote.uploaded(), self.clock.now());
             if uploaded != seen && now >= again && self.pipeline.check().is_ok() {
                 (seen, again) = (uploaded, now + LOOK);
-                // Who commits to the manifest hears of it anyway.
+                // A thread that commits to the manifest learns of it anyway.
                 let looked = self.manifest.try_lock().map(|mut m| m.look_for_successor());
                 if let Some(Err(error)) = looked {
                     self.note_fence(&error);
@@ -42,7 +42,7 @@ impl Core {
         }
     }
 
-    /// Takes no writes any more, because of `error`; whoever waits is told.
+    /// Takes no more writes, because of `error`, and tells everyone who waits.
     pub fn end_writes(&self, error: &Error) {
         if self.pipeline.fail_with(error) {
             tracing::error!("no writes are taken any more: {error}");
@@ -55,14 +55,14 @@ impl Core {
         self.signal.notify();
     }
 
-    /// Takes no writes any more if an error says that another writer took over.
+    /// Takes no more writes if an error says that another writer took over.
     fn note_fence(&self, error: &Error) {
         if error.kind() == ErrorKind::Fenced {
             self.end_writes(error);
         }
     }
 
-    /// Sends all of the log that the store has not, without threads. Fails as soon as the store does.
+    /// Sends the part of the log that the store lacks, without threads. Fails as soon as the store does.
     pub(super) fn upload_all(&self) -> Result<()> {
         let Some(remote) = &self.remote else {
             return Ok(());

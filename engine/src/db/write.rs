@@ -12,7 +12,7 @@ use crate::txn::record::{self, OpWriter, PAYLOAD_VERSION};
 use crate::types::{SeqNo, ValueKind};
 use crate::{Error, ErrorKind, Result};
 
-/// Pieces of the log in the store at which the memtable that needs them is closed: a writer that attaches reads them one by one, some thousand in a second.
+/// Pieces of the log in the store at which the memtable that needs them is closed: a writer that attaches reads them, some thousand per second.
 const MAX_CHUNKS: u64 = 4096;
 
 /// What a transaction wants written.
@@ -62,13 +62,13 @@ pub struct Request {
 pub struct Slot {
     /// Where it goes.
     pub mem: Arc<MemTable>,
-    /// How far the log must be durable.
+    /// Up to where the log must be durable.
     pub wal_end: u64,
     /// The request's counters, with the values they take.
     pub counters: Vec<(Box<[u8]>, u64)>,
     /// The request's buffer, for reuse.
     pub ops: OpWriter,
-    /// The commit's sequence number, where that is needed after it was applied.
+    /// The commit's sequence number, if it is needed after the commit was applied.
     pub seq: SeqNo,
 }
 

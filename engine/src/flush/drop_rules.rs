@@ -1,8 +1,8 @@
 //! Which versions of a key are still needed: the rule that flush and compaction share.
 //!
-//! Versions of one key come newest first. Two versions that no snapshot tells apart (none lies between them) need only the newer. Versions
+//! Versions of one key come newest first. Of two versions that no snapshot tells apart (none lies between them) only the newer is needed. Versions
 //! newer than the newest snapshot given are all kept, since a snapshot may yet be taken between them. A deletion that every snapshot sees is
-//! itself not needed once nothing older of its key can lie below. Everything in a dropped index goes.
+//! itself not needed once no older version of its key can lie below. Everything in a dropped index is dropped.
 
 use std::collections::BTreeMap;
 

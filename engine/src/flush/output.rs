@@ -18,7 +18,7 @@ const LIMIT_STEP: u64 = 256 << 10;
 pub trait OutputHost: Sync {
     /// A file id that was never used.
     fn next_file_id(&self) -> u64;
-    /// Fails if the work is to stop; asked now and then.
+    /// Fails if the work is to stop; called from time to time.
     fn check_stop(&self) -> Result<()>;
 }
 
@@ -62,7 +62,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Adds the next entry. Versions of one user key never part: a file ends only between user keys.
+    /// Adds the next entry. Versions of one user key stay together: a file ends only between user keys.
     pub fn add(&mut self, internal_key: &[u8], value: &[u8]) -> Result<()> {
         let user_key = user_key_of(internal_key);
         if let Some(current) = &mut self.current {

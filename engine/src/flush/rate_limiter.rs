@@ -11,7 +11,7 @@ use crate::env::Clock;
 /// The longest pause at a time, so that a changed rate takes effect soon.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
 
-/// A token bucket in bytes a second that holds at most a tenth of a second's worth.
+/// A token bucket, in bytes per second, that holds at most a tenth of a second's worth.
 pub struct RateLimiter {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,

@@ -5,7 +5,7 @@
 //! ```text
 //! heads       of all entries, internal keys ascending, as `entry` describes
 //! values      of all entries, in the same order, without gaps
-//! points      one a restart point, 16 bytes each:
+//! points      one for each restart point, 16 bytes each:
 //!             u64  digest: the 8 bytes of its user key behind the common prefix, as a big-endian number, padded with zeros
 //!             u32  where its head begins; the first at 0, ascending
 //!             u32  where its value begins, counted from the start of the values
@@ -22,7 +22,7 @@
 //! A search compares the numbers of the dense array of points first: it finds the restart interval without touching a key, save where
 //! digests are equal. Within the interval it goes over the heads, which lie together, apart from the values; and it compares only bytes
 //! that it has not seen match yet: since `shared` is the exact common prefix with the previous entry, `shared` alone decides every
-//! entry that parts from its predecessor before or after the place where the predecessor parted from the target.
+//! entry that diverges from its predecessor before or after the place where the predecessor diverged from the target.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -121,7 +121,7 @@ pub struct Hit {
     pub same_user: bool,
 }
 
-/// How the user key of an entry stands to a target's.
+/// How the user key of an entry compares with a target's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Before,
@@ -129,9 +129,9 @@ enum Verdict {
     After,
 }
 
-/// Compares what follows the matched part of both keys; with how many bytes more match.
+/// Compares what follows the matched part of both keys; also returns how many more bytes match.
 #[inline(always)]
-fn judge(unshared: &[u8], rest: &[u8]) -> (Verdict, usize) {
+fn compare_unshared(unshared: &[u8], rest: &[u8]) -> (Verdict, usize) {
     // Mostly the first byte decides.
     let equal = match (unshared.first(), rest.first()) {
         (Some(byte), Some(wanted)) if byte != wanted => 0,
@@ -312,7 +312,7 @@ impl Block {
         }
     }
 
-    /// How `target` stands to the common prefix: equal if it begins with it, otherwise before or after all keys.
+    /// How `target` compares with the common prefix: equal if it begins with it, otherwise before or after all keys.
     #[inline]
     fn compare_common(&self, target: KeyRef<'_>) -> Ordering {
         let common = self.slice(self.first_key_at..self.first_key_at + self.common);
@@ -376,7 +376,7 @@ impl Block {
                 } else {
                     let rest = target.user.get(matched..).unwrap_or_default();
                     let unshared = self.slice(head.key_at..head.end);
-                    let (verdict, more) = judge(unshared, rest);
+                    let (verdict, more) = compare_unshared(unshared, rest);
                     matched += more;
                     verdict
                 };
@@ -393,7 +393,7 @@ impl Block {
                 if at >= heads.len() {
                     return Ok(None);
                 }
-                // The scan ends at this restart point, which is not before the target; what is left to learn is whether their user keys are the
+                // The scan ends at this restart point, which is not before the target; what remains to be seen is whether their user keys are the
                 // same.
                 interval += 1;
                 interval_end = self.interval_at(interval + 1);

@@ -43,7 +43,7 @@ const LZ4_MAX_INPUT: usize = 1 << 30;
 /// LZ4 makes at most 255 bytes of one.
 const LZ4_MAX_RATIO: usize = 255;
 
-/// Up to this raw length the output is allocated without further ado.
+/// Up to this raw length the output is allocated at once.
 const TRUSTED_LEN: usize = 1 << 20;
 
 /// Up to this many times the compressed length, output of zstd is allocated at once; beyond, it grows as bytes really arrive.
@@ -156,7 +156,7 @@ fn lz4(compressed: &[u8], raw_len: usize) -> Result<Vec<u8>> {
 }
 
 thread_local! {
-    /// A zstd context is large, and readers come and go; one a thread is kept.
+    /// A zstd context is large, and readers come and go; so each thread keeps one.
     static ZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 

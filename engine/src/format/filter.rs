@@ -10,7 +10,7 @@
 //! 20  u8 × (segment count × segment length + 2 × segment length)   fingerprints
 //! ```
 //!
-//! The hash of a user key is XXH3-64 without a seed. About 9 bits a key; 1 in 256 absent keys passes. Algorithm: Graf and Lemire,
+//! The hash of a user key is XXH3-64 without a seed. About 9 bits for each key; 1 in 256 absent keys passes. Algorithm: Graf and Lemire,
 //! "Binary Fuse Filters: Fast and Smaller Than Xor Filters", 2022, as the crate `xorf` implements it. A lookup reads three bytes at places
 //! computed from the descriptor alone; [`FilterBlock::parse`] checks that they lie inside, once, when the block is loaded.
 

@@ -17,7 +17,7 @@ pub mod varint;
 /// Buffers up to this size are kept for the next block.
 const KEPT_CAPACITY: usize = 1 << 20;
 
-/// Empties a buffer that is used again; what a huge value made of it is given back.
+/// Empties a buffer for its next use; memory that a huge value made it take is given back.
 pub(crate) fn clear_buffer(buffer: &mut Vec<u8>) {
     buffer.clear();
     buffer.shrink_to(KEPT_CAPACITY);

@@ -170,7 +170,7 @@ fn encode_indexes(indexes: &[IndexStats]) -> Vec<u8> {
 fn decode_indexes(bytes: &[u8]) -> Result<Vec<IndexStats>> {
     let mut reader = Reader::new(bytes);
     let count = reader.varint("number of indexes")?;
-    // Five bytes is the least that one takes.
+    // Each takes at least five bytes.
     if count > bytes.len() as u64 / 5 {
         return Err(Error::corruption(format!(
             "{count} index statistics do not fit in {} bytes",

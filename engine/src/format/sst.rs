@@ -5,9 +5,9 @@
 //! ```text
 //! data blocks          entries in internal-key order
 //! filter block         optional: a binary-fuse filter over the hashes of all user keys (see `filter`)
-//! index partitions     one entry a data block: separator → handle of the data block
+//! index partitions     one entry for each data block: separator → handle of the data block
 //! properties block     what the file holds (see `properties`)
-//! top index            one entry a partition: separator → handle of the partition
+//! top index            one entry for each partition: separator → handle of the partition
 //! footer               64 bytes
 //! ```
 //!
@@ -45,7 +45,7 @@ pub const MAGIC: [u8; 8] = *b"SMARTSST";
 
 const CHECKED_LEN: usize = 52;
 
-/// Where the parts of an SST are that a reader starts from.
+/// Where those parts of an SST are that a reader starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Footer {
     /// The filter block, if any.

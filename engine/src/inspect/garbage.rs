@@ -23,7 +23,7 @@ pub struct Garbage {
     pub only_if_writer_is_gone: bool,
 }
 
-/// Everything that the next server to attach would remove from the store, or the attached one in its time.
+/// Everything that the next server to attach would remove from the store, or that the attached one will remove in time.
 pub fn garbage(store: &dyn ObjectStore, overview: &Overview) -> Result<Vec<Garbage>> {
     let version = &overview.version;
     let (prepared, in_store) = prepared_files(store, overview)?;
@@ -76,7 +76,7 @@ pub fn garbage(store: &dyn ObjectStore, overview: &Overview) -> Result<Vec<Garba
     Ok(found)
 }
 
-/// The files that prepared transactions without a decision name, and whether the log that says so is in the store.
+/// The files that undecided prepared transactions name, and whether the log that says so is in the store.
 fn prepared_files(store: &dyn ObjectStore, overview: &Overview) -> Result<(HashSet<u64>, bool)> {
     let mut kept = std::collections::HashMap::new();
     for (header, _) in &overview.chunks {

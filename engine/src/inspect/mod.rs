@@ -70,7 +70,7 @@ pub fn overview(store: &Arc<dyn ObjectStore>) -> Result<Overview> {
     })
 }
 
-/// A prefix that is mistyped is not a sound store.
+/// A mistyped prefix must not pass for a sound store.
 fn refuse_nothing(objects: &[ObjectMeta]) -> Result<()> {
     if objects.is_empty() {
         return Err(Error::new(

@@ -38,7 +38,7 @@ pub struct Problem {
     pub message: String,
 }
 
-/// How far a verification is.
+/// How far a verification has come.
 #[derive(Clone, Debug)]
 pub struct Progress {
     /// Bytes of the objects checked so far.
@@ -134,7 +134,7 @@ impl Check<'_> {
         self.report.problems.push(problem(object, message));
     }
 
-    /// Notes that an object is damaged that is checked as one piece.
+    /// Notes that an object, which is checked as one piece, is damaged.
     fn note_damage(&mut self, object: &str, message: impl Into<String>) {
         let mut found = problem(object, message);
         found.offset = found.offset.or(Some(0));
@@ -517,7 +517,7 @@ struct FileCheck {
     removed: bool,
 }
 
-/// In what the manifest's description of a sound file differs from what is in it.
+/// How the manifest's description of a sound file differs from what is in it.
 fn compare(meta: &FileMeta, found: &Contents) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut numbers = vec![

@@ -10,7 +10,7 @@ pub trait LevelFiles {
     type Iter: InternalIterator;
     /// Number of files.
     fn len(&self) -> usize;
-    /// Whether there is none.
+    /// Whether there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }

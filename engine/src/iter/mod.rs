@@ -21,9 +21,9 @@ use crate::types::KeyRef;
 pub trait InternalIterator {
     /// Whether it stands on an entry.
     fn valid(&self) -> bool;
-    /// To the first entry of all.
+    /// To the very first entry.
     fn seek_to_first(&mut self) -> Result<()>;
-    /// To the last entry of all.
+    /// To the very last entry.
     fn seek_to_last(&mut self) -> Result<()>;
     /// To the first entry at or after `target`.
     fn seek(&mut self, target: KeyRef<'_>) -> Result<()>;
@@ -35,8 +35,8 @@ pub trait InternalIterator {
     fn next_key(&mut self) -> Result<()> {
         self.next()
     }
-    /// To the first entry at or after `target`, which lies at or behind the entry that it stands on. For an iterator of several sources that is less than a
-    /// seek: those that are there already stay.
+    /// To the first entry at or after `target`, which lies at or behind the current entry. For an iterator over several sources this costs less than a
+    /// seek: sources that have reached it already stay where they are.
     fn skip_to(&mut self, target: KeyRef<'_>) -> Result<()> {
         self.seek(target)
     }

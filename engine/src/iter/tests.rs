@@ -25,7 +25,7 @@ impl Entries {
         }
     }
 
-    fn go(&mut self, at: Option<usize>) -> Result<()> {
+    fn move_to(&mut self, at: Option<usize>) -> Result<()> {
         self.at = at.filter(|&at| at < self.entries.len());
         match self.moves_left.checked_sub(1) {
             Some(left) => self.moves_left = left,
@@ -43,13 +43,13 @@ impl InternalIterator for Entries {
         self.at.is_some()
     }
     fn seek_to_first(&mut self) -> Result<()> {
-        self.go(Some(0))
+        self.move_to(Some(0))
     }
     fn seek_to_last(&mut self) -> Result<()> {
-        self.go(self.entries.len().checked_sub(1))
+        self.move_to(self.entries.len().checked_sub(1))
     }
     fn seek(&mut self, target: KeyRef<'_>) -> Result<()> {
-        self.go(Some(
+        self.move_to(Some(
             self.entries
                 .partition_point(|(key, _)| key.as_ref() < target),
         ))
@@ -58,13 +58,13 @@ impl InternalIterator for Entries {
         let after = self
             .entries
             .partition_point(|(key, _)| key.as_ref() <= target);
-        self.go(after.checked_sub(1))
+        self.move_to(after.checked_sub(1))
     }
     fn next(&mut self) -> Result<()> {
-        self.go(self.at.map(|at| at + 1))
+        self.move_to(self.at.map(|at| at + 1))
     }
     fn prev(&mut self) -> Result<()> {
-        self.go(self.at.and_then(|at| at.checked_sub(1)))
+        self.move_to(self.at.and_then(|at| at.checked_sub(1)))
     }
     fn key(&self) -> &[u8] {
         self.at.map_or(&[], |at| self.entries[at].0.as_bytes())

@@ -26,7 +26,7 @@ pub struct FileMeta {
     pub deletions: u64,
     /// Bytes of keys and values before prefixing and compression.
     pub raw_bytes: u64,
-    /// The sequence number of all its entries, whatever the file itself says: it was written before its commit got one, without.
+    /// The sequence number of all its entries, whatever the file itself says: it was written without numbers, before its commit had one.
     pub file_seq: Option<SeqNo>,
     /// Bytes behind its data: filter, index and what else is needed to open it. `None` where that was not noted down.
     pub tail: Option<u64>,
@@ -57,19 +57,19 @@ pub struct VersionEdit {
     pub wal_floor: Option<u64>,
     /// Commits up to this one are in SSTs, wholly.
     pub last_seq: Option<SeqNo>,
-    /// The last commit whose writes came as files; of these all up to this one are in.
+    /// The last commit whose writes came as files; all of those up to this one are in.
     pub last_ingest_seq: Option<SeqNo>,
     /// No file has this number or a greater one.
     pub next_file: Option<u64>,
     /// No index has this id or a greater one.
     pub index_ceiling: Option<IndexId>,
-    /// Files that come, with their level.
+    /// Files that are added, with their level.
     pub added: Vec<(usize, FileMeta)>,
-    /// Files that go: level and number. A file moves by going at one level and coming at another.
+    /// Files that are removed: level and number. A file moves by being removed at one level and added at another.
     pub deleted: Vec<(usize, u64)>,
     /// Indexes that are dropped, each with the file number from which on files are written without its entries.
     pub dropped_indexes: Vec<(IndexId, u64)>,
-    /// Dropped indexes of which no file holds anything any more.
+    /// Dropped indexes of which no file holds anything any longer.
     pub forgotten_indexes: Vec<IndexId>,
     /// The first chunk of the log in the store that is still needed, where the log is kept there.
     pub first_chunk: Option<u64>,

@@ -63,7 +63,7 @@ pub struct ManifestObject {
     pub nonce: u128,
     /// The epoch of the version after it.
     pub epoch: u64,
-    /// What it changes, or of a full version what makes it out of nothing.
+    /// What it changes; for a full version, what makes it out of an empty one.
     pub edit: VersionEdit,
 }
 
@@ -294,7 +294,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The bytes of the descriptions of files that are yet without a sequence number: each as the fields of an added file, without the level.
+/// The bytes of the descriptions of files that have no sequence number yet: each as the fields of an added file, without the level.
 pub fn encode_files(files: &[FileMeta]) -> Vec<u8> {
     let mut out = Vec::new();
     for file in files {

@@ -22,7 +22,7 @@ pub struct Version {
     pub wal_floor: u64,
     /// Commits up to this one are in SSTs, wholly.
     pub last_seq: SeqNo,
-    /// The last commit whose writes came as files; of these all up to this one are in.
+    /// The last commit whose writes came as files; all of those up to this one are in.
     pub last_ingest_seq: SeqNo,
     /// No file has this number or a greater one.
     pub next_file: u64,
@@ -32,7 +32,7 @@ pub struct Version {
     pub dropped_indexes: BTreeMap<IndexId, u64>,
     /// The first chunk of the log in the store that is still needed; 0 where none is kept there.
     pub first_chunk: u64,
-    /// The number that the last writer that attached drew; 0 of one that left none.
+    /// The number that the last writer to attach drew; 0 if it left none.
     pub writer_id: u128,
 }
 

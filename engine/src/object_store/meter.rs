@@ -96,7 +96,7 @@ pub struct Request {
     pub received: u64,
     /// From when it was sent to its whole answer.
     pub latency: Duration,
-    /// Whether there was no answer, or one that says no more than that it failed. That there is no such object, or one already, is an answer.
+    /// Whether there was no answer, or one that only says that it failed. That there is no such object, or one already, counts as an answer.
     pub failed: bool,
     /// Whether it repeats one that failed.
     pub retry: bool,
@@ -121,9 +121,9 @@ pub struct RequestStats {
     pub latency_sum: Duration,
     /// The longest.
     pub latency_max: Duration,
-    /// Half of them took no longer, as near as the histogram tells: at most a quarter too much.
+    /// Half of them took no longer, as exactly as the histogram can tell: at most a quarter too much.
     pub latency_p50: Duration,
-    /// 99 of a hundred took no longer, as near as the histogram tells.
+    /// 99 of a hundred took no longer, as exactly as the histogram can tell.
     pub latency_p99: Duration,
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::{Error, Result};
 
-/// How a remote store is reached. What its URL says goes before what stands here. Stores on this machine need none of it.
+/// How a remote store is reached. What the store's URL says takes precedence. Stores on this machine need none of it.
 ///
-/// Credentials have no place here, nor in a URL: they come from where the store's own tools look for them.
+/// Credentials have no place here, nor in a URL: they come from the places where the store's own tools look for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
     /// The server, as `https://host:port`; `None` for the one that the region implies.

@@ -38,7 +38,7 @@ pub fn open_store(url: &str) -> Result<Arc<dyn ObjectStore>> {
     open_store_with(url, &StoreOptions::default())
 }
 
-/// Opens the store that `url` names. What the URL says goes before what `options` say.
+/// Opens the store that `url` names. What the URL says takes precedence over `options`.
 pub fn open_store_with(url: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
     let refuse = |cause: &str| {
         Err(Error::invalid(format!(
@@ -73,8 +73,8 @@ pub fn open_store_for_reading(url: &str) -> Result<Arc<dyn ObjectStore>> {
     Ok(Arc::new(ReadOnlyStore::new(store)))
 }
 
-/// As much of a URL as may be shown: a local store's path, a bucket and its prefix; of what is no URL of a store, or holds a user or a password,
-/// nothing.
+/// As much of a URL as may be shown: a local store's path, a bucket and its prefix; nothing of what is no URL of a store, or holds a user or a
+/// password.
 pub fn place_of(url: &str) -> &str {
     let place = url.split('?').next().unwrap_or("");
     let shown = match place.split_once("://") {

@@ -14,7 +14,7 @@ use crate::env::failpoint;
 use crate::object_store::ObjectStore;
 use crate::{Error, ErrorKind, Result, ResultExt};
 
-/// Chunks fetched at once, each by a thread of its own.
+/// How many chunks are fetched at once, each by a thread of its own.
 pub const PARALLEL: usize = 64;
 /// Bytes beyond which no more are fetched at once.
 const BATCH_BYTES: u64 = 64 << 20;
@@ -34,7 +34,7 @@ pub struct ChunkReader {
     end: Option<u64>,
     /// Epoch of the last chunk.
     epoch: u64,
-    /// Epoch of who reads in order to write: a chunk of a later one says that it is too late.
+    /// Epoch of the writer that reads, if it reads in order to write: a chunk of a later epoch says that it is too late.
     mine: u64,
     /// Ids and ends of those read that hold records.
     chunks: VecDeque<(u64, u64)>,
@@ -72,7 +72,7 @@ impl ChunkReader {
         self.end.unwrap_or(self.floor)
     }
 
-    /// Where the log of the writer of `epoch` ended, which another one has superseded: at the first fence after it, or where no one came to put one,
+    /// Where the log of the writer of `epoch` ended, which another one has superseded: at the first fence after it, or, if nobody put one,
     /// after the last chunk.
     pub fn end_of(&self, epoch: u64) -> Result<u64> {
         let (mut first, mut end) = (u64::MAX, self.end());
@@ -89,7 +89,8 @@ impl ChunkReader {
     }
 
     /// Reads on through the chunks that are there now, to the first that is not: `apply` gets log position and payload of each record. What a writer that still
-    /// writes adds meanwhile is left to a later call, and the last of it to [`ChunkReader::fence`]: there is no catching up with a busy one before it knows that it was superseded.
+    /// writes adds meanwhile is left to a later call, and the last of it to [`ChunkReader::fence`]: a busy writer cannot be caught up with before it knows that
+    /// it was superseded.
     ///
     /// A chunk behind a gap was never acknowledged, unless one of those behind says by its durable mark that the missing one had been there:
     /// that is [`ErrorKind::Corruption`], as is a chunk that does not decode or does not follow.
@@ -106,7 +107,8 @@ impl ChunkReader {
         Ok(())
     }
 
-    /// Reads what one listing shows. Whether it goes on: a long list is not of one moment, and shows what was put behind a gap that is filled by now.
+    /// Reads what one listing shows; returns whether there is more. A long listing is not a picture of one moment: it may show what was put behind a gap that
+    /// has been filled since.
     fn read_listed(&mut self, apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<bool> {
         let listed = self.list().context(|| "list the log in the store")?;
         let mut at = listed.partition_point(|&(id, _)| id < self.next);
@@ -275,7 +277,7 @@ impl ChunkReader {
                 writer_id,
                 start: self.end(),
                 end: self.end(),
-                // What the writer before still has on its way comes to lie in between.
+                // What the writer before it still has on its way ends up in between.
                 next: self.next + WINDOW,
                 durable: self.end(),
             };

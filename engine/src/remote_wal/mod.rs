@@ -19,8 +19,8 @@
 //!
 //! A writer attaches by a manifest edit with the next epoch, which keeps all before it from ever changing the manifest again, and then takes
 //! the first free chunk with a fence ([`ChunkReader::fence`]). What the writer before put up to then is part of the log, and is read; its next put finds the fence,
-//! and it stops for good, having acknowledged nothing that is not in front of the fence. Chunks that it had on their way may still appear
-//! behind the fence: it has never more than [`WINDOW`] without acknowledgement, and so many ids the fence passes over.
+//! and it stops for good, having acknowledged only what is in front of the fence. Chunks that it had on their way may still appear
+//! behind the fence: it never has more than [`WINDOW`] without acknowledgement, and the fence passes over that many ids.
 //!
 //! A fence is never removed, as chunks are: a writer that slept for as long as it takes would find its next place free again.
 //!
@@ -29,8 +29,8 @@
 //! - in the middle of puts: chunks with gaps. All up to the first gap are the log. Those behind it were not acknowledged; the fence of the next writer
 //!   takes the gap's place, and they are never read. A local log that is still the last writer's holds them as well, and is read from where
 //!   the store's ends;
-//! - between the manifest edit and the fence: an epoch without a fence. The next writer's epoch is higher, and it puts the fence;
-//! - after the fence: a fence without records, which the next writer reads over.
+//! - between the manifest edit and the fence: an epoch without a fence. The next writer's epoch is higher, and it puts its own fence;
+//! - after the fence: a fence without records, which the next writer skips.
 //!
 //! The manifest never runs ahead: before an edit is published that says of log records that they are in files, or that follows from them, those records
 //! are uploaded ([`RemoteWal::wait`]). So files and chunks in the store make up a prefix of the history at every moment.
@@ -55,7 +55,7 @@ pub use upload::{RemoteWal, RemoteWalStats, UploadOptions};
 use crate::object_store::ObjectStore;
 use crate::{ErrorKind, Result};
 
-/// A writer has never more chunks than this without acknowledgement. Part of the format: fences pass over so many ids.
+/// A writer never has more chunks than this without acknowledgement. Part of the format: fences pass over that many ids.
 pub const WINDOW: u64 = 64;
 
 /// The log in the store, taken by a writer.

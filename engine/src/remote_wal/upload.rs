@@ -18,7 +18,7 @@ use crate::{Error, ErrorKind, Result, ResultExt};
 const RETRY: Duration = Duration::from_millis(500);
 /// How often a waiter asks whether it is to stop.
 const ASK: Duration = Duration::from_millis(50);
-/// A backlog is cut into chunks of so many times the size.
+/// A backlog is cut into chunks of this many times the size.
 const BACKLOG: u64 = 4;
 
 /// When chunks are cut.
@@ -32,7 +32,7 @@ pub struct UploadOptions {
     pub inline: bool,
 }
 
-/// What the upload has done since the writer attached, and how it stands.
+/// What the upload has done since the writer attached, and its present state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoteWalStats {
     /// Chunks put.
@@ -369,7 +369,7 @@ impl RemoteWal {
                 self.work.notify_one();
             }
             Ok(Some(found)) => {
-                let (kind, why) = self.judge(id, &found);
+                let (kind, why) = self.explain_conflict(id, &found);
                 self.end(&mut state, kind, &why);
             }
             Err(error) => {
@@ -387,7 +387,7 @@ impl RemoteWal {
     }
 
     /// What it means that another chunk has the place of one of ours.
-    fn judge(&self, id: u64, found: &[u8]) -> (ErrorKind, String) {
+    fn explain_conflict(&self, id: u64, found: &[u8]) -> (ErrorKind, String) {
         match Chunk::decode(found, id) {
             Ok(chunk) if chunk.header.epoch > self.epoch => (
                 ErrorKind::Fenced,

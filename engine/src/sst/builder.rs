@@ -1,7 +1,7 @@
 //! Writes an SST from ascending entries.
 //!
 //! Data blocks go out as they fill; index partitions, the filter and the rest follow at the end, so that a reader gets what it needs
-//! to open a file with one read of its last bytes. Memory: one data block, 8 bytes a user key for the filter, and
+//! to open a file with one read of its last bytes. Memory: one data block, 8 bytes for each user key for the filter, and
 //! the index. Nothing exists in the store until [`SstBuilder::finish`] returns.
 
 use crate::format::block_builder::BlockBuilder;
@@ -59,7 +59,7 @@ impl Default for SstOptions {
 pub struct SstSummary {
     /// Size of the file in bytes.
     pub size: u64,
-    /// How many of them are behind the data: filter, index and what else is needed to open it.
+    /// How many of them are behind the data: filter, index and whatever else is needed to open it.
     pub tail: u64,
     /// The first key.
     pub smallest: InternalKeyBuf,

@@ -149,13 +149,13 @@ impl SstIter {
         Ok(())
     }
 
-    /// For a scan that comes from another file: it goes on this way, as fast as it went there.
+    /// For a scan that comes from another file: it goes on in this direction, as fast as it went there.
     pub fn continue_scan(&mut self, forward: bool) {
         self.options.readahead_at_once = true;
         self.readahead.expect(forward);
     }
 
-    /// Which way (`true` for forward) the scan goes on, once what was read ahead of it has reached the end of the file there; told once.
+    /// In which direction (`true` for forward) the scan goes on, once what was read ahead of it has reached the end of the file; returned once.
     #[inline]
     pub fn take_end_ahead(&mut self) -> Option<bool> {
         self.readahead.take_end()

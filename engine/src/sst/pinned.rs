@@ -27,7 +27,7 @@ impl PinnedBytes {
         Self(Repr::InBlock { block, range })
     }
 
-    /// The bytes as a vector of the caller's own.
+    /// The bytes, copied into a vector of the caller's own.
     pub fn to_vec(&self) -> Vec<u8> {
         self.as_ref().to_vec()
     }

@@ -63,7 +63,7 @@ pub(super) struct Readahead {
     was_told: bool,
 }
 
-/// The most bytes that a scan with these options has read ahead at once.
+/// The most bytes that a scan with these options reads ahead at once.
 pub fn most_ahead(options: &IterOptions, distant: bool) -> u64 {
     let window = options.readahead as u64;
     if distant {
@@ -221,7 +221,7 @@ impl Readahead {
         (handle.offset, end.max(handle.end()))
     }
 
-    /// Bytes of each window over a distant store, with so many ahead as it is to have now.
+    /// Bytes of each window over a distant store, given how many bytes it should have ahead now.
     fn window_ahead(&self, options: &IterOptions) -> u64 {
         let ahead = if options.readahead_at_once {
             MOST_AHEAD
@@ -231,7 +231,7 @@ impl Readahead {
         (ahead / 4).clamp(LEAST_WINDOW, LEAST_WINDOW.max(options.readahead as u64))
     }
 
-    /// Has as much under way ahead of the block read last as there is to be.
+    /// Sees to it that as much is under way ahead of the last block read as there should be.
     fn top_up(&mut self, reader: &SstReader, options: &IterOptions) {
         let Some(prefetcher) = reader.prefetcher() else {
             return;

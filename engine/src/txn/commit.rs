@@ -15,8 +15,8 @@
 //! under way fails, and what is visible stays what it was. A panic in any of the functions given does the same, so that nobody waits for
 //! a commit that will not come.
 //!
-//! A fence is another matter: the log here is sound, and nothing that is in it is in doubt here. Nothing new is taken any more, but what was taken goes on, and so
-//! do the decisions about what was prepared, which others may have built on.
+//! A fence is another matter: the log here is sound, and nothing that is in it is in doubt here. Nothing new is accepted, but what was accepted goes on, and so
+//! do decisions about prepared transactions, on which others may have built.
 
 #[cfg(test)]
 mod tests;
@@ -197,7 +197,7 @@ impl<W: GroupWriter> Pipeline<W> {
         Ok(seq)
     }
 
-    /// As [`Pipeline::commit`] for what nobody is to see: it does not wait for the commits before it to become visible.
+    /// As [`Pipeline::commit`], for what changes nothing visible: it does not wait for the commits before it to become visible.
     pub fn log(
         &self,
         writer: &W,

@@ -10,12 +10,12 @@
 //! - After a failed write or sync the log takes nothing more ([`crate::ErrorKind::ReadOnly`], naming the first failure), since it is not
 //!   known what the file now holds; the next open finds out.
 //!
-//! Durability costs one `fdatasync` for as many records as were appended before it began. Segments are laid down ahead of the writer with real zeros, or are
+//! Durability costs one `fdatasync` for all records that were appended before it began. Segments are laid down ahead of the writer with real zeros, or are
 //! recycled from below the floor, so that the sync finds nothing to write but the data: no length, no block allocation, no journal.
 //! On ext4 with a journal the quickest tenth of commits of 200 bytes took up to 297 µs on a growing file, 142 on one of written zeros, 148 on a recycled
 //! one and 167 through this log; an append without its sync took 2 µs (`cargo bench -p smartengine --bench wal`, unoptimised, two busy cores).
 //!
-//! Each chunk carries how far the log was known durable when it was written. By that a bad chunk is told apart: in front of a durable mark it is
+//! Each chunk carries how far the log was known durable when it was written. That tells two kinds of bad chunks apart: in front of a durable mark it is
 //! corruption and the log is refused; otherwise it is the torn end of a crash and is cut (`recover.rs`).
 //!
 //! Locks: `writer` serialises appends and is held over the write; `turns` lets one thread sync for all that wait; `tail` (where the log ends, which

@@ -1,4 +1,4 @@
-//! Segment files: how they come to be, and how a position becomes an offset.
+//! Segment files: how they are made, and how a position becomes an offset.
 //!
 //! A segment appears under its final name only with a durable header and its full length on disk: as a new file it is written with zeros under a
 //! temporary name, or a spare (a segment below the log's floor, renamed) gets the new header in place of its old one; then it is synced, renamed, and the

@@ -100,7 +100,7 @@ impl Drop for Turn<'_> {
             state.waiting = rest;
             (next, served)
         };
-        // The next sync first: the others have all the time.
+        // The next sync comes first: the others are in no hurry.
         for waiter in next.iter().chain(&served) {
             waiter.wake();
         }

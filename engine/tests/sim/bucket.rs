@@ -1,6 +1,6 @@
 //! The bucket as one node reaches it: calls are refused, their answers get lost, and puts act when their sender has long given up.
 //!
-//! Whatever acts is judged: nothing that the newest manifest needs is removed, and all files that a manifest names are there.
+//! Every action is checked: nothing that the newest manifest needs is removed, and all files that a manifest names are there.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -42,11 +42,11 @@ pub struct Change {
     /// Whether the node was opening then.
     pub opening: bool,
     pub key: String,
-    pub what: What,
+    pub what: ChangeKind,
 }
 
 #[derive(Clone)]
-pub enum What {
+pub enum ChangeKind {
     Put(Bytes),
     PutIfAbsent(Bytes),
     Delete,
@@ -63,26 +63,26 @@ impl World {
     pub fn change(&self, change: &Change) -> Result<()> {
         let key = &*change.key;
         match &change.what {
-            What::Put(data) => self.objects.put(key, data),
-            What::PutIfAbsent(data) => {
+            ChangeKind::Put(data) => self.objects.put(key, data),
+            ChangeKind::PutIfAbsent(data) => {
                 match self.defect {
                     Some(Defect::Overwrites) => self.objects.put(key, data)?,
                     Some(Defect::Forgets) if self.below(60) == 0 => {}
                     _ => self.objects.put_if_absent(key, data)?,
                 }
                 if key.starts_with("manifest/") {
-                    self.judge_manifest(change);
+                    self.check_manifest(change);
                 }
                 Ok(())
             }
-            What::Delete => {
-                self.judge_removal(key);
+            ChangeKind::Delete => {
+                self.check_removal(key);
                 self.objects.delete(key)
             }
         }
     }
 
-    fn judge_manifest(&self, change: &Change) {
+    fn check_manifest(&self, change: &Change) {
         let version = newest(&self.objects);
         if change.opening {
             self.model.lock().attached(change.node, version.epoch);
@@ -94,7 +94,7 @@ impl World {
         }
     }
 
-    fn judge_removal(&self, key: &str) {
+    fn check_removal(&self, key: &str) {
         if let Some(id) = parse_sst_key(key) {
             let version = newest(&self.objects);
             let live = version.files().any(|(_, file)| file.id == id);
@@ -135,7 +135,7 @@ impl Bucket {
         read
     }
 
-    fn write(&self, what: &str, key: &str, change: What) -> Result<()> {
+    fn write(&self, what: &str, key: &str, change: ChangeKind) -> Result<()> {
         let world = self.0.alive()?;
         let change = Change {
             node: self.0.node,
@@ -176,14 +176,14 @@ struct Reader {
 
 impl ObjectStore for Bucket {
     fn put(&self, key: &str, data: &[u8]) -> Result<()> {
-        self.write("put", key, What::Put(Bytes::copy_from_slice(data)))
+        self.write("put", key, ChangeKind::Put(Bytes::copy_from_slice(data)))
     }
 
     fn put_if_absent(&self, key: &str, data: &[u8]) -> Result<()> {
         self.write(
             "create",
             key,
-            What::PutIfAbsent(Bytes::copy_from_slice(data)),
+            ChangeKind::PutIfAbsent(Bytes::copy_from_slice(data)),
         )
     }
 
@@ -219,7 +219,7 @@ impl ObjectStore for Bucket {
     }
 
     fn delete(&self, key: &str) -> Result<()> {
-        self.write("delete", key, What::Delete)
+        self.write("delete", key, ChangeKind::Delete)
     }
 }
 
@@ -230,8 +230,11 @@ impl ObjectWriter for Writer {
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
-        self.bucket
-            .write("create", &self.key, What::PutIfAbsent(self.data.into()))
+        self.bucket.write(
+            "create",
+            &self.key,
+            ChangeKind::PutIfAbsent(self.data.into()),
+        )
     }
 }
 

@@ -40,7 +40,7 @@ pub fn check(history: &[Transaction], level: Level) -> Vec<Violation> {
     violations
 }
 
-/// The plainest anomaly of a component: fewer kinds of edges, and none of time, say more.
+/// The plainest anomaly of a component: the fewer kinds of edges the better, and preferably none of time.
 fn classify(history: &[Transaction], points: &Points, nodes: &HashSet<usize>) -> Option<Violation> {
     let graph = &points.graph;
     for time in [false, true] {
@@ -90,7 +90,7 @@ fn is_lost_update(cycle: &[Edge], points: &Points) -> bool {
         })
 }
 
-/// The cycle, an edge a line, and then what its transactions did.
+/// The cycle, one edge on each line, and then what its transactions did.
 fn explain(history: &[Transaction], points: &Points, cycle: &[Edge]) -> String {
     let name = |node: usize| -> String {
         match points.of[node] {
@@ -120,7 +120,7 @@ fn explain(history: &[Transaction], points: &Points, cycle: &[Edge]) -> String {
                 format!("{from} -rw-> {to}: list {key} was read without {next}, which came next")
             }
             Why::Program => format!("{from} -po-> {to}: the same transaction, later"),
-            // The links of the chain between two points say nothing.
+            // The links of the chain between two points say nothing by themselves.
             Why::Time if points.of[edge.to].is_none() && points.of[edge.from].is_none() => continue,
             Why::Time => format!("{from} -rt-> {to}: over before the other began"),
         });

@@ -8,7 +8,7 @@ const RC: Level = Level::ReadCommitted;
 const RR: Level = Level::RepeatableRead;
 const SER: Level = Level::Serializable;
 
-/// A transaction that did all it did within this time.
+/// A transaction that did everything within this time.
 fn transaction(client: usize, time: (u64, u64), actions: Vec<Action>) -> Transaction {
     Transaction {
         client,
@@ -66,7 +66,7 @@ fn locking_read(key: Key, list: &[Value]) -> Action {
     read_all(&[(key, list)], true)
 }
 
-/// What is found, each anomaly once.
+/// What the checker finds, each anomaly once.
 fn found(history: &[Transaction], level: Level) -> Vec<Anomaly> {
     let mut anomalies: Vec<_> = check(history, level)
         .into_iter()
@@ -225,7 +225,7 @@ fn statements_of_read_committed_do_not_go_back() {
 
 #[test]
 fn own_appends_act_on_the_newest_rows_in_repeatable_read() {
-    // Another's append came between the snapshot and the own one.
+    // Another transaction's append came between the snapshot and its own append.
     let history = concurrent(vec![
         vec![read(1, &[]), append(1, 2), read(1, &[1, 2])],
         vec![append(1, 1)],

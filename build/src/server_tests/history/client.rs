@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a killed server may take to come back.
 const AWAY: Duration = Duration::from_secs(120);
 
-/// How a read may lock, the plain one as often as it is here.
+/// How a read may lock; each is chosen as often as it occurs here.
 const LOCKS: [&str; 8] = [
     "",
     "",
@@ -66,7 +66,7 @@ impl Shared {
 
 /// Why a transaction ended early.
 enum Trouble {
-    /// The server refused a statement as it may: the transaction is to be rolled back.
+    /// The server refused a statement, as it is allowed to: the transaction is to be rolled back.
     Refused(u16),
     /// The connection is gone.
     Lost,
@@ -128,7 +128,7 @@ impl<'a> Worker<'a> {
         Ok(self.history)
     }
 
-    /// Tries until the server is there; none if it is time to stop.
+    /// Tries until the server is there; `None` if it is time to stop.
     fn connect(&self) -> Result<Option<Client>> {
         let started = Instant::now();
         loop {
@@ -317,7 +317,7 @@ impl<'a> Worker<'a> {
             1 => (first..=first + self.random.below(4)).collect(),
             _ => vec![first],
         };
-        // Without gap locks a row that turns round behind the scan's back escapes a locking read, in InnoDB too.
+        // Without gap locks, a row that moves behind the scan's back escapes a locking read, in InnoDB too.
         let by_key = self.shared.level == Level::ReadCommitted && !lock.is_empty();
         let index = match by_key {
             true => "PRIMARY",

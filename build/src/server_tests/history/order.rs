@@ -1,4 +1,4 @@
-//! Who appended what, and in which order: the longest read of a list tells it, as lists only grow.
+//! Who appended what, and in which order: the longest read of a list shows it, as lists only grow.
 
 use std::collections::{HashMap, HashSet};
 
@@ -50,7 +50,7 @@ impl<'a> Orders<'a> {
         self.effective[index]
     }
 
-    /// The list of a key as far as anybody saw it.
+    /// The list of a key, as far as any read saw it.
     pub fn of(&self, key: Key) -> &'a [Value] {
         self.longest.get(&key).copied().unwrap_or_default()
     }

@@ -31,7 +31,7 @@ impl Durability {
     }
 }
 
-/// The clients and what each was told.
+/// The clients, and what each was told.
 pub struct Load {
     writers: Vec<Writer>,
     /// Tables and users that were made in the round.
@@ -90,7 +90,7 @@ impl Load {
         Ok(())
     }
 
-    /// Writes for `time`, then kills the server; when that was.
+    /// Writes for `time`, then kills the server; returns when that was.
     pub fn run(&mut self, server: &mut Server, time: Duration) -> Result<Instant> {
         self.rounds += 1;
         self.made.lock().expect("no panic").clear();

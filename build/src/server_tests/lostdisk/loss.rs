@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 pub struct Commit {
     /// Just before it was sent.
     pub sent: Instant,
-    /// When its success was told.
+    /// When its success was reported.
     pub acknowledged: Option<Instant>,
 }
 
@@ -34,7 +34,7 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// Counts them. Fails if something is there that was sent when something lost was acknowledged already: only the last ones may be lost.
+    /// Counts them. Fails if something is there that was sent after something lost had been acknowledged: only the last ones may be lost.
     pub fn of(fates: &[Fate], killed_at: Instant) -> Result<Self> {
         let lost = |fate: &&Fate| !fate.found && fate.commit.acknowledged.is_some();
         let oldest = fates
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_gap_is_refused() {
         assert!(loss(&[(0, 10, false), (11, 20, true)]).is_err());
-        // Even one that nobody was told of.
+        // Even one that was never acknowledged.
         assert!(loss(&[(0, 10, false), (11, NEVER, true)]).is_err());
         // Side by side they may come in either order.
         assert!(loss(&[(0, 10, false), (9, 20, true)]).is_ok());

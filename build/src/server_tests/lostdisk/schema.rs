@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use crate::server::Server;
 
-/// In this order, each a statement.
+/// Statements, in this order.
 const STATEMENTS: &[&str] = &[
     "CREATE DATABASE shop CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_as_cs",
     "CREATE DATABASE `old ``data` CHARACTER SET latin1",

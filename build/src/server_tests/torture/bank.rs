@@ -65,9 +65,9 @@ pub fn connect(socket: &Path) -> Result<Client> {
     Ok(client)
 }
 
-/// How a client's day ended.
+/// How a client's round ended.
 pub enum Trouble {
-    /// The server refused the transaction as it may; it is to be rolled back.
+    /// The server refused the transaction, as it is allowed to; it is to be rolled back.
     Refused,
     /// The connection is gone.
     Lost,
@@ -87,7 +87,7 @@ pub fn trouble(error: anyhow::Error) -> Trouble {
     }
 }
 
-/// What a client does, and bears.
+/// What a client does, and what it tolerates.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
     /// Some transactions are external XA ones.
@@ -110,7 +110,7 @@ pub struct Teller<'a> {
 }
 
 impl Manner {
-    /// What a client's day ends with when it meets this error.
+    /// How a client's round ends when it meets this error.
     pub fn bear(self, error: anyhow::Error) -> Result<()> {
         match self.failing && error.downcast_ref::<SqlError>().is_some() {
             true => Ok(()),
@@ -178,7 +178,7 @@ impl<'a> Teller<'a> {
                 Ok(()) => {}
                 Err(Trouble::Refused) => {
                     if is_xa {
-                        // Of what state the failure left it in, either statement may be the wrong one.
+                        // Depending on the state in which the failure left it, either statement may be the wrong one.
                         let _ = client.query(&undo.replace("ROLLBACK", "END"));
                     }
                     match client.query(&undo).map_err(trouble) {

@@ -1,4 +1,4 @@
-//! What a client did, and what it was told of the end: the truth that tables and binary log are held against.
+//! What a client did, and what it was told about the outcome: the truth that tables and binary log are compared with.
 
 /// Which engine a row is in: the one under test, or InnoDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -25,7 +25,7 @@ const ROUND_TABLES: [(&str, &str); 3] = [
 ];
 
 pub struct Ledger {
-    /// Of the present round.
+    /// Those of the present round.
     deeds: Vec<Deed>,
     balances: [[i64; ACCOUNTS]; 2],
     condensed: Condensed,
@@ -136,7 +136,7 @@ impl Ledger {
             }
         }
         verify_balances(client, &balances)?;
-        // All is well: what comes is compared with this.
+        // All is well: what comes next is compared with this.
         for deed in settled.values() {
             for side in Side::BOTH {
                 if deed.fate == Fate::Committed && deed.touches(side) {

@@ -69,7 +69,7 @@ pub fn arm(names: &[String], random: &mut Random) -> String {
     format!("{name}={action}@{at}")
 }
 
-/// Whether the server goes on when the point is reached, in whatever state.
+/// Whether the server goes on, in whatever state, when the point is reached.
 pub fn survives(value: &str) -> bool {
     !value.contains("=abort")
 }

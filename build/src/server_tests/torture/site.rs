@@ -22,7 +22,7 @@ const ENGINE_FOLDER: &str = ".smartengine";
 /// How long a replica may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(120);
 
-/// What is drawn for a site.
+/// The options drawn for a site.
 #[derive(Clone, Debug)]
 pub struct Draw {
     pub binlog: bool,
@@ -30,7 +30,7 @@ pub struct Draw {
     pub gtid: bool,
     memtable: &'static str,
     transaction_memory: &'static str,
-    /// Of the replica's side.
+    /// Those of the replica.
     replica_engine: &'static str,
     replica_workers: u64,
 }
@@ -76,7 +76,7 @@ impl Draw {
             options.extend([
                 "--smartengine-lock-wait-timeout=1".to_string(),
                 format!("--smartengine-memtable-size={}", self.memtable),
-                // Of versions of the engine that spill.
+                // Only versions of the engine that spill have it.
                 format!(
                     "--loose-smartengine-transaction-memory={}",
                     self.transaction_memory
@@ -295,8 +295,8 @@ impl Site {
 }
 
 /// Whether a replica stopped since its source had been cut off in the middle of an external XA transaction. When it has connected again, a stock server's
-/// coordinator gives the worker that runs the first part a ROLLBACK, which is refused between XA START and XA PREPARE, whatever the engine (so it is with tables of InnoDB
-/// alone). What a DBA does is to have the relay logs fetched again.
+/// coordinator gives the worker that runs the first part a ROLLBACK, which is refused between XA START and XA PREPARE, whatever the engine (so it is with
+/// tables of InnoDB alone). What a DBA does is to have the relay logs fetched again.
 fn is_cut_off_xa(error: &str) -> bool {
     let states = ["in the  ACTIVE state'", "in the  IDLE state'"];
     error.starts_with("1399: ")

@@ -1,4 +1,4 @@
-//! Pieces that are on their way from the store, so that of several who miss one only one fetches it.
+//! Pieces that are on their way from the store, so that of several readers that miss one only one fetches it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -23,7 +23,7 @@ pub struct Flight {
 }
 
 impl Flight {
-    /// The piece once it is there; `None` if whoever fetched it could not.
+    /// The piece once it is there; `None` if the reader that was to fetch it failed.
     pub fn wait(&self) -> Option<Bytes> {
         let mut progress = self.progress.lock();
         loop {
@@ -81,7 +81,7 @@ impl Claim<'_> {
         self.key
     }
 
-    /// Hands the piece to all who wait for it.
+    /// Hands the piece to all that wait for it.
     pub fn land(self, piece: Bytes) {
         self.flight.end(Progress::Landed(piece));
     }

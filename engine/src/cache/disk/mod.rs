@@ -7,11 +7,11 @@
 //! of a slot count if, each time they are read, they have the checksums of the entry, which cover the store's number, the file and the place in it.
 //! So a crash at any moment, of the process or the machine, costs pieces and never gives wrong bytes: data and entry are written in any order, and
 //! neither is synced. A slot that is given a new piece between a reader's look-up and its read is caught by the same checksums.
-//! What the entry of another store says is not an entry of this one; opened for another store, or for one whose history went another way, the cache begins empty.
+//! An entry of another store does not count as one of this store; opened for another store, or for one whose history took another course, the cache begins empty.
 //!
 //! A failure of the disk, a full one too, turns the cache off until the next open, with one line in the log; reads then go to the store.
 //!
-//! Opening reads the index alone: 36 bytes a piece, 58 MB for 100 GB. Memory: about 64 bytes a piece.
+//! Opening reads the index alone: 36 bytes for each piece, 58 MB for 100 GB. Memory: about 64 bytes for each piece.
 
 mod flights;
 mod layout;
@@ -88,7 +88,7 @@ pub struct DiskCacheStats {
     pub off: Option<String>,
 }
 
-/// How much of a file is held.
+/// Which part of a file is held.
 #[derive(Default)]
 struct Held {
     pieces: u32,

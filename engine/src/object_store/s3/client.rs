@@ -28,7 +28,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// Servers close connections that idle; one that is kept longer fails the request that takes it.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// A client and where it talks to, for messages.
+/// A client, and which server it talks to, for messages.
 pub(super) struct Connected {
     pub client: Client,
     pub endpoint: String,
@@ -72,7 +72,7 @@ pub(super) async fn connect(options: &StoreOptions) -> Result<Connected> {
 }
 
 /// The region: as told, as environment or profile say, and else the one that servers other than S3 itself take as well as any. The
-/// machine's own is asked for only where S3 itself is meant, since the question takes seconds where nobody answers.
+/// machine's own region is asked for only if S3 itself is meant, since the question takes seconds if nobody answers.
 async fn region(options: &StoreOptions) -> Region {
     if let Some(region) = &options.region {
         return Region::new(region.clone());

@@ -81,7 +81,7 @@ impl OwnWrite {
 }
 
 impl Batch {
-    /// An empty one, which spills to `space`.
+    /// An empty batch, which spills to `space`.
     pub fn new(space: Arc<SpillSpace>) -> Self {
         let list = Arc::new(SkipList::new(FIRST_CHUNK));
         Self {
@@ -161,7 +161,7 @@ impl Batch {
         self.list.allocated() + self.written.capacity() * size_of::<NodeRef>()
     }
 
-    /// Replaces the runs from place `kept` on and returns the old ones. Others are to be shown what there is.
+    /// Replaces the runs from place `kept` on and returns the old ones. The caller then publishes the new state to others.
     fn replace_runs(&mut self, kept: usize, by: Option<Run>) -> Vec<Arc<Run>> {
         let old = self.runs.split_off(kept);
         self.runs.extend(by.map(Arc::new));

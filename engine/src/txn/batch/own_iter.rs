@@ -110,7 +110,7 @@ impl OwnIter {
         }
     }
 
-    /// Whether the batch consists of other parts since this was made or renewed.
+    /// Whether the batch consists of other parts than when this was made or renewed.
     #[inline]
     pub fn is_stale(&self) -> bool {
         self.view.generation() != self.generation

@@ -25,7 +25,7 @@ pub(super) struct Parts {
 /// A batch as others see it. It stays the same for as long as the transaction runs.
 pub struct BatchView {
     parts: Mutex<Parts>,
-    /// Rises whenever the parts are others, so that readers know when to look again.
+    /// Rises whenever the parts change, so that readers know when to look again.
     generation: AtomicU64,
 }
 
@@ -62,7 +62,7 @@ impl BatchView {
     }
 
     /// Whether the transaction has added or changed a key of [from, to), as far as that is not rolled back. A key that it has removed again counts as well: a
-    /// rollback to a savepoint may bring it back, and asks nobody.
+    /// rollback to a savepoint may bring it back without asking anybody.
     pub fn has_live_put_in(&self, from: &[u8], to: &[u8]) -> Result<bool> {
         let (parts, _) = self.parts();
         if let Some(list) = parts.list

@@ -1,9 +1,9 @@
 //! Gap locks: ranges of keys to which nobody but their owner adds.
 //!
-//! Gaps go with each other, whoever owns them. Who adds a key waits until no other transaction's gap covers it; who takes a gap
-//! waits until no other transaction has added, and not committed, a key in it. The two meet like this. One who adds writes the key
+//! Gaps do not exclude each other, whoever owns them. A transaction that adds a key waits until no other transaction's gap covers it; one that takes a gap
+//! waits until no other transaction has added, and not committed, a key in it. The two meet like this. The one that adds writes the key
 //! into its batch first, where others can see it, then looks whether there are gaps at all, then, under the latch, whether one covers the key: if
-//! so it takes the key back and waits. One who takes announces that there will be a gap, then, under the latch, looks
+//! so it takes the key back and waits. The one that takes a gap announces that there will be a gap, then, under the latch, looks
 //! into all batches, and registers the gap if they hold nothing. So of two that meet at least one sees the other, and under the latch
 //! only one of them goes on. Where no gap is held, adding a key costs one load.
 

@@ -1,4 +1,4 @@
-//! Who waits for whom, and who has to give way where they wait in a circle.
+//! Who waits for whom, and who has to give way if they wait in a circle.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Write as _;
@@ -20,13 +20,13 @@ pub enum Wanted {
     Gap,
 }
 
-/// How a wait stands.
+/// The state of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Waiting,
     Granted,
     Interrupted,
-    /// It was the cheapest to give up of those that waited for each other.
+    /// Of those that waited for each other, it was the cheapest to give up.
     Victim,
 }
 
@@ -58,7 +58,7 @@ impl Waiter {
         })
     }
 
-    /// How it stands.
+    /// Its state.
     pub fn outcome(&self) -> Outcome {
         *self.outcome.lock()
     }
@@ -113,7 +113,7 @@ pub enum Entered {
 
 impl WaitGraph {
     /// Lets a request wait for `to`. Of each circle that it closes the member of the least weight gives way, the request itself where weights are equal.
-    /// Returns how many victims there were as well.
+    /// Also returns how many victims there were.
     pub fn enter(&mut self, waiter: &Arc<Waiter>, to: Vec<TxnId>) -> (Entered, u64) {
         if self.interrupted.remove(&waiter.id) {
             return (Entered::Interrupted, 0);
@@ -204,7 +204,7 @@ impl WaitGraph {
         granted
     }
 
-    /// A request waits no more. How it stands is settled from here on.
+    /// A request no longer waits. Its state is final from here on.
     pub fn leave(&mut self, waiter: &Arc<Waiter>) -> Outcome {
         if let Some(edges) = self.edges.get(&waiter.id)
             && Arc::ptr_eq(&edges.waiter, waiter)
@@ -223,7 +223,7 @@ impl WaitGraph {
         }
     }
 
-    /// `id` does not wait for `other` any more.
+    /// `id` no longer waits for `other`.
     pub fn waits_no_more_for(&mut self, id: TxnId, other: TxnId) {
         if let Some(edges) = self.edges.get_mut(&id) {
             edges.to.retain(|&to| to != other);
@@ -239,7 +239,7 @@ impl WaitGraph {
         self.interrupted.insert(id)
     }
 
-    /// Takes back an interrupt that found nothing to interrupt; whether there was one.
+    /// Takes back an interrupt that found nothing to interrupt; returns whether there was one.
     pub fn forget_interrupt(&mut self, id: TxnId) -> bool {
         self.interrupted.remove(&id)
     }

@@ -11,9 +11,9 @@ use crate::txn::{Isolation, TxnId};
 /// A transaction that has locked or written something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TxnInfo {
-    /// Which it is.
+    /// Its number.
     pub id: TxnId,
-    /// What its user called it by.
+    /// The name that its user gave it.
     pub label: u64,
     /// When it first locked or wrote.
     pub started: SystemTime,
@@ -79,7 +79,7 @@ impl LockManager {
         info.collect()
     }
 
-    /// Up to `limit` locks: first those that are waited for, then gaps, then explicit locks on keys. Not one moment's: others go on meanwhile.
+    /// Up to `limit` locks: first those that are waited for, then gaps, then explicit locks on keys. Not a picture of one moment: others go on meanwhile.
     pub fn list(&self, limit: usize) -> Vec<LockInfo> {
         let mut all = self.list_waits();
         all.extend(self.gaps.all().into_iter().map(|gap| LockInfo {

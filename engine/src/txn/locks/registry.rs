@@ -15,7 +15,7 @@ pub struct ActiveTxn {
     pub id: TxnId,
     pub isolation: Isolation,
     pub started: SystemTime,
-    /// What the user of the engine calls it by.
+    /// The name that the engine's user gave it.
     pub label: u64,
     pub locks: AtomicU64,
     pub writes: AtomicU64,
@@ -62,7 +62,7 @@ impl ActiveTxn {
             && self
                 .batch
                 .get()
-                // One that cannot be read may have anything.
+                // A batch that cannot be read may have anything.
                 .is_some_and(|batch| batch.has_live_put_in(from, to).unwrap_or(true))
     }
 }
