@@ -11,7 +11,7 @@
 //   another store or no file                        the disk never was: what the catalog does not know is this server's own, and stays
 //
 // A generation is written and synced here before the transaction that brings it to the catalog commits. A crash between the
-// two leaves a higher one here, which is as good. `clean` is set when the server stops in order, with everything captured.
+// two leaves a higher one here, which is as good. `clean` is set when the server shuts down in good order, with everything captured.
 
 #ifndef SMARTENGINE_CATALOG_DISK_H
 #define SMARTENGINE_CATALOG_DISK_H

@@ -230,7 +230,7 @@ bool KeyPartCodec::encode_restore(const uchar *record, ByteBuffer *out) const {
   if (m_restore == Restore::kNone || is_null(record)) return true;
   const Slice value = value_in_record(record);
   if (m_restore == Restore::kZeroSign) {
-    // Of a negative zero the sign is the only bit.
+    // The sign is the only bit of a negative zero.
     const bool negative = value.data[m_size - 1] == 0x80;
     const bool zero = std::all_of(value.data, value.data + m_size - 1, [](uchar byte) { return byte == 0; });
     return out->append_byte(negative && zero ? 1 : 0);

@@ -8,7 +8,7 @@
 // Fixed: numbers, DECIMAL, temporal types, ENUM, SET, BIT, BINARY(n). Variable: CHAR (without its trailing spaces),
 // VARCHAR, VARBINARY, blobs, texts, JSON, geometry, VECTOR. Virtual generated columns are not stored.
 //
-// The fixed part's places are known beforehand and columns that stand side by side in the record are copied as one run,
+// Places in the fixed part are known beforehand, and columns that stand side by side in the record are copied as one run,
 // so a row costs a few copies and one step for each variable column. Blobs are decoded without a copy: the record
 // points into the row's bytes.
 

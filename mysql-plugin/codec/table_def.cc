@@ -147,7 +147,7 @@ IndexDef describe_index(const TABLE_SHARE &share, uint key_number) {
 
 bool equal(const KeyPartDef &a, const KeyPartDef &b) { return a.column == b.column && a.length == b.length && a.flags == b.flags; }
 
-/// Whether values have one format, however wide or precise the column is called. The server does not show all of that: a table that is made again by what
+/// Whether all values have one format, whatever width or precision the column declares. The server does not show all of that: a table that is made again by what
 /// it shows has the defaults.
 bool has_one_format(uint8_t real_type) {
   switch (real_type) {
@@ -228,7 +228,7 @@ IndexDef decode_index(Reader *from) {
   return index;
 }
 
-/// What no writer produces, although the checksum is right; empty if all is well.
+/// Describes what no writer produces although the checksum is right; empty if all is well.
 std::string find_contradiction(const TableDef &def) {
   size_t row_indexes = 0;
   for (const IndexDef &index : def.indexes) {

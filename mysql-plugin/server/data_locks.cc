@@ -22,14 +22,14 @@ namespace smartengine::data_locks {
 
 namespace {
 
-/// Who was asked before, and is now asked through here.
+/// The inspector that was asked before, and is now asked through this one.
 PSI_engine_data_lock_inspector *other = nullptr;
 
 constexpr std::string_view kEngine = "SMARTENGINE";
 /// How many locks are shown at most.
 constexpr uint64_t kMostLocks = 100'000;
 
-// What the server's `fetch` returns differs: an error that there is none of, or nothing.
+// What the server's `fetch` returns differs between versions: an error that never occurs, or nothing.
 using LockFetched = decltype(std::declval<PSI_engine_data_lock_iterator &>().fetch(nullptr, nullptr, 0, false));
 using WaitFetched = decltype(std::declval<PSI_engine_data_lock_wait_iterator &>().fetch(nullptr, nullptr, 0, nullptr, 0));
 
@@ -50,7 +50,7 @@ class Listing {
     return found == m_threads.end() ? 0 : found->second;
   }
 
-  /// The lock of `trx` that stands in the way of `wanted`: one on the same key, or a gap over it.
+  /// The lock of `trx` that blocks `wanted`: one on the same key, or a gap over it.
   const ffi::LockRow *blocker(const ffi::LockRow &wanted, uint64_t trx) const {
     const ffi::LockRow *waiting = nullptr;
     for (const ffi::LockRow &lock : m_locks) {

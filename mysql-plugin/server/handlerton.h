@@ -25,8 +25,8 @@ int open_engine(handlerton *handlerton);
 /// Stops every thread of the engine and closes the store; 0 on success.
 int close_engine();
 
-/// For what can neither be done nor left undone, since the coordinator has written down that it is: says so and ends the
-/// process, as InnoDB does. Recovery does it, by the coordinator's log.
+/// For what can neither be done nor left undone, since the coordinator has it on record as done: says so and ends the
+/// process, as InnoDB does. Recovery then does it, by the coordinator's log.
 [[noreturn]] void stop_server(const std::string &what);
 
 /// Drops indexes whose dictionary row is gone, for good. A failure is only logged: the next start finds them unnamed

@@ -19,7 +19,7 @@ struct Totals {
 
 Totals totals;
 
-/// What SHOW STATUS prints from; a thread's own, so that two of them never see half of each other's.
+/// What SHOW STATUS prints; each thread has its own, so that no thread sees half of another's.
 struct Shown {
   RowCounts rows;
   ffi::EngineStats stats;

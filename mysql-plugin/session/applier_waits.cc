@@ -14,7 +14,7 @@ namespace {
 /// Held while the server looks at sessions, so that none of them goes away meanwhile.
 std::mutex mutex;
 std::unordered_map<uint64_t, THD *> appliers;
-/// To pass by the mutex where nothing is replicated.
+/// Lets servers that replicate nothing skip the mutex.
 std::atomic<size_t> count{0};
 
 }  // namespace

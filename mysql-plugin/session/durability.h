@@ -1,7 +1,7 @@
 // smartengine_commit_durability = object: a commit is acknowledged once it is in the store.
 //
-// A session that commits by itself waits in the commit. Under the binary log a leader commits for its group, and for all groups in their order: whoever waited
-// there would have everybody else wait, those too that commit at `local`. There the commit is only logged, and the last of a group has it sent at once; each
+// A session that commits by itself waits in the commit. Under the binary log a leader commits for its group, and for all groups in their order: a session that
+// waited there would hold up everybody else, also those that commit at `local`. There the commit is only logged, and the last of a group has it sent at once; each
 // session waits for its own when it has released its locks (locks_released.h), before its client is answered.
 //
 // A wait ends if the session is killed, another writer has taken over, or the server shuts down. The commit is then in the local log and visible; whether
@@ -17,12 +17,12 @@ class THD;
 
 namespace smartengine::durability {
 
-/// Whether the session's commits are to be in the store before they are acknowledged.
+/// Whether the session's commits have to be in the store before they are acknowledged.
 bool wants_object(THD *thd);
 
-/// Has the session wait for its commit once it has released its locks. False if it cannot be had to.
+/// Makes the session wait for its commit once it has released its locks. False if that is not possible.
 bool wait_later(THD *thd);
-/// Now it has.
+/// The session has released its locks: waits.
 void finish(THD *thd);
 
 /// Waits until the log is in the store up to `position`. An error number, with its message, if that is not known to be so.

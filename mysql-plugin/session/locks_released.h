@@ -1,6 +1,6 @@
-// Being told when a session has done a statement's work and released its locks, before its client is answered, in the session's own thread.
+// A call in the session's own thread when it has done a statement's work and released its locks, before its client is answered.
 //
-// The server tells nobody of that moment, but it tells engines when an exclusive metadata lock was released. So the session takes one more, which stands for
+// The server announces that moment to nobody, but it tells engines when an exclusive metadata lock was released. So the session takes one more, which stands for
 // no object; the server releases it with the session's others.
 
 #ifndef SMARTENGINE_LOCKS_RELEASED_H
@@ -16,7 +16,7 @@ extern const char *const kCommitted;
 extern const char *const kCaptured;
 extern const char *const kGtidsReset;
 
-/// Has the session told. False if it cannot be; the session then has an error.
+/// Asks for that call. False if it cannot be arranged; the session then has an error.
 bool tell(THD *thd, const char *what);
 
 /// What a lock of this kind was taken for; null for any other lock.

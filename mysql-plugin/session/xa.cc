@@ -75,7 +75,7 @@ List<st_handler_tablename> *tables_of(const ffi::PreparedTransaction &prepared, 
 
 bool tables_stay_unlocked = false;
 
-/// The server asks again while it is given as many as it has room for; those that stay prepared must not come twice.
+/// The server asks again as long as it is given as many as it has room for; those that stay prepared must not be listed twice.
 class Listed {
  public:
   bool passes(const std::string &name) const { return name > m_last; }
@@ -117,7 +117,7 @@ int recover_prepared_in_tc(handlerton *, Xa_state_list &states) {
     for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
       XID xid;
       if (!decode(prepared.name, &xid)) continue;
-      // What the coordinator made up itself it knows about.
+      // The coordinator knows about those that it named itself.
       if (xid.get_my_xid() != 0) continue;
       states.add(xid, prepared.in_coordinator ? enum_ha_recover_xa_state::PREPARED_IN_TC : enum_ha_recover_xa_state::PREPARED_IN_SE);
     }
@@ -132,8 +132,8 @@ xa_status_code status_of(const ffi::Status &status, const char *what) {
   return XAER_RMFAIL;
 }
 
-/// What the coordinator's log says has to be done: at its start the server takes an error for nothing, begins a new binary log, and does
-/// not look into this one again.
+/// What the coordinator's log says has to be done: at its start the server ignores an error, begins a new binary log, and never looks
+/// into this one again.
 xa_status_code carried_out(const ffi::Status &status, const std::string &what) {
   const xa_status_code code = status_of(status, what.c_str());
   if (code == XAER_RMFAIL && (opt_bin_log || !mysqld_server_started)) stop_server(what + " a prepared transaction");

@@ -6,12 +6,12 @@
 // (`flush_logs`), writes the binary log, and then commits. A crash before the binary log has the transaction rolls it
 // back at the next start, a crash after that commits it.
 //
-// So what the binary log has cannot fail here any more: the server takes no error then, it would go on without the
+// So what the binary log has must not fail here: the server heeds no error then, it would go on without the
 // transaction and give its GTID to another one. Where the log cannot be synced for a group, or a decision not be carried
 // out, the server is stopped, and recovery decides by the binary log.
 //
-// A server without a binary log keeps GTIDs in a table of InnoDB's, with the second phase of InnoDB's part. A crash between the phases would lose that
-// of a replica's transaction, which recovery commits by its XID alone: so it stands in the name under which it is prepared.
+// A server without a binary log keeps GTIDs in a table of InnoDB's, with the second phase of InnoDB's part. A crash between the phases would lose the
+// GTID of a replica's transaction, which recovery commits by its XID alone: so the GTID is part of the name under which it is prepared.
 //
 // An XA transaction leaves its session when it is prepared, or when the session ends. The engine keeps it, with its
 // locks, until XA COMMIT or XA ROLLBACK comes from any session, also after a restart.
@@ -36,8 +36,8 @@ std::string name_of(const THD *thd);
 /// server would refuse to start with it. What an external coordinator prepared stays prepared.
 void roll_back_others();
 
-/// Before the server recovers: commits what InnoDB has committed its part of, without the binary log's knowing (innodb_part.h). False, and it is in the error log, if
-/// that cannot be done.
+/// Before the server recovers: commits transactions whose InnoDB part has committed without the binary log knowing of them (innodb_part.h). False, with
+/// the reason in the error log, if that cannot be done.
 bool commit_after_innodb();
 
 /// Recovery is not to lock the tables of prepared transactions: the catalog has to make them first, which their locks would prevent.

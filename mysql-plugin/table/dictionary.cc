@@ -135,7 +135,7 @@ void forget_all() {
 
 namespace {
 
-/// Calls `each` with every table's row, until it is false; whether all were read. A reason why not is logged.
+/// Calls `each` with every table's row, until it returns false; returns whether all were read. If not, the reason is logged.
 template <typename Each>
 bool for_each(Each each) {
   rust::Box<ffi::TxnHandle> txn = ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted);

@@ -1,4 +1,4 @@
-// The engine's own dictionary: one row a table, in index id 0, under the table's id.
+// The engine's own dictionary: one row for each table, in index id 0, under the table's id.
 //
 // The server's data dictionary knows a table's id as `se_private_id`. Names are the server's affair, so a rename
 // changes one value here, and a crash in the middle of one leaves nothing to repair. A table's id is the lowest of its
@@ -55,7 +55,7 @@ std::unordered_map<uint32_t, IndexName> index_names();
 /// cannot be read.
 std::vector<std::string> paths_of(const std::vector<uint32_t> &indexes);
 
-/// How many indexes hold rows and belong to no table: none, but while a statement makes or drops one. False if it cannot be told.
+/// How many indexes hold rows and belong to no table: none, except while a statement makes or drops one. False if that cannot be found out.
 bool count_unnamed_indexes(uint32_t *count);
 
 /// Drops every index that no row names and no prepared transaction writes to. At start, once the server has decided every transaction.

@@ -113,7 +113,7 @@ void TableStats::refresh(const TableCodec &codec) {
   m_read_at_us = now;
 }
 
-/// Samples if it was never done, or the table has grown much since.
+/// Samples if that was never done, or if the table has grown much since.
 bool TableStats::resample(const TableCodec &codec) {
   refresh(codec);
   const bool stale = m_version == 0 || m_sizes.rows > 2 * m_sampled_rows + 100;

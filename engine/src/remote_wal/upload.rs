@@ -45,7 +45,7 @@ pub struct RemoteWalStats {
     pub in_flight: u64,
     /// Why the last put failed, if none has succeeded since, and when that began, by the engine's clock.
     pub failing: Option<(Duration, String)>,
-    /// Why nothing is put any more, if so.
+    /// Why nothing is put any longer, if that is so.
     pub ended: Option<String>,
 }
 
@@ -110,7 +110,7 @@ pub struct RemoteWal {
     put_bytes: AtomicU64,
 }
 
-/// What a thread does next.
+/// What a thread is to do next.
 enum Next {
     Put(Job),
     Sleep(Option<Duration>),
@@ -178,7 +178,7 @@ impl RemoteWal {
         state.failing.as_ref().map(|(_, why)| why.clone())
     }
 
-    /// The same for whoever is to be told, and since when by the engine's clock: here a put that the store itself still tries again has failed as well.
+    /// The same for messages, and since when by the engine's clock: here a put that the store itself is still repeating counts as failed as well.
     pub fn trouble(&self) -> Option<(Duration, String)> {
         if let Some(failing) = &self.state.lock().failing {
             return Some(failing.clone());
@@ -211,7 +211,7 @@ impl RemoteWal {
         self.work.notify_all();
     }
 
-    /// Uploads until [`RemoteWal::stop`], or for good: then the error says why, [`ErrorKind::Fenced`] where another writer took over.
+    /// Uploads until [`RemoteWal::stop`], or until uploading has ended for good: then the error says why, [`ErrorKind::Fenced`] if another writer took over.
     pub fn run(&self, wal: &Wal) -> Result<()> {
         let _guard = PanicGuard(self);
         let mut state = self.state.lock();
@@ -232,7 +232,7 @@ impl RemoteWal {
         }
     }
 
-    /// Uploads what is due now, or, with `all`, everything, without waiting for anything that failed. Whether there was anything. For engines without threads.
+    /// Uploads what is due now, or, with `all`, everything, without waiting for anything that failed. Returns whether there was anything. For engines without threads.
     pub fn step(&self, wal: &Wal, all: bool) -> Result<bool> {
         let mut any = false;
         let mut state = self.state.lock();
@@ -269,7 +269,7 @@ impl RemoteWal {
                 return Ok(Next::Put(job));
             }
             if state.cutting || state.next_id >= state.first_open + WINDOW {
-                // Who cuts, or whose put ends, wakes another.
+                // A thread that cuts, or whose put ends, wakes another.
                 return Ok(Next::Sleep(wake));
             }
             let waiting = wal.end().saturating_sub(state.read);
@@ -297,7 +297,7 @@ impl RemoteWal {
         }
     }
 
-    /// Cuts the next chunk; nothing if there was no record, only what separates them.
+    /// Cuts the next chunk; none if there was no record, only what separates records.
     fn cut(&self, wal: &Wal, state: &mut MutexGuard<'_, State>) -> Result<Option<Job>> {
         state.cutting = true;
         let (from, size) = (state.read, state.options.size);
@@ -386,7 +386,7 @@ impl RemoteWal {
         }
     }
 
-    /// What it means that another chunk has the place of one of ours.
+    /// What it means that another chunk stands in the place of one of ours.
     fn explain_conflict(&self, id: u64, found: &[u8]) -> (ErrorKind, String) {
         match Chunk::decode(found, id) {
             Ok(chunk) if chunk.header.epoch > self.epoch => (
@@ -434,13 +434,13 @@ impl RemoteWal {
         self.work.notify_all();
     }
 
-    /// Puts nothing any more: threads in [`RemoteWal::run`] return, and whoever waits fails with [`ErrorKind::Interrupted`].
+    /// Puts nothing from now on: threads in [`RemoteWal::run`] return, and waiters fail with [`ErrorKind::Interrupted`].
     pub fn stop(&self) {
         let mut state = self.state.lock();
         self.end(&mut state, ErrorKind::Interrupted, "the engine is closing");
     }
 
-    /// Puts nothing any more, since this writer was found to be superseded elsewhere.
+    /// Puts nothing from now on, since this writer was found elsewhere to be superseded.
     pub fn fenced(&self, why: &str) {
         let mut state = self.state.lock();
         self.end(&mut state, ErrorKind::Fenced, why);
@@ -448,7 +448,7 @@ impl RemoteWal {
 
     /// Returns once everything below `up_to`, a position that the log has reached, is in the store.
     ///
-    /// It waits for as long as the store is away, unless `give_up` fails, which is asked now and then. [`ErrorKind::Fenced`] if another writer took over:
+    /// It waits for as long as the store is away, unless `give_up` fails, which is called from time to time. [`ErrorKind::Fenced`] if another writer took over:
     /// whether what was waited for is kept is then not known.
     pub fn wait(
         &self,
@@ -502,7 +502,7 @@ impl RemoteWal {
         state.chunks.drain(..keep).map(|(id, _)| id).collect()
     }
 
-    /// How it stands.
+    /// Its present state.
     pub fn stats(&self) -> RemoteWalStats {
         let failing = self.trouble();
         let state = self.state.lock();
@@ -517,7 +517,7 @@ impl RemoteWal {
     }
 }
 
-/// Dropped by a panic of a thread that uploads: its chunk will never be acknowledged, so nobody is to wait.
+/// Dropped by a panic of a thread that uploads: its chunk will never be acknowledged, so nobody may wait for it.
 struct PanicGuard<'a>(&'a RemoteWal);
 
 impl Drop for PanicGuard<'_> {
@@ -531,7 +531,7 @@ impl Drop for PanicGuard<'_> {
 }
 
 impl State {
-    /// Fails if nothing is put any more.
+    /// Fails if nothing will be put from now on.
     fn outcome(&self) -> Result<()> {
         match &self.ended {
             None => Ok(()),

@@ -192,12 +192,12 @@ impl OpWriter {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Forgets them, keeping a buffer for as many as are usual.
+    /// Forgets them, keeping a buffer for the usual number of operations.
     pub fn clear(&mut self) {
         self.pieces.truncate(1);
         for piece in &mut self.pieces {

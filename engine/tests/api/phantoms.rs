@@ -1,4 +1,4 @@
-//! What a locking read of a range has seen, nobody adds to, from REPEATABLE READ on.
+//! From REPEATABLE READ on, nobody adds to a range that a locking read has seen.
 
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ fn a_range_read_with_locks_stays_as_it_is_from_repeatable_read_on() {
         }
         let after = read_locked(&mut reader, 20, 50, wait).unwrap();
         assert_eq!(after == before, !phantoms, "{isolation:?} {after:?}");
-        // What it adds itself it may.
+        // It may add to the range itself.
         reader.insert(&key(22), b"own").unwrap();
         reader.commit().unwrap();
         add(&engine, 36, SHORT).unwrap();

@@ -217,7 +217,7 @@ fn a_cursor_follows_savepoints_and_turns_anywhere() {
     let committed = |name: &str| (name.to_owned(), "committed".to_owned());
     cursor.seek(&key("c")).unwrap();
     assert_eq!(at(&cursor), own("c"));
-    // What is undone does not show, though the cursor had come up to it; what it covered does.
+    // What is undone no longer shows, though the cursor had reached it; what it covered does.
     txn.rollback_to(savepoint);
     cursor.next().unwrap();
     assert_eq!(at(&cursor), committed("d"));

@@ -125,7 +125,7 @@ impl World {
     }
 }
 
-/// Runs writers and crashes again and again under them; each crash is checked, and the last one is where the next generation begins.
+/// Runs writers and crashes the machine under them again and again; each crash is checked, and the next generation begins from the last one.
 fn run(seed: u64, sync: WalSync) {
     const WRITERS: u64 = 3;
     let mut sequence = Sequence::new(seed);

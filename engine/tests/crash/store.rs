@@ -1,4 +1,4 @@
-//! An object store that fails now and then, for a while, or answers wrongly.
+//! An object store that fails from time to time, for a while, or answers wrongly.
 
 use std::sync::Arc;
 

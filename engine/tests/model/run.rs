@@ -154,7 +154,7 @@ impl Run {
         }
     }
 
-    /// What an insertion of the key is to give. A key that exists stays locked, shared if it was not locked more strongly before, and to see it an
+    /// What an insertion of the key should result in. A key that exists stays locked, shared if it was not locked more strongly before, and to see it an
     /// insertion does not wait for those who only read.
     fn insert_outcome(&mut self, slot: usize, key: &[u8]) -> Result<(), ErrorKind> {
         let before = self.slots[slot].model.locks.get(key).copied();

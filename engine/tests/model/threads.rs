@@ -48,7 +48,7 @@ fn transfer(engine: &Engine, index: u32, sequence: &mut Sequence) -> Result<(), 
     let sum = balances[0].min(sequence.below(50));
     for (number, balance) in [(from, balances[0] - sum), (to, balances[1] + sum)] {
         let key = account(index, number);
-        // A row that moves away and back in one transaction.
+        // A row moves away and back in one transaction.
         if sequence.below(4) == 0 {
             txn.delete(&key).unwrap();
         }

@@ -22,7 +22,7 @@ pub enum Fate {
     Refused,
     /// It acts and fails.
     Unanswered,
-    /// It fails, and acts so much later.
+    /// It fails, and acts this much later.
     Late(Duration),
 }
 
@@ -31,7 +31,7 @@ pub enum Fate {
 pub enum Defect {
     /// Of two writers of one key the second wins.
     Overwrites,
-    /// One put in some is answered and forgotten.
+    /// One put in a certain number is answered and forgotten.
     Forgets,
 }
 
@@ -59,7 +59,7 @@ fn newest(objects: &Arc<MemoryStore>) -> Version {
 }
 
 impl World {
-    /// Makes a change, whose sender may not be there any more.
+    /// Makes a change, whose sender may no longer be there.
     pub fn change(&self, change: &Change) -> Result<()> {
         let key = &*change.key;
         match &change.what {

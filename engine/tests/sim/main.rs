@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bucket::Defect;
 use world::World;
 
-/// Runs at the least.
+/// The least number of runs.
 const RUNS: u64 = 1200;
 
 fn number(variable: &str) -> Option<u64> {

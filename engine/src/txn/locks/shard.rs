@@ -1,10 +1,10 @@
 //! The locks of one shard: those whose keys are kept, and those of which only a fingerprint is.
 //!
 //! A lock that one transaction holds and nobody waits for is a key and one word. Holders beyond the first, and a queue, are
-//! allocated when they come to be, and freed when they are gone.
+//! allocated when they are needed, and freed when they are gone.
 //!
 //! A transaction with very many locks holds the later ones in *bulk*: of each the 64-bit hash of its key alone, in a set of the
-//! transaction's own within the shard. Who else asks for a key whose fingerprint is in such a set makes it an explicit lock
+//! transaction's own within the shard. Another transaction that asks for a key whose fingerprint is in such a set makes it an explicit lock
 //! first. Two keys of equal hashes are one bulk lock; of a thousand million of them that is one pair in forty runs, and then
 //! somebody waits for no reason, or the lock on one goes with the other's in a statement that gives back single rows.
 
@@ -52,7 +52,7 @@ fn mode_of(exclusive: bool) -> LockMode {
     }
 }
 
-/// What a lock has that others want as well.
+/// What a lock needs once others want it as well.
 #[derive(Default)]
 struct More {
     holders: Vec<Holder>,
@@ -116,7 +116,7 @@ impl Lock {
         self.first == Holder::NONE && self.more.is_none()
     }
 
-    /// Makes `id` a holder in `mode`, or in a stronger one that it has; whether it was none.
+    /// Makes `id` a holder in `mode`, or in a stronger one that it has; returns whether it was not a holder before.
     pub fn grant(&mut self, id: TxnId, mode: LockMode) -> bool {
         let more = self
             .more
@@ -150,7 +150,7 @@ impl Lock {
         }
     }
 
-    /// Takes a holder away; whether it was one.
+    /// Removes a holder; returns whether it was one.
     pub fn remove(&mut self, id: TxnId) -> bool {
         if self.first != Holder::NONE && self.first.id() == id {
             let next = self.more.as_mut().and_then(|more| more.holders.pop());
@@ -178,7 +178,7 @@ impl Lock {
         }
     }
 
-    /// Takes a request out of the queue; whether it was there.
+    /// Takes a request out of the queue; returns whether it was there.
     pub fn dequeue(&mut self, waiter: &Arc<Waiter>) -> bool {
         let Some(more) = &mut self.more else {
             return false;
@@ -190,7 +190,7 @@ impl Lock {
         found
     }
 
-    /// Grants what the queue's head allows, in order; how many holders that added. Who gave up, or was chosen as a victim, is passed by.
+    /// Grants what the queue's head allows, in order; returns how many holders that added. Requests that gave up, or were chosen as victims, are skipped.
     pub fn grant_waiting(&mut self, graph: &Mutex<WaitGraph>) -> u64 {
         let mut added = 0;
         loop {
@@ -282,7 +282,7 @@ impl Bulk {
 pub struct Shard {
     locks: HashTable<Lock>,
     bulk: Vec<Bulk>,
-    /// How many locks are held, one of several holders counted for each.
+    /// How many locks are held; a lock with several holders counts once for each.
     pub held: u64,
 }
 
@@ -342,7 +342,7 @@ impl Shard {
         }
     }
 
-    /// Gives one bulk lock back; whether there was one.
+    /// Gives one bulk lock back; returns whether there was one.
     pub fn bulk_unlock(&mut self, txn: TxnId, hash: u64) -> bool {
         let bulk = self.bulk.iter_mut().find(|bulk| bulk.txn == txn);
         let removed = bulk.is_some_and(|bulk| bulk.remove(hash).is_some());

@@ -27,7 +27,7 @@ use crate::{Error, Result, ResultExt};
 /// Runs are in files of this name.
 const SUFFIX: &str = ".run";
 
-/// Where transactions put what exceeds their memory. Shared by all of an engine.
+/// Where transactions put what exceeds their memory. Shared by all transactions of an engine.
 pub struct SpillSpace {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
@@ -113,7 +113,7 @@ impl SpillSpace {
         Ok((id, file))
     }
 
-    /// Lets go of what the cache holds of runs that are gone.
+    /// Drops what the cache holds of runs that are gone.
     pub fn forget(&self, runs: &[Arc<Run>]) {
         if !runs.is_empty() {
             let ids: HashSet<u64> = runs.iter().flat_map(|run| run.ids()).collect();

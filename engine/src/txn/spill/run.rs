@@ -1,7 +1,7 @@
-//! One sorted run of a transaction's writes, and an iterator over what of it is not rolled back.
+//! One sorted run of a transaction's writes, and an iterator over those that are not rolled back.
 //!
 //! A run holds own sequence numbers `first` to `last`, and every later run of the transaction greater ones. So a rollback to a savepoint drops whole
-//! runs, and of at most one more it makes the end dead: everything beyond a sequence number, which is all that has to be remembered.
+//! runs, and declares the end of at most one more dead: everything beyond a sequence number, which is all that has to be remembered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,7 +52,7 @@ impl Run {
         if !entries.valid() {
             return Ok(None);
         }
-        // A filter is made in memory: so that it stays small beside what the transaction may take, files do.
+        // A filter is built in memory: files are kept small, so that it stays small beside what the transaction may take.
         let cut = space.memory().max(LEAST_CUT);
         let mut files = Vec::new();
         let mut current: Option<RunFile> = None;
