@@ -1,4 +1,4 @@
-//! The chapter about log messages against the lines that plugin and engine write, both ways.
+//! The chapter about messages against the lines that plugin and engine write to the log, both ways, and against the plugin's own errors.
 //!
 //! A line is written from literals with names and causes in between. Each of its literals has to be in the chapter, where `…`
 //! stands for what is in between; and each piece that the chapter shows between two `…` has to be in a literal of the sources.
@@ -45,6 +45,14 @@ pub fn check(book: &Book) -> Result<Vec<String>> {
             }
         }
     }
+    for number in own_errors(&book.plugin_source("error_numbers.h")?) {
+        if !chapter.text.contains(&format!("Got error {number} ")) {
+            breaches.push(format!(
+                "{}: it does not explain error {number}",
+                chapter.path
+            ));
+        }
+    }
     for row in chapter.rows() {
         let is_line = row.columns[0] == "log line" || row.columns[0].starts_with("text after");
         if !is_line {
@@ -76,6 +84,16 @@ pub fn pieces_of_lines(source: &str, functions: [&str; 3]) -> Vec<String> {
         }
     }
     found
+}
+
+/// The numbers of the plugin's own errors that clients are shown: all but the first, which says that another error was raised.
+pub fn own_errors(source: &str) -> Vec<u32> {
+    source
+        .lines()
+        .filter(|line| line.trim_start().starts_with("kError"))
+        .filter_map(|line| line.trim_end_matches(',').split(" = ").nth(1)?.parse().ok())
+        .skip(1)
+        .collect()
 }
 
 /// A literal with a gap for each `{…}` of Rust's formats.

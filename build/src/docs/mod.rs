@@ -6,7 +6,8 @@
 //! - `links`: every link leads somewhere, every page is in the summary, every file that is named exists;
 //! - `variables`: the tables of variables are what the plugin declares, with default, range and how each is changed;
 //! - `status`: the tables of status variables and of information_schema's tables are what the plugin declares;
-//! - `messages`: every line that plugin and engine write to the error log is in the chapter about them;
+//! - `messages`: every line that plugin and engine write to the error log, and every error of the plugin's own, is in the
+//!   chapter about them;
 //! - `picture`: the picture of the architecture is the one that its text describes.
 
 mod links;
@@ -70,7 +71,10 @@ pub fn check() -> Result<()> {
         println!("docs: {breach}");
     }
     if !breaches.is_empty() {
-        bail!("the documents have {} faults", breaches.len());
+        bail!(
+            "the documents do not agree with the sources in {} places",
+            breaches.len()
+        );
     }
     Ok(())
 }

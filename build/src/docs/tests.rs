@@ -93,6 +93,12 @@ fn literals_are_joined_and_split_at_what_they_name() {
 }
 
 #[test]
+fn errors_of_the_plugin_are_found() {
+    let source = "enum {\n  /// Raised.\n  kErrorRaised = 1200,\n  kErrorFenced = 1202,\n};";
+    assert_eq!(messages::own_errors(source), [1202]);
+}
+
+#[test]
 fn anchors_are_those_of_the_pages() {
     assert_eq!(
         anchor("SHOW ENGINE `x`, and more"),
