@@ -85,11 +85,11 @@ enum Task {
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
-    /// Build the book, and check it: links, and all that it says of variables, status and log lines
+    /// Build the book, and check its links and all that it says about variables, status and messages
     ///
     /// The pages are in target/book. mdBook is compiled into the cache directory on first use.
     Docs(docs::DocsArgs),
-    /// Check formatting, clippy, documentation and layout rules
+    /// Check formatting, clippy, layout rules and the documents
     Lint(lint::LintArgs),
     /// Run every test: lint, Rust tests, plugin build, our suites and the stock engines/ suites
     Test(test::TestArgs),
