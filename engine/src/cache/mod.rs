@@ -5,15 +5,17 @@
 //! misses of one block load it once. A block is charged its uncompressed length and [`ENTRY_OVERHEAD`].
 
 pub mod disk;
+mod files;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::sync::Cache;
 use quick_cache::{OptionsBuilder, Weighter};
 
+use self::files::{FileBlocks, StrikeEvicted};
 use crate::Result;
 use crate::format::block::Block;
 use crate::format::filter::FilterBlock;
@@ -157,13 +159,8 @@ pub struct CacheStats {
 
 /// A cache of blocks. See the module's description.
 pub struct BlockCache {
-    cache: Cache<
-        BlockKey,
-        CachedBlock,
-        ByCharge,
-        BuildKeyHasher,
-        DefaultLifecycle<BlockKey, CachedBlock>,
-    >,
+    cache: Cache<BlockKey, CachedBlock, ByCharge, BuildKeyHasher, StrikeEvicted>,
+    files: Arc<FileBlocks>,
     counters: [Counters; STRIPES],
 }
 
@@ -177,24 +174,16 @@ impl BlockCache {
             .shards(shards as usize)
             .estimated_items_capacity(blocks.max(32 * shards as usize))
             .weight_capacity(capacity);
+        let files = Arc::<FileBlocks>::default();
+        let strike = StrikeEvicted(files.clone());
         let cache = match options.build() {
-            Ok(options) => Cache::with_options(
-                options,
-                ByCharge,
-                BuildKeyHasher,
-                DefaultLifecycle::default(),
-            ),
+            Ok(options) => Cache::with_options(options, ByCharge, BuildKeyHasher, strike),
             // All that it asks for is set above.
-            Err(_) => Cache::with(
-                blocks,
-                capacity,
-                ByCharge,
-                BuildKeyHasher,
-                DefaultLifecycle::default(),
-            ),
+            Err(_) => Cache::with(blocks, capacity, ByCharge, BuildKeyHasher, strike),
         };
         Self {
             cache,
+            files,
             counters: Default::default(),
         }
     }
@@ -234,12 +223,19 @@ impl BlockCache {
         key: BlockKey,
         load: impl FnOnce() -> Result<CachedBlock>,
     ) -> Result<CachedBlock> {
-        self.cache.get_or_insert_with(&key, load)
+        self.cache.get_or_insert_with(&key, || {
+            // While this has the place nobody else does, so that the block is not struck out before it is there.
+            self.files.note(key);
+            load().inspect_err(|_| self.files.strike(key))
+        })
     }
 
-    /// Forgets all blocks of files that are gone. Looks at every block of the cache.
+    /// Forgets all blocks of files that are gone, at the cost of what they have in the cache. A block that is being loaded just then may stay until it
+    /// is evicted.
     pub fn erase_files(&self, file_ids: &HashSet<u64>) {
-        self.cache.retain(|key, _| !file_ids.contains(&key.file_id));
+        for key in file_ids.iter().flat_map(|&id| self.files.take(id)) {
+            self.cache.remove(&key);
+        }
     }
 
     /// Changes how many bytes are allowed; blocks beyond them are dropped.

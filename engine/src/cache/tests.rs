@@ -87,3 +87,60 @@ fn concurrent_misses_load_once() {
     });
     assert_eq!(loads.load(Relaxed), 1);
 }
+
+#[test]
+fn what_is_noted_of_files_is_what_the_cache_holds() {
+    for capacity in [0, 1 << 20, 64 << 20] {
+        let cache = BlockCache::new(capacity);
+        let fill = |files: std::ops::Range<u64>| {
+            for number in 0..2000 {
+                let key = key(files.start + number % (files.end - files.start), number);
+                cache
+                    .get_or_load(key, BlockKind::Data, || Ok(block(4000)))
+                    .unwrap();
+            }
+            assert_eq!(cache.files.len() as u64, cache.stats().blocks);
+        };
+        fill(0..100);
+        let failed = cache.get_or_load(key(7, 9999), BlockKind::Data, || {
+            Err(Error::corruption("bad"))
+        });
+        assert!(failed.is_err());
+        cache.erase_files(&HashSet::from_iter(0..50));
+        assert!((0..2000).all(|number| {
+            let file = number % 100;
+            file >= 50 || cache.get(key(file, number), BlockKind::Data).is_none()
+        }));
+        assert_eq!(cache.files.len() as u64, cache.stats().blocks);
+        fill(200..210);
+        cache.set_capacity(capacity / 2);
+        assert_eq!(cache.files.len() as u64, cache.stats().blocks);
+        cache.erase_files(&HashSet::from_iter(0..300));
+        assert_eq!((cache.files.len(), cache.stats().blocks), (0, 0));
+    }
+}
+
+#[test]
+fn threads_that_load_evict_and_erase_leave_nothing_behind() {
+    let cache = BlockCache::new(1 << 20);
+    std::thread::scope(|scope| {
+        for thread in 0..4u64 {
+            let cache = &cache;
+            scope.spawn(move || {
+                for number in 0..20_000u64 {
+                    let draw = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 ^ thread;
+                    let key = key(draw % 16, draw / 16 % 64);
+                    cache
+                        .get_or_load(key, BlockKind::Data, || Ok(block(3000)))
+                        .unwrap();
+                    if number % 50 == 0 {
+                        cache.erase_files(&HashSet::from([draw % 16]));
+                    }
+                }
+            });
+        }
+    });
+    assert!(cache.files.len() as u64 >= cache.stats().blocks);
+    cache.erase_files(&HashSet::from_iter(0..16));
+    assert_eq!(cache.files.len(), 0);
+}
