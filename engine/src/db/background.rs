@@ -1,4 +1,4 @@
-//! The engine's own threads: flush, compaction, the once-a-second sync, and the removal of files.
+//! The engine's own threads: flush, compaction, the once-a-second sync, drops of indexes, and the removal of files.
 //!
 //! Each loops until the engine closes. A failure is logged once where it happens, and the work is tried again after a pause: the data is
 //! still in the WAL or in the inputs. Only a manifest edit whose outcome is unknown stops the engine's writes ([`Core::install`]), and a panic,
@@ -13,11 +13,11 @@ use std::time::Duration;
 use super::core::Core;
 use super::cursor::{OpenFiles, Source};
 use super::state::{LiveFile, LiveVersion, Obsolete};
-use crate::compaction::{self, Inputs, PickConfig, Task, touches_dropped};
+use crate::compaction::{self, Inputs, PickConfig, Task};
 use crate::env::failpoint;
 use crate::flush::{DropRules, OutputSpec, flush_memtables};
 use crate::iter::LevelIter;
-use crate::manifest::{FileMeta, LEVELS, Manifest, Version, VersionEdit};
+use crate::manifest::{FileMeta, Manifest, Version, VersionEdit};
 use crate::memtable::MemTable;
 use crate::sst::{IterOptions, SstOptions};
 use crate::{Error, ErrorKind, Result, ResultExt};
@@ -113,6 +113,7 @@ fn start_each(core: &Arc<Core>, threads: &mut Vec<JoinHandle<()>>) -> Result<()>
         spawn(name, Box::new(Core::run_compaction))?;
     }
     spawn("se-sync".to_owned(), Box::new(Core::run_sync))?;
+    spawn("se-drop".to_owned(), Box::new(Core::run_drops))?;
     if core.remote.is_some() {
         for number in 0..core.options.wal_upload_threads {
             spawn(format!("se-upload-{number}"), Box::new(Core::run_upload))?;
@@ -243,48 +244,6 @@ impl Core {
         }
     }
 
-    /// Indexes that were dropped while a job ran may be in its output: their boundary moves past it. Those that no file can hold any more
-    /// are forgotten.
-    pub(super) fn note_drops(
-        &self,
-        edit: &mut VersionEdit,
-        known: &std::collections::BTreeMap<u32, u64>,
-        now: &Version,
-    ) {
-        let next_file = self.ids.next_file.load(Ordering::Acquire);
-        for &index in now
-            .dropped_indexes
-            .keys()
-            .filter(|index| !known.contains_key(index))
-        {
-            edit.dropped_indexes.push((index, next_file));
-        }
-        let oldest_memtable = self
-            .state
-            .load()
-            .memtables()
-            .next_back()
-            .map_or(0, |table| table.id());
-        let mut drops = self.drops.lock();
-        for &index in known.keys() {
-            // Another job that did not know of the drop may have raised the boundary meanwhile.
-            let Some(&boundary) = now.dropped_indexes.get(&index) else {
-                continue;
-            };
-            let flushed = drops
-                .get(&index)
-                .is_none_or(|&memtable| memtable < oldest_memtable);
-            let only = std::collections::BTreeMap::from([(index, boundary)]);
-            let held = (0..LEVELS)
-                .flat_map(|level| now.level(level))
-                .any(|file| touches_dropped(file, &only));
-            if flushed && !held {
-                edit.forgotten_indexes.push(index);
-                drops.remove(&index);
-            }
-        }
-    }
-
     /// What the picker is told.
     pub fn pick_config(&self, everything: bool) -> PickConfig {
         let trigger = self
@@ -340,6 +299,10 @@ impl Core {
         {
             any = true;
             self.carry_out(&task, files);
+        }
+        match self.publish_drops() {
+            Ok(done) => any |= done,
+            Err(error) => tracing::warn!("drop of an index, left to the next start: {error}"),
         }
         self.work_on_removal();
         self.check_open()?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::drops::Drops;
 use super::persistent_cache::PersistentCache;
 use super::removal::Removal;
 use super::signal::{Failing, Signal};
@@ -29,7 +30,6 @@ use crate::txn::commit::Pipeline;
 use crate::txn::locks::LockManager;
 use crate::txn::snapshots::Snapshots;
 use crate::txn::spill::SpillSpace;
-use crate::types::IndexId;
 use crate::wal::Wal;
 use crate::{Error, ErrorKind, Result};
 
@@ -103,8 +103,7 @@ pub struct Core {
     pub signal: Signal,
     pub stats: Stats,
     pub closing: AtomicBool,
-    /// Dropped indexes that must stay on record until memtables up to this id are flushed.
-    pub drops: Mutex<HashMap<IndexId, u64>>,
+    pub drops: Drops,
     pub compacting: Mutex<super::background::Compacting>,
     pub flushing: Mutex<()>,
     pub flush_failing: Failing,

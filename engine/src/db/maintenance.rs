@@ -1,4 +1,4 @@
-//! Index ids, counters, estimates, and work that someone asks for: flush, compaction, dropping indexes.
+//! Index ids, counters, estimates, and work that someone asks for: flush and compaction.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::cursor::Cursor;
-use super::state::{LiveFile, Obsolete};
-use crate::env::failpoint;
+use super::state::LiveFile;
 use crate::iter::InternalIterator;
 use crate::manifest::{LEVELS, VersionEdit};
 use crate::types::{DICTIONARY_INDEX, IndexId, KeyRef, index_id_of};
@@ -83,43 +82,6 @@ impl Core {
         Ok(first)
     }
 
-    /// Drops indexes for good: now, or where the log is kept in the store, once all that was logged so far is there.
-    pub fn drop_indexes(&self, indexes: &[IndexId]) -> Result<()> {
-        if let Some(index) = indexes.iter().find(|&&index| {
-            index == DICTIONARY_INDEX || index >= self.ids.next_index.load(Ordering::Relaxed)
-        }) {
-            return Err(Error::invalid(format!(
-                "index {index} cannot be dropped: it was never given out"
-            )));
-        }
-        if indexes.is_empty() {
-            return Ok(());
-        }
-        if self.remote.is_some() {
-            self.pipeline.check()?;
-            self.tell_obsolete(Obsolete::Indexes(indexes.to_vec()));
-            return Ok(());
-        }
-        self.drop_indexes_now(indexes)
-    }
-
-    /// Drops indexes that were given out.
-    pub(super) fn drop_indexes_now(&self, indexes: &[IndexId]) -> Result<()> {
-        let mut manifest = self.manifest.lock();
-        let boundary = self.ids.next_file.load(Ordering::Acquire);
-        let newest_memtable = self.state.load().mem.id();
-        let edit = VersionEdit {
-            dropped_indexes: indexes.iter().map(|&index| (index, boundary)).collect(),
-            ..VersionEdit::default()
-        };
-        let mut drops = self.drops.lock();
-        drops.extend(indexes.iter().map(|&index| (index, newest_memtable)));
-        drop(drops);
-        failpoint::hit("drop.before_install")?;
-        self.install(&mut manifest, edit, &[])?;
-        failpoint::hit("drop.installed")
-    }
-
     /// Drops every index that holds data and is not in `named`; returns which.
     pub fn retain_indexes(&self, named: &[IndexId]) -> Result<Vec<IndexId>> {
         let garbage = self.not_in(named)?;
@@ -147,6 +109,8 @@ impl Core {
         let named: HashSet<IndexId> = named.iter().copied().chain([DICTIONARY_INDEX]).collect();
         let ceiling = self.ids.next_index.load(Ordering::Relaxed);
         let mut present = BTreeSet::new();
+        // In this order: a drop that is published in between is in the second.
+        let waiting = self.drops.waiting();
         let state = self.state.load_full();
         for table in state.memtables() {
             let mut position = table.iter();
@@ -175,7 +139,8 @@ impl Core {
         Ok(present
             .into_iter()
             .filter(|index| {
-                *index < ceiling && !named.contains(index) && !dropped.contains_key(index)
+                let known = dropped.contains_key(index) || waiting.contains(index);
+                *index < ceiling && !named.contains(index) && !known
             })
             .collect())
     }
@@ -210,6 +175,8 @@ impl Core {
 
     /// Flushes, then compacts everything to the bottom level, and waits for it. Fails as soon as an attempt fails.
     pub fn compact(&self) -> Result<()> {
+        // Nothing of what was dropped before is to be left.
+        self.publish_drops()?;
         self.flush()?;
         self.compacting.lock().everything += 1;
         self.compaction_failing.clear();

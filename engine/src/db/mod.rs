@@ -5,6 +5,7 @@ mod attached;
 mod background;
 mod core;
 mod cursor;
+mod drops;
 mod get;
 pub(crate) mod identity;
 mod ingest;
@@ -104,6 +105,9 @@ impl Engine {
     }
 
     /// Drops all keys of these indexes, for good. Running readers may still see them. Nothing may be written to them any more.
+    ///
+    /// It is done soon after this returns, for all that were dropped meanwhile at once, and never more durably than what was committed before. A crash
+    /// may leave indexes that [`Engine::retain_indexes`] finds.
     pub fn drop_indexes(&self, indexes: &[IndexId]) -> Result<()> {
         self.core.drop_indexes(indexes)
     }
@@ -345,7 +349,8 @@ impl Engine {
         let flushed = self
             .core
             .flush()
-            .and_then(|()| self.core.uploaded_or_failing(self.core.wal.end()));
+            .and_then(|()| self.core.uploaded_or_failing(self.core.wal.end()))
+            .and_then(|()| self.core.publish_drops().map(drop));
         self.stop();
         // Nothing is appended any more.
         self.core.wal.close().and(flushed)

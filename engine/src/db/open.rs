@@ -7,7 +7,7 @@
 //! threads. A crash between any two of these steps leaves what the next open does again: the epoch may have risen without a writer, which costs
 //! a range of file ids.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::core::{Core, Ids, Tunables};
+use super::drops::Drops;
 use super::identity::MissingLog;
 use super::ingest::Files;
 use super::persistent_cache::PersistentCache;
@@ -394,11 +395,6 @@ pub(super) fn open(options: Options) -> Result<Engine> {
     };
     let snapshots = Arc::new(Snapshots::default());
     snapshots.publish(replayed.last_seq);
-    let drops: HashMap<u32, u64> = version
-        .dropped_indexes
-        .keys()
-        .map(|&index| (index, last_id))
-        .collect();
     let core = Arc::new(Core {
         tunables: Tunables::new(&options),
         store,
@@ -432,7 +428,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         signal: Signal::default(),
         stats: Stats::default(),
         closing: AtomicBool::new(false),
-        drops: Mutex::new(drops),
+        drops: Drops::recovered(&version, last_id),
         compacting: Mutex::default(),
         flushing: Mutex::new(()),
         flush_failing: Failing::default(),

@@ -1,11 +1,10 @@
-//! Removing what nobody needs any more: files, chunks of the log, old manifest objects, and the entries of dropped indexes.
+//! Removing what nobody needs any more: files, chunks of the log, and old manifest objects.
 //!
 //! What leaves the newest version may still be read by others for a while, where the store is shared: it is kept for the grace period. And nothing is
-//! removed, and no index dropped, before the log records that made it superfluous are in the store themselves: a server that loses its disk goes back to
+//! removed before the log records that made it superfluous are in the store themselves: a server that loses its disk goes back to
 //! what is there, and must find what belongs to that. Without a log in the store there is neither wait.
 //!
-//! What a crash or a close leaves to be done, the next open finds by comparing listings with the version ([`crate::gc`]), and the next look of the caller at
-//! the indexes that it names.
+//! What a crash or a close leaves to be done, the next open finds by comparing listings with the version ([`crate::gc`]).
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -19,7 +18,6 @@ use crate::env::failpoint;
 use crate::gc;
 use crate::manifest::{Manifest, sst_key};
 use crate::remote_wal::chunk_key;
-use crate::types::IndexId;
 use crate::{Result, ResultExt};
 
 /// How soon to look again for what waits for the log.
@@ -29,7 +27,6 @@ const SOON: Duration = Duration::from_millis(100);
 enum What {
     File(u64),
     Chunk(u64),
-    Indexes(Vec<IndexId>),
 }
 
 struct Pending {
@@ -96,10 +93,9 @@ impl Core {
     }
 
     fn note_obsolete(&self, removal: &mut Removal, told: Obsolete) {
-        let (grace, what) = match told {
-            Obsolete::File(id) => (true, What::File(id)),
-            Obsolete::Chunk(id) => (true, What::Chunk(id)),
-            Obsolete::Indexes(indexes) => (false, What::Indexes(indexes)),
+        let what = match told {
+            Obsolete::File(id) => What::File(id),
+            Obsolete::Chunk(id) => What::Chunk(id),
             Obsolete::Manifest(next_id) => return self.trim_manifest(next_id),
             Obsolete::Stop => {
                 removal.stopped = true;
@@ -113,11 +109,7 @@ impl Core {
         };
         if self.remote.is_some() {
             let now = self.clock.now();
-            pending.due = if grace {
-                now.saturating_add(self.options.gc_grace)
-            } else {
-                now
-            };
+            pending.due = now.saturating_add(self.options.gc_grace);
             pending.logged = self.wal.end();
         }
         removal.pending.push(pending);
@@ -150,8 +142,6 @@ impl Core {
             let ready = pending.due <= now && pending.logged <= uploaded;
             if ready {
                 due.push(std::mem::replace(&mut pending.what, What::Chunk(0)));
-            } else if let (What::Indexes(_), Some(remote)) = (&pending.what, &self.remote) {
-                remote.want(pending.logged);
             }
             !ready
         });
@@ -162,11 +152,6 @@ impl Core {
                     files.insert(id);
                 }
                 What::Chunk(id) => self.delete_object(&chunk_key(id)),
-                What::Indexes(indexes) => {
-                    if let Err(error) = self.drop_indexes_now(&indexes) {
-                        tracing::warn!("drop of an index, left to the next start: {error}");
-                    }
-                }
             }
         }
         self.remove_files(&files);

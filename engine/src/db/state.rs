@@ -12,7 +12,6 @@ use crate::manifest::{FileMeta, LEVELS, Version, sst_key};
 use crate::memtable::MemTable;
 use crate::object_store::{ObjectStore, Prefetcher};
 use crate::sst::SstReader;
-use crate::types::IndexId;
 use crate::{Result, ResultExt};
 
 /// What the thread that removes files is told.
@@ -21,8 +20,6 @@ pub enum Obsolete {
     File(u64),
     /// The chunk of the log in the store is not needed any more.
     Chunk(u64),
-    /// The indexes are to be dropped.
-    Indexes(Vec<IndexId>),
     /// The manifest has grown by a full version, and its next object has this id.
     Manifest(u64),
     /// To end.
@@ -184,7 +181,7 @@ impl LiveVersion {
                     .collect()
             })
             .unwrap_or_default();
-        let levels = std::array::from_fn(|level| {
+        let levels: [Vec<Arc<LiveFile>>; LEVELS] = std::array::from_fn(|level| {
             let files = version.level(level).iter();
             files
                 .map(|meta| {

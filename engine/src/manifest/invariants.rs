@@ -209,9 +209,9 @@ fn check_drops(before: &Version, edit: &VersionEdit, after: &Version) -> Result<
             )));
         }
     }
+    let dropped_here: HashSet<_> = edit.dropped_indexes.iter().map(|(id, _)| id).collect();
     for index in &edit.forgotten_indexes {
-        let dropped_here = edit.dropped_indexes.iter().any(|(id, _)| id == index);
-        if dropped_here || !before.dropped_indexes.contains_key(index) {
+        if dropped_here.contains(index) || !before.dropped_indexes.contains_key(index) {
             return Err(Rule::DropsMakeSense.broken(format_args!(
                 "index {index} forgotten, which was not dropped before"
             )));

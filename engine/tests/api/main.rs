@@ -1,6 +1,7 @@
 //! The engine as its callers meet it.
 
 mod distant;
+mod drops;
 mod lifecycle;
 mod limits;
 mod object_store;

@@ -2,6 +2,7 @@
 //! files does: an error that names it, never wrong or missing rows.
 
 mod corruption;
+mod drops;
 mod fencing;
 mod history;
 mod lost_disk;

@@ -20,7 +20,7 @@ use crate::history::{
 use crate::{alone, with_others};
 
 /// Each point, and the hits at which to act.
-const POINTS: [(&str, &[u64]); 29] = [
+const POINTS: [(&str, &[u64]); 30] = [
     ("commit.appended", &[1, 40]),
     ("prepare.logged", &[1, 30]),
     ("wal.before_append", &[30]),
@@ -37,6 +37,7 @@ const POINTS: [(&str, &[u64]); 29] = [
     ("manifest.after_put", &[1, 6]),
     ("local_store.before_publish", &[1, 4]),
     ("local_store.before_sync_dir", &[1, 4]),
+    ("drop.before_sync", &[1]),
     ("drop.before_install", &[1]),
     ("drop.installed", &[1]),
     ("open.replayed", &[1]),
@@ -235,8 +236,12 @@ fn break_at(point: &str, action: Action, log_in_store: bool) {
     }
     let hits = armed.hits();
     drop(armed);
-    // Where the log is in the store, an index is dropped when the log is there.
-    let dropped_late = log_in_store && point.starts_with("drop.");
+    // An index is dropped by a thread, where the log is in the store once that is there.
+    let dropped_late = point.starts_with("drop.");
+    assert!(
+        hits > 0 || log_in_store || !dropped_late,
+        "{point} was never passed"
+    );
     let elsewhere = [
         "local_store.",
         "open.",
