@@ -105,11 +105,11 @@ pub struct Options {
     pub base_level_size: u64,
     /// How many times larger a level is than the one above, at least 2.
     pub level_multiplier: u64,
-    /// Files in level 0 at which it is compacted, at least 1.
+    /// Sorted runs in level 0 at which it is compacted, at least 1: what one flush writes is one, however many files it is.
     pub level0_compaction_trigger: usize,
-    /// Files in level 0 at which writers are slowed.
+    /// Sorted runs in level 0 at which writers are slowed.
     pub level0_slowdown_trigger: usize,
-    /// Files in level 0 at which writers wait.
+    /// Sorted runs in level 0 at which writers wait.
     pub level0_stop_trigger: usize,
     /// Compression of each level; deeper levels use the last entry.
     pub compression: Vec<Compression>,

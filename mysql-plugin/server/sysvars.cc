@@ -154,7 +154,8 @@ MYSQL_SYSVAR_ULONGLONG(transaction_memory, transaction_memory, PLUGIN_VAR_RQCMDA
 MYSQL_SYSVAR_UINT(compaction_threads, compaction_threads, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY, "Threads that compact.", nullptr,
                   nullptr, 1, 1, 64, 0);
 MYSQL_SYSVAR_UINT(level0_file_num_compaction_trigger, level0_file_num_compaction_trigger, PLUGIN_VAR_RQCMDARG,
-                  "Files in level 0 at which they are compacted into level 1.", nullptr, update<unsigned int>, 4, 1, 1024, 0);
+                  "Sorted runs in level 0 at which it is compacted: what one flush writes is one, however many files.", nullptr,
+                  update<unsigned int>, 4, 1, 1024, 0);
 MYSQL_SYSVAR_ULONG(flush_log_at_trx_commit, flush_log_at_trx_commit, PLUGIN_VAR_RQCMDARG,
                    "0: the log is written and synced once a second; 1: at each commit; 2: written at each commit, "
                    "synced once a second.",

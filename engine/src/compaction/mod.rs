@@ -5,6 +5,7 @@
 
 mod merge;
 mod picker;
+mod runs;
 #[cfg(test)]
 mod tests;
 
@@ -12,3 +13,4 @@ pub use merge::{Inputs, merge};
 pub use picker::{
     BOTTOM, PickConfig, Reason, Targets, Task, pending_bytes, pick, targets, touches_dropped,
 };
+pub use runs::sorted_runs;

@@ -3,11 +3,13 @@
 //! Leveled, with dynamic level sizes: the bottom level's size fixes the targets of those above, each `multiplier` times smaller, down to
 //! the base level, the first whose target is no more than `base_size`; level 0 goes straight to the base level. So nearly all data is in
 //! the bottom level, and the space that old versions take stays near a tenth. Scores say how far a level is over its target; the worst
-//! is served first. Before scores come files that can go or shrink at no gain of waiting: those of dropped indexes.
+//! is served first. Level 0 is over when it has too many sorted runs ([`sorted_runs`]), or as many bytes as that many full memtables; and where its files
+//! can go down as they are, at no cost, it need not be. Before scores come files that can go or shrink at no gain of waiting: those of dropped indexes.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::runs::sorted_runs;
 use crate::manifest::{FileMeta, LEVELS, Version};
 use crate::types::{IndexId, SeqNo, index_id_of};
 
@@ -20,8 +22,10 @@ const DENSE_DELETIONS: f64 = 0.5;
 /// What the picker needs to know besides the version.
 #[derive(Clone, Debug)]
 pub struct PickConfig {
-    /// Files in level 0 at which it is compacted.
+    /// Sorted runs in level 0 at which it is compacted.
     pub level0_trigger: usize,
+    /// Bytes in level 0 at which it is compacted, however few the runs.
+    pub level0_size: u64,
     /// Bytes the base level aims for.
     pub base_size: u64,
     /// Ratio of neighbouring targets.
@@ -35,7 +39,7 @@ pub struct PickConfig {
 /// Why a task was picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Level 0 has too many files.
+    /// Level 0 has too many sorted runs, or too many bytes.
     Level0,
     /// A level is over its target.
     Size,
@@ -190,14 +194,9 @@ impl Picker<'_> {
 
     fn pick_by_score(&self) -> Option<Task> {
         let mut scores: Vec<(f64, usize)> = Vec::new();
-        let level0 = self.version.level(0);
-        if level0.len() >= self.config.level0_trigger
-            || (self.config.everything && !level0.is_empty())
-        {
-            scores.push((
-                level0.len() as f64 / self.config.level0_trigger as f64 + 1.0,
-                0,
-            ));
+        let fill = self.level0_fill();
+        if fill >= 1.0 || (self.config.everything && fill > 0.0) {
+            scores.push((fill + 1.0, 0));
         }
         for level in 1..BOTTOM {
             let size = self.version.level_bytes(level);
@@ -207,10 +206,28 @@ impl Picker<'_> {
             }
         }
         scores.sort_by(|a, b| b.0.total_cmp(&a.0));
-        scores.into_iter().find_map(|(_, level)| match level {
+        let picked = scores.into_iter().find_map(|(_, level)| match level {
             0 => self.pick_level0(),
             _ => self.pick_level(level, Reason::Size),
-        })
+        });
+        picked.or_else(|| self.pick_free_move())
+    }
+
+    /// How near level 0 is to being compacted: at 1 it is.
+    fn level0_fill(&self) -> f64 {
+        let runs = sorted_runs(self.version.level(0), |file| file).len() as f64;
+        let bytes = self.version.level_bytes(0) as f64;
+        let by_runs = runs / self.config.level0_trigger as f64;
+        by_runs.max(bytes / self.config.level0_size.max(1) as f64)
+    }
+
+    /// Files of level 0 that nothing lies beside go down as they are: rows that come in key order would stay there in few runs for long.
+    fn pick_free_move(&self) -> Option<Task> {
+        if self.version.level(0).len() < self.config.level0_trigger {
+            return None;
+        }
+        let task = self.pick_level0()?;
+        matches!(task, Task::Move { .. }).then_some(task)
     }
 
     fn pick_level0(&self) -> Option<Task> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::cursor::{OpenFiles, Source};
 use super::state::{LiveFile, LiveVersion, Obsolete};
-use crate::compaction::{self, Inputs, PickConfig, Task};
+use crate::compaction::{self, Inputs, PickConfig, Task, sorted_runs};
 use crate::env::failpoint;
 use crate::flush::{DropRules, OutputSpec, flush_memtables};
 use crate::iter::LevelIter;
@@ -252,6 +252,8 @@ impl Core {
             .load(Ordering::Relaxed) as usize;
         PickConfig {
             level0_trigger: trigger.max(1),
+            level0_size: (trigger.max(1) as u64)
+                .saturating_mul(self.tunables.memtable_size.load(Ordering::Relaxed)),
             base_size: self.options.base_level_size,
             multiplier: self.options.level_multiplier,
             oldest_snapshot: self.snapshots.oldest().unwrap_or(self.snapshots.visible()),
@@ -418,17 +420,14 @@ impl Core {
                 .collect()
         };
         let mut runs = Vec::new();
-        if from == 0 {
-            for file in open(from, upper) {
-                runs.push(Source::File(file.reader()?.iter(options)));
+        let upper_runs = match from {
+            0 => sorted_runs(&open(from, upper), |file| &file.meta),
+            _ => vec![open(from, upper)],
+        };
+        for files in upper_runs.into_iter().chain([open(to, lower)]) {
+            if !files.is_empty() {
+                runs.push(Source::Level(LevelIter::new(OpenFiles { files, options })));
             }
-        } else {
-            let files = open(from, upper);
-            runs.push(Source::Level(LevelIter::new(OpenFiles { files, options })));
-        }
-        if !lower.is_empty() {
-            let files = open(to, lower);
-            runs.push(Source::Level(LevelIter::new(OpenFiles { files, options })));
         }
         let inputs = Inputs {
             runs,

@@ -1,4 +1,4 @@
-//! Point reads: memtables, then level 0, then one file a level.
+//! Point reads: memtables, then one file of each sorted run of level 0, then one a level.
 
 use super::core::Core;
 use super::pinned::Value;
@@ -37,18 +37,9 @@ impl Core {
 fn find_in_files(state: &State, user_key: &[u8], snapshot: SeqNo) -> Result<Option<Found>> {
     let hash = key_hash(user_key);
     open_candidates(state, user_key);
-    // Files of level 0 overlap; the newest that has the key decides.
-    for file in &state.files.levels[0] {
-        if file.covers(user_key)
-            && let Some(found) = file.reader()?.get(user_key, hash, snapshot)?
-        {
-            return Ok(Some(found));
-        }
-    }
-    for level in 1..state.files.levels.len() {
-        if let Some(file) = state.files.file_for(level, user_key)
-            && let Some(found) = file.reader()?.get(user_key, hash, snapshot)?
-        {
+    // The newest that has the key decides.
+    for file in state.files.files_for(user_key) {
+        if let Some(found) = file.reader()?.get(user_key, hash, snapshot)? {
             return Ok(Some(found));
         }
     }
@@ -63,7 +54,5 @@ fn open_candidates(state: &State, user_key: &[u8]) {
     if !distant.is_some_and(|file| file.is_distant()) {
         return;
     }
-    let newest = files.levels[0].iter().filter(|file| file.covers(user_key));
-    let sorted = (1..files.levels.len()).filter_map(|level| files.file_for(level, user_key));
-    open_together(newest.chain(sorted));
+    open_together(files.files_for(user_key));
 }

@@ -276,10 +276,10 @@ impl Engine {
         self.core.signal.notify();
     }
 
-    /// Changes at how many files level 0 is compacted.
-    pub fn set_level0_compaction_trigger(&self, files: usize) {
+    /// Changes at how many sorted runs level 0 is compacted.
+    pub fn set_level0_compaction_trigger(&self, runs: usize) {
         let trigger = &self.core.tunables.level0_compaction_trigger;
-        trigger.store(files.max(1) as u64, Ordering::Relaxed);
+        trigger.store(runs.max(1) as u64, Ordering::Relaxed);
         self.core.signal.notify();
     }
 

@@ -20,8 +20,8 @@ pub enum Throttle {
 /// What the decision is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Pressure {
-    /// Files in level 0, where compaction works on them.
-    pub level0_files: usize,
+    /// Sorted runs in level 0, where compaction works on them.
+    pub level0_runs: usize,
     /// Bytes of all memtables.
     pub memtable_bytes: u64,
     /// Whether any memtable waits to be flushed.
@@ -31,9 +31,9 @@ pub struct Pressure {
 /// Thresholds.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Files in level 0 from which writers are slowed.
+    /// Sorted runs in level 0 from which writers are slowed.
     pub level0_slowdown: usize,
-    /// Files in level 0 from which they wait.
+    /// Sorted runs in level 0 from which they wait.
     pub level0_stop: usize,
     /// Bytes of all memtables from which they wait.
     pub memtable_bytes: u64,
@@ -44,17 +44,17 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(4);
 
 /// Decides for one writer.
 pub fn decide(pressure: Pressure, limits: Limits) -> Throttle {
-    if pressure.level0_files >= limits.level0_stop
+    if pressure.level0_runs >= limits.level0_stop
         || (pressure.flush_pending && pressure.memtable_bytes >= limits.memtable_bytes)
     {
         return Throttle::Stop;
     }
-    if pressure.level0_files >= limits.level0_slowdown {
+    if pressure.level0_runs >= limits.level0_slowdown {
         let range = limits
             .level0_stop
             .saturating_sub(limits.level0_slowdown)
             .max(1);
-        let over = pressure.level0_files - limits.level0_slowdown + 1;
+        let over = pressure.level0_runs - limits.level0_slowdown + 1;
         return Throttle::Slow(LONGEST_PAUSE * over as u32 / range as u32);
     }
     Throttle::None
@@ -129,8 +129,8 @@ impl Core {
             .load(Ordering::Relaxed)
             && !self.tunables.pause_background_work.load(Ordering::Relaxed);
         let pressure = Pressure {
-            level0_files: if compacting {
-                state.files.levels[0].len()
+            level0_runs: if compacting {
+                state.files.level0_runs.len()
             } else {
                 0
             },
@@ -161,10 +161,10 @@ mod tests {
         memtable_bytes: 1000,
     };
 
-    fn at(level0_files: usize, memtable_bytes: u64, flush_pending: bool) -> Throttle {
+    fn at(level0_runs: usize, memtable_bytes: u64, flush_pending: bool) -> Throttle {
         decide(
             Pressure {
-                level0_files,
+                level0_runs,
                 memtable_bytes,
                 flush_pending,
             },

@@ -8,6 +8,7 @@ use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
 use crate::cache::BlockCache;
+use crate::compaction::sorted_runs;
 use crate::manifest::{FileMeta, LEVELS, Version, sst_key};
 use crate::memtable::MemTable;
 use crate::object_store::{ObjectStore, Prefetcher};
@@ -115,11 +116,6 @@ impl LiveFile {
         self.obsolete.store(true, Ordering::Release);
     }
 
-    /// Whether the file's range of user keys includes `user_key`.
-    pub fn covers(&self, user_key: &[u8]) -> bool {
-        self.meta.smallest.user_key() <= user_key && user_key <= self.meta.largest.user_key()
-    }
-
     /// Whether the file's range of user keys meets [lower, upper).
     pub fn overlaps(&self, lower: &[u8], upper: &[u8]) -> bool {
         self.meta.smallest.user_key() < upper && lower <= self.meta.largest.user_key()
@@ -162,6 +158,8 @@ pub fn open_together<'a>(files: impl Iterator<Item = &'a Arc<LiveFile>>) {
 pub struct LiveVersion {
     pub version: Arc<Version>,
     pub levels: [Vec<Arc<LiveFile>>; LEVELS],
+    /// Level 0 as sorted runs, the newest first, each in key order.
+    pub level0_runs: Vec<Vec<Arc<LiveFile>>>,
 }
 
 impl LiveVersion {
@@ -193,16 +191,23 @@ impl LiveVersion {
         for file in old.values() {
             file.mark_obsolete();
         }
-        Arc::new(Self { version, levels })
+        let level0_runs = sorted_runs(&levels[0], |file| &file.meta);
+        Arc::new(Self {
+            version,
+            levels,
+            level0_runs,
+        })
     }
 
-    /// The file of a sorted level that may hold `user_key`.
-    pub fn file_for(&self, level: usize, user_key: &[u8]) -> Option<&Arc<LiveFile>> {
-        let files = &self.levels[level];
-        let at = files.partition_point(|file| file.meta.largest.user_key() < user_key);
-        files
-            .get(at)
-            .filter(|file| file.meta.smallest.user_key() <= user_key)
+    /// The files that may hold `user_key`, newest first: at most one of each sorted run of level 0 and of each level below.
+    pub fn files_for(&self, user_key: &[u8]) -> impl Iterator<Item = &Arc<LiveFile>> {
+        let runs = self.level0_runs.iter().chain(&self.levels[1..]);
+        runs.filter_map(move |files| {
+            let at = files.partition_point(|file| file.meta.largest.user_key() < user_key);
+            files
+                .get(at)
+                .filter(|file| file.meta.smallest.user_key() <= user_key)
+        })
     }
 
     /// The files of a sorted level whose ranges meet [lower, upper).

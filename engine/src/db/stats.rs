@@ -41,6 +41,7 @@ pub struct LevelStats {
 #[allow(missing_docs)]
 pub struct EngineStats {
     pub levels: [LevelStats; LEVELS],
+    pub level0_runs: u64,
     pub memtable_bytes: u64,
     pub immutable_memtables: u64,
     pub block_cache_capacity: u64,
@@ -127,6 +128,7 @@ impl Core {
         let oldest_wal = state.immutable.last().unwrap_or(&state.mem).wal_start();
         EngineStats {
             levels,
+            level0_runs: state.files.level0_runs.len() as u64,
             memtable_bytes: state.memtable_bytes(),
             immutable_memtables: state.immutable.len() as u64,
             block_cache_capacity: cache.capacity,

@@ -21,7 +21,8 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
     let stats = core.stats();
     let state = core.state.load();
     let version = &state.files.version;
-    let targets = targets(version, &core.pick_config(false));
+    let config = core.pick_config(false);
+    let targets = targets(version, &config);
     writeln!(out, "STORE")?;
     writeln!(out, "epoch {}, writer {}", version.epoch, version.writer)?;
     match core.pipeline.check() {
@@ -51,6 +52,13 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
         "total {:>10} {:>14}",
         stats.sst_files(),
         mib(stats.sst_bytes())
+    )?;
+    writeln!(
+        out,
+        "level 0: {} sorted runs, compacted at {} or at {} MiB",
+        stats.level0_runs,
+        config.level0_trigger,
+        mib(config.level0_size)
     )?;
     writeln!(out, "\nMEMTABLES")?;
     writeln!(

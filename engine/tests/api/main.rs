@@ -2,6 +2,7 @@
 
 mod distant;
 mod drops;
+mod level0;
 mod lifecycle;
 mod limits;
 mod object_store;

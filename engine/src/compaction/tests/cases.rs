@@ -68,6 +68,77 @@ fn files_that_meet_nothing_are_moved() {
     );
 }
 
+/// Flush number `flush` of eight indexes of 100 bytes each.
+fn flush_of_eight(flush: u64) -> impl Iterator<Item = (usize, FileMeta)> {
+    (1..=8).map(move |index| {
+        (
+            0,
+            file(10 * flush + u64::from(index), (index, 0), (index, 9), 100),
+        )
+    })
+}
+
+#[test]
+fn what_counts_in_level_0_is_runs_and_bytes() {
+    let config = PickConfig {
+        base_size: 100_000,
+        ..config()
+    };
+    let below = |number| {
+        (
+            6,
+            file(number, (number as u32, 0), (number as u32, 9), 5000),
+        )
+    };
+    let with = |flushes: u64| {
+        let files = (1..=flushes).flat_map(flush_of_eight);
+        version(files.chain((1..=8).map(below)).collect(), &[])
+    };
+    for flushes in 1..=3 {
+        let three = with(flushes);
+        assert_eq!(
+            sorted_runs(three.level(0), |file| file).len() as u64,
+            flushes
+        );
+        assert!(pick_idle(&three, &config).is_none(), "{flushes} flushes");
+    }
+    let picked = pick_idle(&with(4), &config);
+    assert!(
+        matches!(&picked, Some(Task::Merge { reason: Reason::Level0, upper, .. }) if upper.len() == 32),
+        "{picked:?}"
+    );
+    let full = PickConfig {
+        level0_size: 1600,
+        ..config
+    };
+    assert!(pick_idle(&with(1), &full).is_none());
+    assert!(pick_idle(&with(2), &full).is_some());
+}
+
+#[test]
+fn a_run_takes_what_shares_no_key_with_it_and_no_more_than_it_may() {
+    let runs = |files: Vec<FileMeta>| {
+        let version = version(files.into_iter().map(|file| (0, file)).collect(), &[]);
+        let runs = sorted_runs(version.level(0), |file| file);
+        runs.iter().map(|run| ids(run)).collect::<Vec<_>>()
+    };
+    assert!(runs(Vec::new()).is_empty());
+    // Newest first: 5 and 4 lie apart, 3 reaches over both, 2 and 1 lie apart again.
+    let mixed = vec![
+        file(1, (1, 0), (1, 5), 1),
+        file(2, (1, 6), (1, 9), 1),
+        file(3, (1, 3), (1, 7), 1),
+        file(4, (1, 8), (1, 9), 1),
+        file(5, (1, 0), (1, 2), 1),
+    ];
+    assert_eq!(runs(mixed), [vec![5, 3, 4], vec![1, 2]]);
+    // One that ends where another begins shares that key.
+    let touching = vec![file(1, (1, 0), (1, 5), 1), file(2, (1, 5), (1, 9), 1)];
+    assert_eq!(runs(touching), [vec![2], vec![1]]);
+    let many = (0..130u32).map(|n| file(1 + u64::from(n), (1, 10 * n), (1, 10 * n + 9), 1));
+    assert_eq!(runs(many.collect()).len(), 3);
+}
+
 #[test]
 fn level_0_does_not_pass_newer_data_in_a_level_above_the_base() {
     let mut files: Vec<_> = (1..=4)

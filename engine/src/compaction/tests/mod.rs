@@ -13,6 +13,7 @@ use crate::types::{IndexId, InternalKeyBuf, SeqNo, ValueKind};
 fn config() -> PickConfig {
     PickConfig {
         level0_trigger: 4,
+        level0_size: 4000,
         base_size: 1000,
         multiplier: 10,
         oldest_snapshot: 1 << 40,

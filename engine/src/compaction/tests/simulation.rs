@@ -43,6 +43,8 @@ struct Tree {
     history: Vec<Entry>,
     dropped: BTreeSet<IndexId>,
     merges: usize,
+    /// Whether a flush writes a file an index.
+    file_an_index: bool,
 }
 
 /// Entries a file holds at most, unless they are versions of one key.
@@ -68,6 +70,7 @@ impl Tree {
             history: Vec::new(),
             dropped: BTreeSet::new(),
             merges: 0,
+            file_an_index: false,
         }
     }
 
@@ -132,13 +135,38 @@ impl Tree {
         }
         self.history.extend(entries.clone());
         entries.sort_by_key(|(key, seq, _)| (key.clone(), std::cmp::Reverse(*seq)));
-        let meta = self.describe(entries);
+        let together = |a: &Entry, b: &Entry| !self.file_an_index || a.0[..4] == b.0[..4];
+        let files: Vec<Vec<Entry>> = entries.chunk_by(together).map(<[_]>::to_vec).collect();
+        let runs = self.level0_runs();
         let edit = VersionEdit {
-            added: vec![(0, meta)],
+            added: files
+                .into_iter()
+                .map(|entries| (0, self.describe(entries)))
+                .collect(),
             ..VersionEdit::default()
         };
         let known = self.version.clone();
         self.install(edit, &known);
+        assert!(self.level0_runs() <= runs + 1, "a flush is one run");
+    }
+
+    /// The sorted runs of level 0, seen to be such, and no file behind one that is newer.
+    fn level0_runs(&self) -> usize {
+        let runs = sorted_runs(self.version.level(0), |file| file);
+        for run in &runs {
+            for pair in run.windows(2) {
+                assert!(pair[0].largest.user_key() < pair[1].smallest.user_key());
+            }
+        }
+        let places = |file: &Arc<FileMeta>| {
+            let run = runs
+                .iter()
+                .position(|run| run.iter().any(|f| f.id == file.id));
+            run.unwrap()
+        };
+        let in_order = self.version.level(0).iter().map(places);
+        assert!(in_order.is_sorted());
+        runs.len()
     }
 
     fn pick(&mut self) -> Option<Task> {
@@ -326,8 +354,10 @@ proptest! {
         actions in prop::collection::vec(action(), 1..120),
         trigger in 1usize..4,
         multiplier in 2u64..5,
+        file_an_index in any::<bool>(),
     ) {
         let mut tree = Tree::new(trigger, multiplier);
+        tree.file_an_index = file_an_index;
         for action in actions {
             match action {
                 Action::Flush(keys) => tree.flush(&keys),
@@ -350,7 +380,7 @@ proptest! {
             }
         }
         tree.settle();
-        prop_assert!(tree.version.level(0).len() < trigger);
+        prop_assert!(tree.level0_runs() < trigger);
         let dropped = tree.version.dropped_indexes.clone();
         for (level, file) in tree.version.files() {
             prop_assert!(level == 0 || !touches_dropped(file, &dropped), "{:?}", file);
