@@ -156,6 +156,43 @@ fn scan(c: &mut Criterion) {
     group.finish();
 }
 
+/// Runs `reads` point reads of the newest versions, or of a snapshot each, on as many threads as `threads`; how long they took.
+fn read_from(engine: &Engine, threads: u64, reads: u64, view: View) -> Duration {
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || {
+                let mut sequence = Sequence::new(thread);
+                let mut txn = engine.begin(Isolation::ReadCommitted);
+                for _ in 0..reads.div_ceil(threads) {
+                    txn.start_statement();
+                    // Few enough for the processor's caches: what is measured is the way to them.
+                    let key = key(2 * sequence.below(1000));
+                    black_box(txn.get(&key, view).unwrap());
+                }
+            });
+        }
+    });
+    start.elapsed()
+}
+
+fn get_from_threads(c: &mut Criterion) {
+    let (_dir, engine) = filled();
+    let mut group = c.benchmark_group("get from threads");
+    group.throughput(Throughput::Elements(1));
+    for (name, view) in [
+        ("newest", View::Newest),
+        ("a snapshot each", View::Snapshot),
+    ] {
+        for threads in [1, 4, 16] {
+            group.bench_function(format!("{name}, {threads} threads"), |b| {
+                b.iter_custom(|reads| read_from(&engine, threads, reads, view));
+            });
+        }
+    }
+    group.finish();
+}
+
 /// Three rows, of which the middle one was updated so many times since `reader` took its snapshot.
 fn hot_row(updates: u64) -> (tempfile::TempDir, Engine, Transaction) {
     let dir = tempfile::tempdir().unwrap();
@@ -244,6 +281,6 @@ fn commit(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
-    targets = fill, get, scan, hot, commit
+    targets = fill, get, get_from_threads, scan, hot, commit
 }
 criterion_main!(benches);

@@ -11,27 +11,35 @@ use crate::types::{SeqNo, ValueKind};
 impl Core {
     /// The value of `user_key` that `snapshot` sees. The caller holds a snapshot at or before it.
     pub fn get(&self, user_key: &[u8], snapshot: SeqNo) -> Result<Option<Value>> {
-        Ok(self.get_version(user_key, snapshot)?.1)
+        Ok(get_version(&self.state.load(), user_key, snapshot)?.1)
     }
 
-    /// The same with the number of the commit that wrote the value or removed it; 0 if there is none.
-    pub fn get_version(&self, user_key: &[u8], snapshot: SeqNo) -> Result<(SeqNo, Option<Value>)> {
+    /// The newest committed value of `user_key`, with the number of the commit that wrote it or removed it; 0 if there is none.
+    ///
+    /// It takes no snapshot: what it reads from was made before the number that it reads as of ([`crate::txn::snapshots`]).
+    pub fn get_newest(&self, user_key: &[u8]) -> Result<(SeqNo, Option<Value>)> {
         let state = self.state.load();
-        for table in state.memtables() {
-            if let Some(position) = table.find(user_key, snapshot) {
-                let (key, kind) = crate::flush::decode(position.key())?;
-                let seq = key.seq();
-                return Ok((seq, (kind == ValueKind::Put).then(|| Value::at(position))));
-            }
-        }
-        Ok(match find_in_files(&state, user_key, snapshot)? {
-            Some(found) if found.kind == ValueKind::Put => {
-                (found.seq, Some(Value::in_block(found.value)))
-            }
-            Some(found) => (found.seq, None),
-            None => (0, None),
-        })
+        // Not the other way round.
+        let newest = self.snapshots.visible();
+        get_version(&state, user_key, newest)
     }
+}
+
+fn get_version(state: &State, user_key: &[u8], snapshot: SeqNo) -> Result<(SeqNo, Option<Value>)> {
+    for table in state.memtables() {
+        if let Some(position) = table.find(user_key, snapshot) {
+            let (key, kind) = crate::flush::decode(position.key())?;
+            let seq = key.seq();
+            return Ok((seq, (kind == ValueKind::Put).then(|| Value::at(position))));
+        }
+    }
+    Ok(match find_in_files(state, user_key, snapshot)? {
+        Some(found) if found.kind == ValueKind::Put => {
+            (found.seq, Some(Value::in_block(found.value)))
+        }
+        Some(found) => (found.seq, None),
+        None => (0, None),
+    })
 }
 
 fn find_in_files(state: &State, user_key: &[u8], snapshot: SeqNo) -> Result<Option<Found>> {

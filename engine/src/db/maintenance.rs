@@ -34,8 +34,7 @@ impl Core {
         if let Some(&value) = self.counters.lock().get(key) {
             return Ok(value);
         }
-        let guard = self.snapshots.take();
-        let stored = match self.get(key, guard.seq())? {
+        let stored = match self.get_newest(key)?.1 {
             None => 0,
             Some(value) => value
                 .first_chunk()

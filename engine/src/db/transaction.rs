@@ -195,8 +195,7 @@ impl Transaction {
                 self.core.get(key, seq)?
             }
             View::Newest => {
-                let guard = self.core.snapshots.take();
-                let (seq, value) = self.core.get_version(key, guard.seq())?;
+                let (seq, value) = self.core.get_newest(key)?;
                 self.note_seen(seq);
                 value
             }

@@ -1,7 +1,10 @@
-//! What the lock manager finds around it: the scheduler's primitives, and batches that are sets of keys.
+//! What the lock manager and the list of snapshots find around them: the scheduler's primitives, and batches that are sets of keys.
 
 #[path = "../../src/txn/locks/mod.rs"]
 pub mod locks;
+
+#[path = "../../src/txn/snapshots.rs"]
+pub mod snapshots;
 
 pub use smartengine::Isolation;
 pub use smartengine::txn::spill;
@@ -15,6 +18,10 @@ pub mod sync {
     use std::time::Instant;
 
     pub use shuttle::sync::atomic;
+
+    pub fn thread_number() -> usize {
+        shuttle::current::me().into()
+    }
 
     #[derive(Default)]
     pub struct Mutex<T>(shuttle::sync::Mutex<T>);
