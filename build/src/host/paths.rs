@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::host::in_use;
+
 /// The top of the checkout this `xtask` was built from.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -21,9 +23,10 @@ pub fn target() -> PathBuf {
     }
 }
 
-/// A folder in [`target`], empty.
+/// A folder in [`target`], empty, and this process's own until it ends: a second command that wants it waits.
 pub fn fresh(name: &str) -> Result<PathBuf> {
     let dir = target().join(name);
+    in_use::occupy(&dir)?;
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
     }

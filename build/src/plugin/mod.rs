@@ -4,6 +4,8 @@
 //! server loads. Only what the server looks up by name is exported, and each symbol that is left to be found at load
 //! time must be one the server has, so a missing one fails here instead of there.
 
+mod folder;
+
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,9 +14,12 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::host::exec;
-use crate::host::paths;
+use crate::host::in_use::Hold;
+use crate::host::paths::{self, FolderLock};
 use crate::packages::mysql::Mysql;
 use crate::packages::tools::Tools;
+
+use folder::BuildFolder;
 
 /// What the server reads when it loads a plugin.
 const DECLARATIONS: [&str; 3] = [
@@ -33,59 +38,47 @@ pub struct PluginArgs {
     pub debug: bool,
 }
 
-/// A plugin that was built.
+/// A plugin that was built. It stays as it is until the process ends, whatever others build in this checkout.
 #[derive(Clone, Debug)]
 pub struct Plugin {
-    /// `ha_smartengine.so`.
+    /// `ha_smartengine.so` in `target/release` (or `target/debug`): the newest that was built there.
     pub library: PathBuf,
     /// A folder for `--plugin-dir`: it has the server's own plugins and components too.
     pub folder: PathBuf,
+    _hold: Hold,
 }
 
 /// Builds and links.
 pub fn build(mysql: &Mysql, args: PluginArgs) -> Result<Plugin> {
     let tools = Tools::locate()?;
+    let profile = if args.debug { "debug" } else { "release" };
+    let target = paths::target().join(profile);
+    let folders = target.join("mysql-plugins");
+    // From here on no other command changes the archive that is linked.
+    let _lock = FolderLock::acquire(&folders)?;
     let mut cargo = cargo(mysql, &tools);
     cargo.args(["build", "--package", "smartengine-plugin"]);
-    let profile = if args.debug { "debug" } else { "release" };
     if !args.debug {
         cargo.arg("--release");
     }
     exec::run(&mut cargo).context("compile the plugin")?;
-    let folder = paths::target().join(profile);
-    let archive = folder.join("libsmartengine_plugin.a");
-    let library = folder.join("ha_smartengine.so");
-    if !is_older(&archive, &library) {
-        link(mysql, &archive, &library)?;
+    let archive = target.join("libsmartengine_plugin.a");
+    let folder = BuildFolder::of(&folders, &archive, &mysql.mysqld())?;
+    let hold = folder.hold()?;
+    if !folder.library().exists() {
+        // Under another name until it has been checked, so that a library that is there is one that loads.
+        link(mysql, &archive, &folder.unchecked())?;
+        folder.accept()?;
     }
-    let plugins = folder.join("mysql-plugins");
-    fill_plugin_folder(mysql, &library, &plugins)?;
+    folder.link_stock(&mysql.plugins())?;
+    let library = target.join(folder::LIBRARY);
+    folder.publish(&library)?;
+    folder.remove_others()?;
     Ok(Plugin {
         library,
-        folder: plugins,
+        folder: folder.path().to_path_buf(),
+        _hold: hold,
     })
-}
-
-/// Links our library and the server's own into one folder. What is right already is left alone, as a server may be using it.
-fn fill_plugin_folder(mysql: &Mysql, library: &Path, folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-    let mut libraries = vec![library.to_path_buf()];
-    let stock = mysql.plugins();
-    for entry in fs::read_dir(&stock).with_context(|| format!("read {}", stock.display()))? {
-        libraries.push(entry?.path());
-    }
-    for library in libraries {
-        let link = folder.join(library.file_name().context("a library has a name")?);
-        if fs::read_link(&link).is_ok_and(|target| target == library) {
-            continue;
-        }
-        if link.symlink_metadata().is_ok() {
-            fs::remove_file(&link).with_context(|| format!("remove {}", link.display()))?;
-        }
-        std::os::unix::fs::symlink(&library, &link)
-            .with_context(|| format!("link {}", link.display()))?;
-    }
-    Ok(())
 }
 
 /// Cargo with the environment that the plugin's build script reads.
@@ -117,11 +110,7 @@ pub fn cargo(mysql: &Mysql, tools: &Tools) -> Command {
     command
 }
 
-fn is_older(archive: &Path, plugin: &Path) -> bool {
-    let time = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
-    matches!((time(archive), time(plugin)), (Some(archive), Some(plugin)) if archive < plugin)
-}
-
+/// Links, and checks that the server has what the library wants of it.
 fn link(mysql: &Mysql, archive: &Path, plugin: &Path) -> Result<()> {
     let server = Symbols::of(&mysql.mysqld(), &["-D", "--defined-only"])?;
     let script = plugin.with_extension("map");
@@ -133,12 +122,10 @@ fn link(mysql: &Mysql, archive: &Path, plugin: &Path) -> Result<()> {
         )),
     )
     .with_context(|| format!("write {}", script.display()))?;
-    // Under another name until it has been checked, so that a library that is there is one that loads.
-    let unchecked = plugin.with_extension("so.unchecked");
     exec::run(
         Command::new("g++")
             .args(["-shared", "-g", "-o"])
-            .arg(&unchecked)
+            .arg(plugin)
             .args(DECLARATIONS.map(|name| format!("-Wl,-u,{name}")))
             .arg(archive)
             .arg(format!("-Wl,--version-script={}", script.display()))
@@ -151,14 +138,14 @@ fn link(mysql: &Mysql, archive: &Path, plugin: &Path) -> Result<()> {
             .args(["-lpthread", "-ldl", "-lm", "-lrt"]),
     )
     .context("link the plugin")?;
-    let missing = Symbols::of(&unchecked, &["-D", "--undefined-only"])?.missing_from(&server);
+    let missing = Symbols::of(plugin, &["-D", "--undefined-only"])?.missing_from(&server);
     if !missing.is_empty() {
         bail!(
             "the plugin would not load: the server exports none of these:\n{}",
             demangle(&missing)
         );
     }
-    fs::rename(&unchecked, plugin).with_context(|| format!("write {}", plugin.display()))
+    Ok(())
 }
 
 /// Symbols as `nm` lists them: a kind and a name.

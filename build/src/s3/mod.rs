@@ -16,6 +16,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::host::exec;
+use crate::host::in_use;
 use crate::host::paths;
 
 pub const ACCESS_KEY: &str = "smartengine";
@@ -235,6 +236,7 @@ impl OwnServer {
             Kind::Ceph => paths::target().join(format!("s3/{name}-ceph")),
             Kind::Moto => paths::target().join(format!("s3/{name}-moto")),
         };
+        in_use::occupy(&paths::target().join("s3").join(name))?;
         for kind in [Kind::Ceph, Kind::Moto] {
             // One that an earlier command left when it was killed.
             kind.stop(&folder(kind))?;
@@ -251,6 +253,7 @@ impl OwnServer {
     /// Starts a server that speaks TLS, which is moto.
     pub fn start_tls(name: &str) -> Result<Self> {
         let folder = paths::target().join(format!("s3/{name}-tls"));
+        in_use::occupy(&folder)?;
         Kind::Moto.stop(&folder)?;
         let (endpoint, authority) = moto::start_tls(&folder)?;
         let server = Server {

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 
 use crate::host::exec;
-use crate::host::paths;
+use crate::host::paths::{self, FolderLock};
 use crate::packages::mysql::Mysql;
 use crate::plugin::Plugin;
 
@@ -28,6 +28,7 @@ const CODECS: [&str; 6] = [
 
 /// Builds what is not newer than its sources.
 pub fn build(mysql: &Mysql, plugin: &Plugin) -> Result<()> {
+    let _lock = FolderLock::acquire(&plugin.folder)?;
     let sources = paths::workspace().join("mysql-plugin");
     let mut inputs = Vec::new();
     for room in ["", "base", "catalog", "codec"] {

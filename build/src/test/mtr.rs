@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::host::exec;
+use crate::host::in_use;
 use crate::host::paths;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::packages::tools::Tools;
@@ -89,6 +90,7 @@ pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Resu
         codec_functions::build(mysql, plugin)?;
     }
     let work = paths::target().join("mtr");
+    in_use::occupy(&work)?;
     let suite = overlay(mysql, &work.join("overlay"))?;
     let mut command = Command::new("perl");
     command

@@ -136,11 +136,7 @@ pub fn run_with(args: &HistoryArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> R
 /// Runs the transactions and looks for anomalies.
 pub fn find(args: &HistoryArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Result<Findings> {
     // Apart from each other, so that the next one does not remove what a failure has left to look at.
-    let work = paths::target().join("history").join(folder(args));
-    if work.exists() {
-        fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
-    }
-    fs::create_dir_all(&work)?;
+    let work = paths::fresh(&format!("history/{}", folder(args)))?;
     let setup = setup(args, mysql, plugin, &work);
     let server = setup.start()?;
     create_table(&server, args.engine)?;

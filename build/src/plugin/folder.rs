@@ -1,0 +1,223 @@
+//! The folders that servers load the plugin from, one for each build of it.
+//!
+//! Several commands work in one checkout at once: a demo kills and starts its server while another command builds changed sources. Each
+//! server has to find what its command built, at any moment. So a library never changes once it has its name: what is linked from other
+//! code, or for another server, goes to a folder of its own, `mysql-plugins/<build>/`, where it appears whole by a rename. A command holds
+//! its folder until it ends, and the next build removes the folders that nobody holds.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::host::in_use::{self, Hold};
+
+/// The plugin's file, as servers are told to load it.
+pub const LIBRARY: &str = "ha_smartengine.so";
+
+/// The folder of one build. Whoever works with it has the lock on the folder above.
+pub struct BuildFolder {
+    path: PathBuf,
+}
+
+impl BuildFolder {
+    /// The folder in `parent` for what is linked of this archive for this server.
+    pub fn of(parent: &Path, archive: &Path, mysqld: &Path) -> Result<Self> {
+        let mut hasher = DefaultHasher::new();
+        for input in [archive, mysqld] {
+            let data = fs::metadata(input).with_context(|| format!("read {}", input.display()))?;
+            // Cargo makes a new file for other code, and gives the old one again when it goes back to it.
+            (data.ino(), data.len(), data.mtime(), data.mtime_nsec()).hash(&mut hasher);
+        }
+        let path = parent.join(format!("{:016x}", hasher.finish()));
+        fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes hold of it for as long as this process works with it.
+    pub fn hold(&self) -> Result<Hold> {
+        Hold::on(&self.path)
+    }
+
+    /// The library in it. It is there whole or not at all.
+    pub fn library(&self) -> PathBuf {
+        self.path.join(LIBRARY)
+    }
+
+    /// Where a library is linked before it is known to be good.
+    pub fn unchecked(&self) -> PathBuf {
+        self.path.join(format!("{LIBRARY}.unchecked"))
+    }
+
+    /// Gives the library that was linked its name.
+    pub fn accept(&self) -> Result<()> {
+        let library = self.library();
+        fs::rename(self.unchecked(), &library)
+            .with_context(|| format!("write {}", library.display()))
+    }
+
+    /// Links what is in `stock`, the server's own plugins, beside the library. Links that are right stay, as a server may be using them.
+    pub fn link_stock(&self, stock: &Path) -> Result<()> {
+        for entry in fs::read_dir(stock).with_context(|| format!("read {}", stock.display()))? {
+            let target = entry?.path();
+            let link = self
+                .path
+                .join(target.file_name().context("a library has a name")?);
+            if fs::read_link(&link).is_ok_and(|there| there == target) {
+                continue;
+            }
+            replace(&link, |new| symlink(&target, new))?;
+        }
+        Ok(())
+    }
+
+    /// Makes `to`, which people look for, the same file as the library.
+    pub fn publish(&self, to: &Path) -> Result<()> {
+        let library = self.library();
+        let inode = |path: &Path| fs::metadata(path).map(|data| data.ino()).ok();
+        if inode(&library) == inode(to) {
+            return Ok(());
+        }
+        replace(to, |new| {
+            // Some file systems have no hard links.
+            fs::hard_link(&library, new).or_else(|_| fs::copy(&library, new).map(drop))
+        })
+    }
+
+    /// Removes the folders of other builds that nobody holds.
+    pub fn remove_others(&self) -> Result<()> {
+        let Some(parent) = self.path.parent() else {
+            return Ok(());
+        };
+        for entry in fs::read_dir(parent).with_context(|| format!("read {}", parent.display()))? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() && entry.path() != self.path {
+                in_use::remove_unless_held(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts what `make` makes in the place of `path` at once: whoever looks finds the old one or the new one.
+fn replace(path: &Path, make: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    if new.symlink_metadata().is_ok() {
+        fs::remove_file(&new).with_context(|| format!("remove {}", new.display()))?;
+    }
+    make(&new).with_context(|| format!("write {}", new.display()))?;
+    fs::rename(&new, path).with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::host::paths::FolderLock;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let name = format!("xtask-{name}-{}", std::process::id());
+            let dir = std::env::temp_dir().join(name);
+            fs::create_dir_all(dir.join("stock")).unwrap();
+            fs::write(dir.join("mysqld"), "server").unwrap();
+            fs::write(dir.join("stock/auth.so"), "auth").unwrap();
+            Self(dir)
+        }
+
+        /// What a command does that builds `code`: the lock, the archive, the library linked of it, the hold.
+        fn build(&self, code: &str) -> (BuildFolder, Hold) {
+            let parent = self.0.join("mysql-plugins");
+            let _lock = FolderLock::acquire(&parent).unwrap();
+            let archive = self.0.join("archive.a");
+            fs::remove_file(&archive).ok();
+            fs::write(&archive, code).unwrap();
+            let folder = BuildFolder::of(&parent, &archive, &self.0.join("mysqld")).unwrap();
+            let hold = folder.hold().unwrap();
+            if !folder.library().exists() {
+                folder.link_stock(&self.0.join("stock")).unwrap();
+                fs::write(folder.unchecked(), code).unwrap();
+                folder.accept().unwrap();
+            }
+            folder.publish(&self.0.join(LIBRARY)).unwrap();
+            folder.remove_others().unwrap();
+            (folder, hold)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn what_a_command_built_stays_its_own_while_another_builds() {
+        let scratch = Scratch::new("builds");
+        let (first, hold) = scratch.build("of the first");
+        let (second, _second_hold) = scratch.build("of the second");
+        let read = |folder: &BuildFolder| fs::read_to_string(folder.library()).unwrap();
+        assert_eq!(read(&first), "of the first");
+        assert_eq!(read(&second), "of the second");
+        assert_eq!(
+            fs::read_to_string(scratch.0.join(LIBRARY)).unwrap(),
+            "of the second"
+        );
+        drop(hold);
+        second.remove_others().unwrap();
+        assert!(!first.path().exists());
+        assert!(second.library().exists());
+    }
+
+    #[test]
+    fn commands_that_build_at_once_never_find_another_library_or_half_of_one() {
+        let scratch = Scratch::new("at-once");
+        thread::scope(|scope| {
+            for command in 0..4 {
+                let scratch = &scratch;
+                scope.spawn(move || {
+                    for round in 0..20 {
+                        let code = format!("{command} {round}\n").repeat(1000);
+                        let (folder, _hold) = scratch.build(&code);
+                        // A server of this command starts now, and again later.
+                        for _ in 0..3 {
+                            let found = fs::read_to_string(folder.library()).unwrap();
+                            assert!(found == code, "another's library, or half of one");
+                            assert!(folder.path().join("auth.so").exists());
+                            thread::sleep(Duration::from_millis(1));
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn the_library_that_people_look_for_is_whole_at_every_moment() {
+        let scratch = Scratch::new("published");
+        let _kept = scratch.build(&"a".repeat(1 << 20));
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for round in 0..50 {
+                    let letter = if round % 2 == 0 { "b" } else { "c" };
+                    scratch.build(&letter.repeat(1 << 20));
+                }
+            });
+            while !writer.is_finished() {
+                assert_eq!(fs::read(scratch.0.join(LIBRARY)).unwrap().len(), 1 << 20);
+            }
+        });
+    }
+}
