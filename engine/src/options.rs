@@ -63,7 +63,7 @@ pub struct Options {
     pub remote_wal: bool,
     /// The longest time that a record of the log waits before it is sent to the store, if nobody waits for it.
     pub wal_upload_interval: Duration,
-    /// Bytes of log that are sent sooner, 4 KiB to 1 GiB.
+    /// Bytes of log at which they are sent sooner, 4 KiB to 1 GiB.
     pub wal_upload_size: u64,
     /// How many pieces of the log are on their way to the store at once, 1 to 64.
     pub wal_upload_threads: usize,
@@ -71,7 +71,7 @@ pub struct Options {
     pub max_unuploaded_wal: u64,
     /// How long a writer waits for a store that is away before it fails.
     pub store_wait: Duration,
-    /// How long an object that is not needed any more is kept for those who may still read it.
+    /// How long an object that is no longer needed is kept for those who may still read it.
     pub gc_grace: Duration,
     /// Whether the engine has no threads of its own and works only when it is told to ([`crate::Engine::work`]). For tests that
     /// replay a run.
@@ -101,7 +101,7 @@ pub struct Options {
     pub total_wal_size: u64,
     /// Bytes at which an output file is cut, at least 64 KiB.
     pub target_file_size: u64,
-    /// Bytes that level 1 aims for at the least; each further level aims for `level_multiplier` times the one above.
+    /// The least size that level 1 aims for, in bytes; each further level aims for `level_multiplier` times the one above.
     pub base_level_size: u64,
     /// How many times larger a level is than the one above, at least 2.
     pub level_multiplier: u64,
@@ -117,7 +117,7 @@ pub struct Options {
     pub zstd_level: i32,
     /// Threads that compact, at least 1.
     pub compaction_threads: usize,
-    /// Bytes a second that flush and compaction may write; 0 for no limit.
+    /// Bytes per second that flush and compaction may write; 0 for no limit.
     pub rate_limit: u64,
     /// Whether nothing is compacted unless asked for.
     pub disable_auto_compactions: bool,
@@ -196,14 +196,14 @@ impl Options {
     /// About how many bytes the engine takes at most beyond `block_cache_size` and `total_memtable_size`.
     ///
     /// That is, for each flush and compaction under way, what is read ahead of each input, and the filter and index of the file being written;
-    /// and a fixed part. Not in it are `transaction_memory` for each transaction that writes, up to 256 KiB a file that a cursor
+    /// and a fixed part. Not in it are `transaction_memory` for each transaction that writes, up to 256 KiB for each file that a cursor
     /// scans (over a distant store, with `prefetch`, up to 2.25 MiB), a few KiB for each open file, 32 MiB for each file on
     /// its way to a bucket, and a thousandth of `persistent_cache_size`.
     pub fn memory_overhead(&self) -> u64 {
         let jobs = 1 + self.compaction_threads as u64;
         let inputs = 1 + self.level0_stop_trigger as u64;
         let reading = inputs * most_ahead(&IterOptions::sequential(), self.prefetch > 0);
-        // Of the smallest rows, a filter in the making takes this share of its file.
+        // With the smallest rows, a filter being built takes this share of its file.
         let writing = (1 << 20) + self.target_file_size / 4;
         FIXED_OVERHEAD + jobs * writing + self.compaction_threads as u64 * reading
     }

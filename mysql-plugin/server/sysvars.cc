@@ -93,7 +93,7 @@ MYSQL_SYSVAR_STR(data_dir, data_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
 MYSQL_SYSVAR_STR(wal_dir, wal_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Directory of the local write-ahead log; empty: wal in smartengine_data_dir.", nullptr, nullptr, "");
 MYSQL_SYSVAR_BOOL(accept_lost_log, accept_lost_log, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
-                  "Start though the write-ahead log of the store is not in smartengine_wal_dir; commits that were in it alone are lost.",
+                  "Start although the store's write-ahead log is not in smartengine_wal_dir; commits that were in it alone are lost.",
                   nullptr, nullptr, false);
 MYSQL_SYSVAR_BOOL(replace_kept_tables, replace_kept_tables, PLUGIN_VAR_OPCMDARG,
                   "A table may be given the name of one in the store that could not be made again at the start, which is dropped then.",
@@ -110,7 +110,7 @@ MYSQL_SYSVAR_ULONGLONG(persistent_cache_size, persistent_cache_size, PLUGIN_VAR_
                        "Bytes of local disk that hold pieces of the store's objects, kept across restarts; 0: none, else at least 2 MiB.",
                        nullptr, nullptr, 0, 0, 1024 * kTib, 2 * kMib);
 MYSQL_SYSVAR_STR(objectstore_endpoint, objectstore_endpoint, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
-                 "S3 server, https://host:port; empty: S3 itself in its region. What smartengine_store_url says goes before.", nullptr,
+                 "S3 server, https://host:port; empty: S3 itself in its region. What smartengine_store_url says takes precedence.", nullptr,
                  nullptr, "");
 MYSQL_SYSVAR_STR(objectstore_region, objectstore_region, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Region of the bucket; empty: what the environment or a profile says, else us-east-1.", nullptr, nullptr, "");
@@ -157,9 +157,8 @@ MYSQL_SYSVAR_UINT(level0_file_num_compaction_trigger, level0_file_num_compaction
                   "Sorted runs in level 0 at which it is compacted: what one flush writes is one, however many files.", nullptr,
                   update<unsigned int>, 4, 1, 1024, 0);
 MYSQL_SYSVAR_ULONG(flush_log_at_trx_commit, flush_log_at_trx_commit, PLUGIN_VAR_RQCMDARG,
-                   "0: the log is written and synced once a second; 1: at each commit; 2: written at each commit, "
-                   "synced once a second.",
-                   nullptr, update<unsigned long>, 1, 0, 2, 0);
+                   "1: the log is synced at each commit; 0 and 2: it is written at each commit and synced about once a second.", nullptr,
+                   update<unsigned long>, 1, 0, 2, 0);
 MYSQL_SYSVAR_BOOL(disable_auto_compactions, disable_auto_compactions, PLUGIN_VAR_OPCMDARG, "Compact only when asked to.", nullptr,
                   update<bool>, false);
 MYSQL_SYSVAR_BOOL(pause_background_work, pause_background_work, PLUGIN_VAR_OPCMDARG, "Hold back flushes and compactions.", nullptr,
@@ -176,13 +175,13 @@ MYSQL_SYSVAR_ULONGLONG(wal_upload_size, wal_upload_size, PLUGIN_VAR_RQCMDARG, "B
 MYSQL_SYSVAR_UINT(wal_upload_threads, wal_upload_threads, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                   "Pieces of the log that are on their way to the store at once.", nullptr, nullptr, 16, 1, 64, 0);
 MYSQL_SYSVAR_ULONGLONG(max_unuploaded_wal, max_unuploaded_wal, PLUGIN_VAR_RQCMDARG,
-                       "Bytes of log that may wait for a store that is away before writes wait, too.", nullptr, update<unsigned long long>,
-                       kGib, kMib, kTib, 0);
+                       "Bytes of log that may wait for a store that is out of reach before writes wait too.", nullptr,
+                       update<unsigned long long>, kGib, kMib, kTib, 0);
 MYSQL_SYSVAR_UINT(store_wait_timeout, store_wait_timeout, PLUGIN_VAR_RQCMDARG,
-                  "Seconds that a write waits for a store that is away, once it has to, before it fails.", nullptr, update<unsigned int>,
-                  30, 1, 86400, 0);
+                  "Seconds that a write waits for a store that is out of reach, once it has to, before it fails.", nullptr,
+                  update<unsigned int>, 30, 1, 86400, 0);
 MYSQL_SYSVAR_UINT(gc_grace_period, gc_grace_period, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
-                  "Seconds that objects which are not needed any more are kept in the store for those who may still read them.", nullptr,
+                  "Seconds that objects which are no longer needed are kept in the store for those who may still read them.", nullptr,
                   nullptr, 600, 0, 31536000, 0);
 
 const char *durabilities[] = {"local", "object", nullptr};

@@ -1,6 +1,6 @@
 //! Which blocks of each file the cache holds, so that forgetting a file costs what the file has there and not a walk of the whole cache.
 //!
-//! A block is noted by whoever has the cache's place for it and is about to load it, and struck out when the cache evicts it. The cache calls
+//! A block is noted by the caller that holds the cache's place for it and is about to load it, and struck out when the cache evicts it. The cache calls
 //! [`Lifecycle`] with a shard of its own locked, so nothing here calls the cache while it holds a lock.
 
 use std::collections::{HashMap, HashSet};
@@ -37,7 +37,7 @@ impl FileBlocks {
         files.entry(key.file_id).or_default().insert(key.offset);
     }
 
-    /// The block is not in the cache any more, or did not get there.
+    /// The block is no longer in the cache, or did not get there.
     pub fn strike(&self, key: BlockKey) {
         let mut files = self.shard(key.file_id).lock();
         if let Some(offsets) = files.get_mut(&key.file_id) {

@@ -1,6 +1,6 @@
-//! Compaction: merging sorted files so that reads look at few of them and versions that nobody needs go.
+//! Compaction: merging sorted files, so that a read looks at few of them and versions that nobody needs are dropped.
 //!
-//! The choice ([`pick`]) is apart from the doing ([`merge`]). A crash before the manifest edit that installs the output leaves objects that
+//! Choosing what to merge ([`pick`]) is kept apart from merging it ([`merge`]). A crash before the manifest edit that installs the output leaves objects that
 //! nobody refers to, which the next open removes; the inputs are removed only after that edit, when their last reader is gone.
 
 mod merge;

@@ -1,14 +1,14 @@
 //! Level 0 as sorted runs: what a read has to look at, whatever the number of files.
 //!
-//! A flush writes a file an index, more or less, and none of them share a key: a lookup asks one of them, as it would ask one file that held all. So what
-//! is counted against the triggers of compaction and of stalls are runs, not files: stretches of level 0, in its order from new to old, of which no two
+//! A flush writes about one file for each index, and no two of them share a key: a lookup asks one of them, as it would ask one file that held all. So the triggers
+//! of compaction and of stalls count runs, not files: stretches of level 0, in its order from new to old, of which no two
 //! files share a user key. Files of several flushes may be one run, where each flush wrote elsewhere; that costs readers nothing either.
 
 use std::collections::BTreeMap;
 
 use crate::manifest::FileMeta;
 
-/// Files that one run holds at most, so that those who look at all files of level 0 have a bound.
+/// Files that one run holds at most, so that work which looks at all files of level 0 has a bound.
 const MOST_FILES: usize = 64;
 
 /// The runs of `files`, which come as level 0 has them: newest first. Each run is in key order, the newest run comes first.

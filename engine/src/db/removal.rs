@@ -2,7 +2,7 @@
 //!
 //! What leaves the newest version may still be read by others for a while, where the store is shared: it is kept for the grace period. And nothing is
 //! removed before the log records that made it superfluous are in the store themselves: a server that loses its disk goes back to
-//! what is there, and must find what belongs to that. Without a log in the store there is neither wait.
+//! what is there, and must find what belongs to it. Without a log in the store there is no wait of either kind.
 //!
 //! What a crash or a close leaves to be done, the next open finds by comparing listings with the version ([`crate::gc`]).
 
@@ -24,7 +24,7 @@ use crate::{Result, ResultExt};
 const SOON: Duration = Duration::from_millis(100);
 
 /// Something that is to be removed.
-enum What {
+enum Garbage {
     File(u64),
     Chunk(u64),
 }
@@ -34,10 +34,10 @@ struct Pending {
     due: Duration,
     /// Not before the log up to here is in the store.
     logged: u64,
-    what: What,
+    what: Garbage,
 }
 
-/// What is to be removed, and where more of it is told.
+/// What is to be removed, and where more of it is announced.
 pub struct Removal {
     obsolete: Receiver<Obsolete>,
     pending: Vec<Pending>,
@@ -94,8 +94,8 @@ impl Core {
 
     fn note_obsolete(&self, removal: &mut Removal, told: Obsolete) {
         let what = match told {
-            Obsolete::File(id) => What::File(id),
-            Obsolete::Chunk(id) => What::Chunk(id),
+            Obsolete::File(id) => Garbage::File(id),
+            Obsolete::Chunk(id) => Garbage::Chunk(id),
             Obsolete::Manifest(next_id) => return self.trim_manifest(next_id),
             Obsolete::Stop => {
                 removal.stopped = true;
@@ -141,17 +141,17 @@ impl Core {
         removal.pending.retain_mut(|pending| {
             let ready = pending.due <= now && pending.logged <= uploaded;
             if ready {
-                due.push(std::mem::replace(&mut pending.what, What::Chunk(0)));
+                due.push(std::mem::replace(&mut pending.what, Garbage::Chunk(0)));
             }
             !ready
         });
         let mut files = HashSet::new();
         for what in due {
             match what {
-                What::File(id) => {
+                Garbage::File(id) => {
                     files.insert(id);
                 }
-                What::Chunk(id) => self.delete_object(&chunk_key(id)),
+                Garbage::Chunk(id) => self.delete_object(&chunk_key(id)),
             }
         }
         self.remove_files(&files);

@@ -89,7 +89,7 @@ impl Core {
             }
             self.check_open()?;
             self.pipeline.check()?;
-            // What fails for good would hold writers for good.
+            // If it fails for good, writers would wait for good.
             self.flush_failing
                 .check_lasting()
                 .context(|| "writes wait for a flush, which fails")?;
@@ -97,7 +97,7 @@ impl Core {
                 .check_lasting()
                 .context(|| "writes wait for compaction, which fails")?;
             if self.clock.now().saturating_sub(start) >= self.store_wait() {
-                // What may help by itself has not.
+                // What might have passed by itself has not.
                 self.flush_failing
                     .check()
                     .and_then(|()| self.manifest_failing.check())

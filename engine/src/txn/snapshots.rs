@@ -1,7 +1,7 @@
 //! Which old versions are still needed: the sequence numbers that running reads see.
 //!
 //! A flush or a compaction lists the snapshots and drops the versions that none of them sees, in the files that it writes; those that it reads
-//! stay as they are for whoever has them. What it lists has to be enough for all who will read its files:
+//! stay as they are for readers that have them. What it lists has to be enough for everyone who will read its files:
 //!
 //! - A snapshot is *registered* in one of several lists, each under its own mutex, so that threads do not meet here. [`Snapshots::take`] reads
 //!   the newest published number with the list locked; [`Snapshots::list`] reads it before it locks the first list. So a snapshot that is not in
@@ -21,14 +21,14 @@ use super::sync::atomic::{AtomicU64, Ordering};
 use super::sync::thread_number;
 use crate::types::SeqNo;
 
-/// How many lists there are. More than threads that run at once, as a rule.
+/// How many lists there are: as a rule more than the threads that run at once.
 const LISTS: usize = 32;
 
-/// Snapshots that threads took which share this list. Alone on its lines of the processors' caches.
+/// Snapshots of the threads that share this list. Alone on its lines of the processors' caches.
 #[derive(Default)]
 #[repr(align(128))]
 struct List {
-    /// Ascending, each with how many have it.
+    /// Ascending, each with how many hold it.
     taken: Mutex<Vec<(SeqNo, u32)>>,
 }
 
