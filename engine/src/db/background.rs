@@ -42,9 +42,26 @@ pub struct Compacting {
     pub outputs: Vec<OutputRange>,
     /// How many wait for everything to be compacted.
     pub everything: usize,
+    /// How many commits by files are coming in: until they are, no task is picked.
+    ingests: usize,
+}
+
+/// No task is picked while this lives.
+pub struct NoPicking<'a> {
+    core: &'a Core,
+    /// Where the outputs of tasks that were picked before come to lie.
+    pub outputs: Vec<OutputRange>,
+}
+
+impl Drop for NoPicking<'_> {
+    fn drop(&mut self) {
+        self.core.compacting.lock().ingests -= 1;
+        self.core.signal.notify();
+    }
 }
 
 /// Where a task's output may come to lie.
+#[derive(Clone)]
 pub struct OutputRange {
     level: usize,
     smallest: Vec<u8>,
@@ -335,6 +352,16 @@ impl Core {
         self.signal.notify();
     }
 
+    /// Has no task picked for as long as the caller takes, which may be long: it waits for the store. So it is no lock, for which others would wait.
+    pub(super) fn hold_picking(&self) -> NoPicking<'_> {
+        let mut compacting = self.compacting.lock();
+        compacting.ingests += 1;
+        NoPicking {
+            core: self,
+            outputs: compacting.outputs.clone(),
+        }
+    }
+
     fn take_task(&self) -> Option<(Task, Arc<LiveVersion>)> {
         let mut compacting = self.compacting.lock();
         let everything = compacting.everything > 0;
@@ -343,7 +370,8 @@ impl Core {
             .disable_auto_compactions
             .load(Ordering::Relaxed);
         let paused = self.tunables.pause_background_work.load(Ordering::Relaxed);
-        if paused || (off && !everything) || self.pipeline.check().is_err() {
+        let held = paused || (off && !everything) || compacting.ingests > 0;
+        if held || self.pipeline.check().is_err() {
             return None;
         }
         let files = self.state.load().files.clone();

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::background::Compacting;
+use super::background::OutputRange;
 use super::core::Core;
 use super::state::{LiveFile, Obsolete, State};
 use super::transaction::Transaction;
@@ -153,7 +153,7 @@ impl Core {
         failpoint::hit("ingest.flushed")?;
         let mut manifest = self.manifest.lock();
         // No compaction is picked before the files are in, so none can want their place.
-        let compacting = self.compacting.lock();
+        let no_picking = self.hold_picking();
         let state = self.state.load_full();
         let numbered = files.files.iter().map(|file| file.clone().numbered(seq));
         let version = &state.files.version;
@@ -161,14 +161,14 @@ impl Core {
             last_seq: Some(version.last_seq.max(seq - 1)),
             last_ingest_seq: Some(seq),
             added: numbered
-                .map(|file| (level_for(&state, &compacting, &file), file))
+                .map(|file| (level_for(&state, &no_picking.outputs, &file), file))
                 .collect(),
             ..VersionEdit::default()
         };
         self.note_drops(&mut edit, &files.dropped, version);
         failpoint::hit("ingest.before_install")?;
         self.install(&mut manifest, edit, &[])?;
-        drop((compacting, manifest));
+        drop((no_picking, manifest));
         failpoint::hit("ingest.installed")?;
         let bytes = files.files.iter().map(|file| file.size).sum();
         self.stats
@@ -242,7 +242,7 @@ fn likely_level(state: &State, batch: &Batch) -> usize {
 }
 
 /// The lowest level at which a file that is newer than all others may lie.
-fn level_for(state: &State, compacting: &Compacting, file: &FileMeta) -> usize {
+fn level_for(state: &State, outputs: &[OutputRange], file: &FileMeta) -> usize {
     let (smallest, largest) = (file.smallest.user_key(), file.largest.user_key());
     let mut best = 0;
     for level in 0..LEVELS {
@@ -253,10 +253,7 @@ fn level_for(state: &State, compacting: &Compacting, file: &FileMeta) -> usize {
                     && smallest <= other.meta.largest.user_key()
             })
             .collect();
-        let taken = compacting
-            .outputs
-            .iter()
-            .any(|output| output.meets(level, file));
+        let taken = outputs.iter().any(|output| output.meets(level, file));
         if taken {
             // From a level above it could be moved down into that output's range before the output is there.
             best = 0;

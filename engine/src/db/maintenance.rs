@@ -1,4 +1,4 @@
-//! Index ids, counters, estimates, and work that someone asks for: flush and compaction.
+//! Index ids, counters, and work that someone asks for: flush and compaction.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::cursor::Cursor;
-use super::state::LiveFile;
 use crate::iter::InternalIterator;
 use crate::manifest::{LEVELS, VersionEdit};
 use crate::types::{DICTIONARY_INDEX, IndexId, KeyRef, index_id_of};
@@ -18,15 +17,6 @@ const INDEX_STEP: u32 = 256;
 
 /// How long to wait for a notification before looking again all the same.
 const WAIT: Duration = Duration::from_millis(20);
-
-/// How much a range of keys holds, estimated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RangeStats {
-    /// Entries, old versions included.
-    pub entries: u64,
-    /// Bytes on disk, and in memory for what is not flushed.
-    pub bytes: u64,
-}
 
 impl Core {
     /// The committed value of a counter.
@@ -202,53 +192,4 @@ impl Core {
             }
         }
     }
-
-    /// Estimates what [lower, upper) holds.
-    pub fn range_stats(&self, lower: &[u8], upper: &[u8]) -> Result<RangeStats> {
-        let mut total = RangeStats::default();
-        if lower >= upper {
-            return Ok(total);
-        }
-        let state = self.state.load();
-        let (from, to) = (KeyRef::before(lower), KeyRef::before(upper));
-        for table in state.memtables() {
-            let entries = table.estimate_between(from, to);
-            total.entries += entries;
-            let all = table.entries().max(1);
-            total.bytes +=
-                (u128::from(table.raw_bytes()) * u128::from(entries) / u128::from(all)) as u64;
-        }
-        let files = state.files.levels[0]
-            .iter()
-            .chain(state.files.levels[1..].iter().flatten())
-            .filter(|file| file.overlaps(lower, upper));
-        for file in files {
-            let share = share_between(file, from, to)?;
-            let live = file.meta.entries.saturating_sub(2 * file.meta.deletions);
-            total.entries += (live as f64 * share).round() as u64;
-            total.bytes += (file.meta.size as f64 * share).round() as u64;
-        }
-        Ok(total)
-    }
-}
-
-/// Which share of a file's bytes lies between two keys.
-fn share_between(file: &LiveFile, from: KeyRef<'_>, to: KeyRef<'_>) -> Result<f64> {
-    let starts_inside = file.meta.smallest.user_key() < from.user;
-    let ends_inside = to.user <= file.meta.largest.user_key();
-    if !starts_inside && !ends_inside {
-        return Ok(1.0);
-    }
-    let reader = file.reader()?;
-    let start = if starts_inside {
-        reader.approximate_offset(from)?
-    } else {
-        0
-    };
-    let end = if ends_inside {
-        reader.approximate_offset(to)?
-    } else {
-        file.meta.size
-    };
-    Ok(end.saturating_sub(start) as f64 / file.meta.size.max(1) as f64)
 }

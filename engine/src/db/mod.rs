@@ -14,6 +14,7 @@ mod open;
 mod persistent_cache;
 mod pinned;
 mod prepared;
+mod range_stats;
 mod removal;
 mod signal;
 mod stall;
@@ -34,9 +35,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use cursor::Cursor;
-pub use maintenance::RangeStats;
 pub use pinned::Value;
 pub use prepared::PreparedTransaction;
+pub use range_stats::RangeStats;
 pub use stats::{EngineStats, LevelStats};
 pub use transaction::{DEFAULT_LOCK_WAIT, Isolation, Transaction, View, Write};
 
@@ -127,7 +128,8 @@ impl Engine {
         self.core.counter(key)
     }
 
-    /// Estimates how much [lower, upper) holds, from the files' indexes and the memtables.
+    /// Estimates how much [lower, upper) holds, from the files' indexes and the memtables. It may have to read those from a store that is away; then
+    /// it waits a second at most, and guesses.
     pub fn range_stats(&self, lower: &[u8], upper: &[u8]) -> Result<RangeStats> {
         self.core.range_stats(lower, upper)
     }
@@ -151,6 +153,8 @@ impl Engine {
     /// Keeps a prepared transaction, with its locks, for [`Engine::take_prepared`].
     /// Fails with [`crate::ErrorKind::Invalid`] if it is not prepared or its name is taken.
     pub fn detach(&self, transaction: Transaction) -> Result<()> {
+        // One that is not prepared is rolled back here, which may write to the log: not while others wait to see the list.
+        transaction.prepared()?;
         self.detached.lock().add(transaction)
     }
 

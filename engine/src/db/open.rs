@@ -20,6 +20,7 @@ use super::identity::MissingLog;
 use super::ingest::Files;
 use super::persistent_cache::PersistentCache;
 use super::prepared::{Detached, Undecided};
+use super::range_stats::Hurry;
 use super::removal::Removal;
 use super::signal::{Failing, Signal};
 use super::state::{FileContext, LiveVersion, State};
@@ -435,6 +436,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         compaction_failing: Failing::default(),
         manifest_failing: Failing::default(),
         removal: Mutex::new(Removal::new(obsolete)),
+        hurry: Hurry::default(),
         options,
     });
     // Before anything is flushed: the log is kept for them.

@@ -87,6 +87,16 @@ impl LiveFile {
         }
     }
 
+    /// The file, if it is open.
+    pub fn open_reader(&self) -> Option<&Arc<SstReader>> {
+        self.reader.get()
+    }
+
+    /// What makes reads of its store ahead of need, if that is distant.
+    pub fn prefetcher(&self) -> Option<&Arc<Prefetcher>> {
+        self.context.prefetcher.as_ref()
+    }
+
     /// Whether its store is far enough for reads to be made ahead.
     pub fn is_distant(&self) -> bool {
         self.context.prefetcher.is_some()

@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
@@ -47,6 +48,20 @@ impl<T> Pending<T> {
                 None => self.slot.done.wait(&mut result),
             }
         }
+    }
+}
+
+impl<T> Pending<T> {
+    /// Waits for it up to `time`; `None` if it takes longer. What is under way goes on.
+    pub fn wait_for(self, time: Duration) -> Option<Result<T>> {
+        let deadline = Instant::now() + time;
+        let mut result = self.slot.result.lock();
+        while result.is_none() {
+            if self.slot.done.wait_until(&mut result, deadline).timed_out() {
+                break;
+            }
+        }
+        result.take()
     }
 }
 
@@ -186,8 +201,6 @@ impl Drop for Prefetcher {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
 
     #[test]
@@ -208,6 +221,23 @@ mod tests {
         assert!(begun.elapsed() < Duration::from_millis(300));
         assert_eq!(wait(9).unwrap().wait().unwrap(), 9);
         assert!(Prefetcher::new(0).run(|| Ok(())).is_none());
+    }
+
+    #[test]
+    fn who_waits_for_a_time_gets_what_is_there_by_then() {
+        let pool = Prefetcher::new(2);
+        let work = |time: u64| {
+            let time = Duration::from_millis(time);
+            pool.run(move || {
+                std::thread::sleep(time);
+                Ok(time)
+            })
+        };
+        let (soon, late) = (work(1).unwrap(), work(2000).unwrap());
+        assert!(late.wait_for(Duration::from_millis(10)).is_none());
+        let patience = Duration::from_secs(60);
+        let found = soon.wait_for(patience).unwrap().unwrap();
+        assert_eq!(found, Duration::from_millis(1));
     }
 
     #[test]

@@ -314,6 +314,23 @@ impl SstReader {
         Ok(found.map_or(self.properties.data_end, |handle| handle.offset))
     }
 
+    /// The same, unless something would have to be read for it.
+    pub fn cached_offset(&self, key: KeyRef<'_>) -> Result<Option<u64>> {
+        let found = || {
+            let Some(partition) = lookup(&self.top_index, key)? else {
+                return Ok(Some(self.properties.data_end));
+            };
+            let Some(partition) = self.cached_block(partition, BlockKind::Index)? else {
+                return Ok(None);
+            };
+            let handle = lookup(&partition, key)?;
+            Ok(Some(
+                handle.map_or(self.properties.data_end, |handle| handle.offset),
+            ))
+        };
+        found().context(|| self.describe())
+    }
+
     pub(super) fn top_index(&self) -> &Arc<Block> {
         &self.top_index
     }
