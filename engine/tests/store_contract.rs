@@ -298,6 +298,43 @@ fn what_is_not_there_is_not_found() {
 }
 
 #[test]
+fn many_are_deleted_at_once_and_each_is_answered() {
+    for backend in backends() {
+        let (store, name) = (&backend.store, backend.name);
+        assert!(store.delete_many(&[]).is_empty());
+        let mut keys: Vec<String> = (0..25).map(|number| format!("sst/{number:03}")).collect();
+        for key in keys.iter().step_by(2) {
+            store.put(key, b"x").unwrap();
+        }
+        store.put("sst/kept", b"x").unwrap();
+        let requests = || -> u64 {
+            let meter = store.meter();
+            meter.map_or(0, |meter| {
+                meter.stats().iter().map(|one| one.requests).sum()
+            })
+        };
+        let before = requests();
+        let results = store.delete_many(&keys);
+        assert!(
+            requests() - before <= 1,
+            "{name}: {} requests",
+            requests() - before
+        );
+        assert_eq!(results.len(), 25, "{name}");
+        assert!(results.iter().all(Result::is_ok), "{name}");
+        let left = store.list("sst/", "", 100).unwrap();
+        assert_eq!(left.len(), 1, "{name}");
+        // One that is no key is refused, and the others go.
+        store.put("sst/001", b"x").unwrap();
+        keys[7] = "../up".to_owned();
+        let kinds: Vec<_> = store.delete_many(&keys).into_iter().map(kind).collect();
+        let invalid = |at| (at == 7).then_some(ErrorKind::Invalid);
+        assert_eq!(kinds, (0..25).map(invalid).collect::<Vec<_>>(), "{name}");
+        assert_eq!(store.list("sst/", "", 100).unwrap().len(), 1, "{name}");
+    }
+}
+
+#[test]
 fn an_open_reader_outlives_deletion() {
     for backend in backends()
         .into_iter()

@@ -8,7 +8,7 @@ const LONGEST_HEAD: usize = 64 << 10;
 /// A request or an answer, with its body read whole.
 pub(crate) struct Message {
     /// The first line and the headers as they came, each with its line end, without the empty line.
-    head: String,
+    pub(crate) head: String,
     pub body: Vec<u8>,
     /// Whether the connection ends with it.
     pub closes: bool,
@@ -28,6 +28,61 @@ impl Message {
             head,
             body: body.into_bytes(),
             closes: true,
+        }
+    }
+
+    /// A web server's page.
+    pub fn page(status: u16) -> Self {
+        let body = match status {
+            204 => "",
+            _ => "<!DOCTYPE html>\n<html><body><h1>Welcome</h1><br>Please log in.</body></html>\n",
+        };
+        let length = body.len();
+        let head = match status {
+            204 => "HTTP/1.1 204 No Content\r\nConnection: close\r\n".to_owned(),
+            _ => format!(
+                "HTTP/1.1 {status} Page\r\nContent-Type: text/html\r\nETag: \"5f3-21\"\r\n\
+                 Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nAccept-Ranges: bytes\r\n\
+                 Content-Length: {length}\r\nConnection: close\r\n"
+            ),
+        };
+        Self {
+            head,
+            body: body.as_bytes().to_vec(),
+            closes: true,
+        }
+    }
+
+    /// Replaces what a header says, if it is there.
+    fn set(&mut self, name: &str, value: &str) {
+        let replace = |line: &str| match line.split_once(':') {
+            Some((key, _)) if key.trim().eq_ignore_ascii_case(name) => {
+                format!("{key}: {value}\r\n")
+            }
+            _ => line.to_owned(),
+        };
+        self.head = self.head.split_inclusive('\n').map(replace).collect();
+    }
+
+    /// Lets go of the body's second half, unless it comes in chunks.
+    pub fn shorten(&mut self) {
+        if self.header("content-length").is_some() && !self.body.is_empty() {
+            self.body.truncate(self.body.len() / 2);
+            let length = self.body.len().to_string();
+            self.set("content-length", &length);
+        }
+    }
+
+    /// Moves the range that the answer says it has by a byte.
+    pub fn move_range(&mut self) {
+        let moved = self.header("content-range").and_then(|range| {
+            let (range, total) = range.strip_prefix("bytes ")?.split_once('/')?;
+            let (first, last) = range.split_once('-')?;
+            let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+            Some(format!("bytes {}-{}/{total}", first + 1, last + 1))
+        });
+        if let Some(moved) = moved {
+            self.set("content-range", &moved);
         }
     }
 

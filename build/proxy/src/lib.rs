@@ -272,6 +272,7 @@ fn serve(client: TcpStream, mut writing: &TcpStream, shared: &Shared) -> io::Res
         let answer = match fault {
             Some(Fault::DropRequest) => return Ok(()),
             Some(Fault::Answer { status, code }) => Message::error(status, code),
+            Some(Fault::Page { status }) => Message::page(status),
             _ => upstream.exchange(&request)?,
         };
         if let Some(latency) = latency {
@@ -280,6 +281,17 @@ fn serve(client: TcpStream, mut writing: &TcpStream, shared: &Shared) -> io::Res
         let answer = match fault {
             Some(Fault::DropAnswer) => return Ok(()),
             Some(Fault::AnswerInstead { status, code }) => Message::error(status, code),
+            Some(Fault::PageInstead { status }) => Message::page(status),
+            Some(Fault::Shorten) => {
+                let mut answer = answer;
+                answer.shorten();
+                answer
+            }
+            Some(Fault::WrongRange) => {
+                let mut answer = answer;
+                answer.move_range();
+                answer
+            }
             Some(Fault::Delay(delay)) => {
                 wait_until(Instant::now() + delay, shared);
                 answer

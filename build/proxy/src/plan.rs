@@ -28,6 +28,20 @@ pub enum Fault {
         /// The code in S3's error document.
         code: &'static str,
     },
+    /// The server hears nothing; a page of a web server comes, as from a login page before the network: HTML with an ETag, or with 204 nothing.
+    Page {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The server does what it is asked to; such a page comes all the same.
+    PageInstead {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The answer comes with half of its body, as if that were all.
+    Shorten,
+    /// The answer says that it has the range one byte further on.
+    WrongRange,
     /// The answer trickles.
     Throttle {
         /// At this rate.

@@ -141,6 +141,45 @@ fn faults_do_what_they_are_named_for() {
 }
 
 #[test]
+fn pages_and_changed_answers_come_instead() {
+    let server = server();
+    let proxy = Proxy::start(server.address, 1).unwrap();
+    let served = || server.served.load(Ordering::SeqCst);
+    proxy.add(Rule::once("PUT", Fault::Page { status: 200 }));
+    let page = ask(&proxy, "PUT", "/a", "x");
+    assert!(
+        page.starts_with("HTTP/1.1 200") && page.contains("<html>"),
+        "{page}"
+    );
+    assert_eq!(served(), 0);
+    proxy.add(Rule::once("PUT", Fault::PageInstead { status: 204 }));
+    let page = ask(&proxy, "PUT", "/a", "x");
+    assert!(
+        page.starts_with("HTTP/1.1 204") && page.ends_with("\r\n\r\n"),
+        "{page}"
+    );
+    assert_eq!(served(), 1);
+    proxy.add(Rule::once("GET", Fault::Shorten));
+    let half = ask(&proxy, "GET", "/a", "");
+    assert!(
+        half.ends_with("Content-Length: 10\r\n\r\nrequest 2 "),
+        "{half}"
+    );
+    let mut ranged = Message {
+        head: "HTTP/1.1 206 Partial\r\nContent-Range: bytes 3-9/20\r\nContent-Length: 7\r\n"
+            .to_owned(),
+        body: b"1234567".to_vec(),
+        closes: false,
+    };
+    ranged.move_range();
+    let text = String::from_utf8(ranged.bytes()).unwrap();
+    assert!(
+        text.contains("Content-Range: bytes 4-10/20\r\nContent-Length: 7\r\n\r\n1234567"),
+        "{text}"
+    );
+}
+
+#[test]
 fn latency_delay_and_throttling_take_their_time() {
     let server = server();
     let proxy = Proxy::start(server.address, 1).unwrap();

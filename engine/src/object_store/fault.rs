@@ -40,7 +40,7 @@ pub enum Operation {
     Size,
     /// [`ObjectStore::list`].
     List,
-    /// [`ObjectStore::delete`].
+    /// [`ObjectStore::delete`], and each key of [`ObjectStore::delete_many`].
     Delete,
 }
 
@@ -312,6 +312,42 @@ impl ObjectStore for FaultStore {
     fn delete(&self, key: &str) -> Result<()> {
         let shared = &self.shared;
         shared.call(Operation::Delete, key, || shared.inner.delete(key))
+    }
+
+    fn delete_many(&self, keys: &[String]) -> Vec<Result<()>> {
+        let shared = &self.shared;
+        let error = |key: &str, kind| Error::new(kind, format!("Delete {key}: injected failure"));
+        let fates: Vec<Option<Fault>> = keys
+            .iter()
+            .map(|key| shared.fault(Operation::Delete, key))
+            .collect();
+        let (mut sent, mut failed) = (Vec::new(), Vec::new());
+        for (key, fate) in keys.iter().zip(&fates) {
+            match fate {
+                Some(Fault::Fail(kind)) => {
+                    failed.push(Some(*kind));
+                    continue;
+                }
+                Some(Fault::Ambiguous(kind)) => failed.push(Some(*kind)),
+                Some(Fault::Delay(duration)) => {
+                    shared.clock.sleep(*duration);
+                    failed.push(None);
+                }
+                Some(Fault::ShortRead | Fault::BitFlip) | None => failed.push(None),
+            }
+            sent.push(key.clone());
+        }
+        // What goes well, or does its work and says otherwise, goes on together.
+        let mut results = shared.inner.delete_many(&sent).into_iter();
+        let each = keys.iter().zip(fates.iter().zip(failed));
+        each.map(|(key, (fate, failed))| {
+            let done = match fate {
+                Some(Fault::Fail(_)) => Ok(()),
+                _ => results.next().unwrap_or(Ok(())),
+            };
+            done.and(failed.map_or(Ok(()), |kind| Err(error(key, kind))))
+        })
+        .collect()
     }
 
     fn meter(&self) -> Option<Arc<Meter>> {

@@ -150,6 +150,16 @@ impl ObjectStore for MemoryStore {
         self.objects.write().remove(key);
         Ok(())
     }
+
+    fn delete_many(&self, keys: &[String]) -> Vec<Result<()>> {
+        let mut objects = self.objects.write();
+        let remove = |key: &String| {
+            validate_key(key)?;
+            objects.remove(key);
+            Ok(())
+        };
+        keys.iter().map(remove).collect()
+    }
 }
 
 impl ObjectWriter for MemoryWriter {

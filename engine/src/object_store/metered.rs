@@ -130,6 +130,21 @@ impl ObjectStore for MeteredStore {
         counted(&self.meter, RequestKind::Delete, 0, call, |()| 0)
     }
 
+    fn delete_many(&self, keys: &[String]) -> Vec<Result<()>> {
+        let mut results = Vec::new();
+        // One request, which failed if it failed for any.
+        let call = || {
+            results = self.inner.delete_many(keys);
+            let failed = results.iter().find_map(|result| result.as_ref().err());
+            match failed {
+                Some(error) => Err(crate::Error::new(error.kind(), error.message())),
+                None => Ok(()),
+            }
+        };
+        let _ = counted(&self.meter, RequestKind::Delete, 0, call, |()| 0);
+        results
+    }
+
     fn meter(&self) -> Option<Arc<Meter>> {
         Some(Arc::clone(&self.meter))
     }

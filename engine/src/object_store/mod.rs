@@ -77,6 +77,11 @@ pub trait ObjectStore: Send + Sync {
     fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<ObjectMeta>>;
     /// Removes an object. Removing one that is not there is not an error.
     fn delete(&self, key: &str) -> Result<()>;
+    /// Removes many objects, with as few requests as the backend can; one result for each key, in their order, as by [`ObjectStore::delete`]. In which order
+    /// they go, and what a crash leaves of them, is not said.
+    fn delete_many(&self, keys: &[String]) -> Vec<Result<()>> {
+        keys.iter().map(|key| self.delete(key)).collect()
+    }
     /// What counts this store's requests, if it does that itself; [`MeteredStore::wrap`] gives any store one.
     fn meter(&self) -> Option<Arc<Meter>> {
         None

@@ -67,6 +67,10 @@ impl ObjectStore for ReadOnlyStore {
     fn delete(&self, key: &str) -> Result<()> {
         refuse("delete", key)
     }
+
+    fn delete_many(&self, keys: &[String]) -> Vec<Result<()>> {
+        keys.iter().map(|key| refuse("delete", key)).collect()
+    }
 }
 
 #[cfg(test)]

@@ -328,3 +328,67 @@ fn everything_survives_a_network_that_fails_at_random() {
         assert!(retried > 10, "{retried}");
     }
 }
+
+/// Puts `count` objects, several at once.
+fn fill(site: &Site, count: usize) -> Vec<String> {
+    let keys: Vec<String> = (0..count)
+        .map(|number| format!("wal/{number:05}"))
+        .collect();
+    std::thread::scope(|scope| {
+        for part in keys.chunks(count.div_ceil(16)) {
+            let store = &site.direct;
+            scope.spawn(move || {
+                for key in part {
+                    store.put(key, b"chunk").unwrap();
+                }
+            });
+        }
+    });
+    keys
+}
+
+/// 800 chunks a second can come, so as many must go; one by one 50 do where a request takes 20 ms.
+#[test]
+fn garbage_goes_as_fast_as_it_comes() {
+    let Some(bucket) = Bucket::find() else { return };
+    let site = Site::new(&bucket, 1, "");
+    for method in ["DELETE", "POST"] {
+        site.proxy.set_latency(method, Duration::from_millis(20));
+    }
+    let keys = fill(&site, 50);
+    let start = Instant::now();
+    for key in &keys {
+        site.store.delete(key).unwrap();
+    }
+    let one_by_one = 50.0 / start.elapsed().as_secs_f64();
+    let keys = fill(&site, 2500);
+    let start = Instant::now();
+    let results = site.store.delete_many(&keys);
+    let together = 2500.0 / start.elapsed().as_secs_f64();
+    println!("one by one {one_by_one:.0}/s, together {together:.0}/s");
+    assert!(results.iter().all(Result::is_ok));
+    assert!(site.direct.list("", "", 10).unwrap().is_empty());
+    assert!(one_by_one <= 50.0, "{one_by_one}");
+    assert!(
+        together > 10.0 * one_by_one,
+        "{together} against {one_by_one}"
+    );
+}
+
+#[test]
+fn a_server_without_batches_is_asked_once_and_deletes_all_the_same() {
+    let Some(bucket) = Bucket::find() else { return };
+    for (status, code) in [(501, "NotImplemented"), (405, "MethodNotAllowed")] {
+        let site = Site::new(&bucket, 1, "");
+        site.proxy
+            .add(Rule::always("POST", Fault::Answer { status, code }));
+        let keys = fill(&site, 40);
+        for (keys, requests) in [(&keys[..20], 21), (&keys[20..], 20)] {
+            let before = site.counted(RequestKind::Delete).requests;
+            assert!(site.store.delete_many(keys).iter().all(Result::is_ok));
+            let sent = site.counted(RequestKind::Delete).requests - before;
+            assert_eq!(sent, requests, "{code}");
+        }
+        assert!(site.direct.list("", "", 10).unwrap().is_empty());
+    }
+}

@@ -4,6 +4,8 @@
 //! one and sets the variable. SMARTENGINE_TEST_S3_TLS_URL names another, at a server that speaks TLS, with its authority. Without them these tests
 //! have nothing to talk to and say so.
 
+mod engine;
 mod faults;
 mod opening;
+mod rubbish;
 mod support;

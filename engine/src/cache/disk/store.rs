@@ -125,6 +125,13 @@ impl ObjectStore for CachedStore {
         self.forget(key);
         self.inner.delete(key)
     }
+
+    fn delete_many(&self, keys: &[String]) -> Vec<Result<()>> {
+        for key in keys {
+            self.forget(key);
+        }
+        self.inner.delete_many(keys)
+    }
 }
 
 struct CachedReader {

@@ -21,6 +21,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use super::document::WholeDocument;
 use crate::object_store::StoreOptions;
 use crate::{Error, Result};
 
@@ -64,6 +65,7 @@ pub(super) async fn connect(options: &StoreOptions) -> Result<Connected> {
         .unwrap_or_else(|| shared.endpoint_url().is_some());
     let config = config::Builder::from(&shared)
         .force_path_style(path_style)
+        .interceptor(WholeDocument)
         .build();
     Ok(Connected {
         client: Client::from_conf(config),

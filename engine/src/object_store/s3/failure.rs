@@ -65,6 +65,33 @@ impl Failure {
         }
     }
 
+    /// What answered is not the store, or not in a way that shows it: nothing follows from the answer, and what was asked for may have been done.
+    pub fn foreign(what: impl std::fmt::Display) -> Self {
+        Self::broken(format!(
+            "an answer that is not S3's: {what}; a proxy or a login page may stand between here and the store"
+        ))
+    }
+
+    /// What a failed HEAD says, whose answer has no document: only its status.
+    pub fn of_head<E>(error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        let Some(raw) = error.raw_response() else {
+            return Self::from(error);
+        };
+        let known = raw.headers().get("x-amz-request-id").is_some();
+        match raw.status().as_u16() {
+            404 => Self::new(Cause::Absent, "the server answered 404"),
+            status @ (401 | 403) if known => Self::new(
+                Cause::Refused,
+                format!("the server answered {status}; {RIGHTS}"),
+            ),
+            status if status < 500 => Self::foreign(format!("{status} to a HEAD")),
+            _ => Self::from(error),
+        }
+    }
+
     /// Whether another attempt makes sense.
     pub fn retryable(&self) -> bool {
         matches!(
@@ -110,9 +137,10 @@ where
             SdkError::ResponseError(answer) => {
                 let status = answer.raw().status().as_u16();
                 match status {
-                    200..=299 => {
-                        Self::broken(format!("the answer broke off: {}", innermost(&error)))
-                    }
+                    200..=299 => Self::foreign(format!(
+                        "{status} with what does not belong there ({})",
+                        innermost(&error)
+                    )),
                     _ => answered(status, None, None, None),
                 }
             }
@@ -171,7 +199,11 @@ fn innermost(error: &(dyn StdError + 'static)) -> String {
     at.to_string()
 }
 
-/// The failure for an answer of the server.
+const RIGHTS: &str =
+    "the credentials do not allow it: reading, writing, deleting and listing are needed";
+
+/// The failure for an answer of the server; `code` is that of S3's error document. Without one it is known who failed only where
+/// nothing follows from it but another attempt.
 pub(super) fn answered(
     status: u16,
     code: Option<&str>,
@@ -226,21 +258,28 @@ pub(super) fn answered(
             _,
             "AuthorizationHeaderMalformed"
             | "PermanentRedirect"
+            | "TemporaryRedirect"
             | "IllegalLocationConstraintException",
         )
-        | (301 | 307, _) => match region {
-            Some(region) => refused(&format!("the bucket is in the region {region}: say so")),
-            None => refused("the bucket is in another region or at another endpoint"),
-        },
-        (401 | 403, _) => refused(
-            "the credentials do not allow it: reading, writing, deleting and listing are needed",
-        ),
-        (404, _) => Failure::new(Cause::Absent, said),
-        (409, _) => Failure::new(Cause::Conflict, said),
-        (412, _) => Failure::new(Cause::Exists, said),
-        (416, _) => Failure::new(Cause::Range, said),
-        (501, _) | (_, "NotImplemented") => Failure::new(Cause::Unsupported, said),
+        | (301 | 307, _)
+            if region.is_some() || !code.is_empty() =>
+        {
+            match region {
+                Some(region) => refused(&format!("the bucket is in the region {region}: say so")),
+                None => refused("the bucket is in another region or at another endpoint"),
+            }
+        }
+        (501, _) | (_, "NotImplemented" | "MethodNotAllowed") => {
+            Failure::new(Cause::Unsupported, said)
+        }
         (500.., _) => Failure::broken(said),
+        (_, "") => Failure::foreign(format!("{status} without S3's error document")),
+        (401 | 403, _) => refused(RIGHTS),
+        (404, "NoSuchKey") => Failure::new(Cause::Absent, said),
+        (409, _) => Failure::new(Cause::Conflict, said),
+        (412, "PreconditionFailed") => Failure::new(Cause::Exists, said),
+        (416, "InvalidRange") => Failure::new(Cause::Range, said),
+        (404 | 412 | 416, _) => Failure::broken(said),
         _ => Failure::new(Cause::Refused, said),
     }
 }

@@ -16,7 +16,8 @@
 //! fence records, differs between any two writers.) 409 means that the server is busy with another creation of that key, and decides
 //! nothing: it is repeated.
 //!
-//! Large objects are sent in parts, see `writer.rs`.
+//! Large objects are sent in parts, see `writer.rs`. What counts as an answer is said in `answer.rs`: something that answers every request with a page of its
+//! own is a store that is away, not one that is empty.
 //!
 //! # Threads
 //! A call blocks the thread that makes it, which must not belong to an asynchronous runtime. The store has a few threads for sockets and
@@ -24,38 +25,42 @@
 //!
 //! [`probe_put_if_absent`]: super::probe_put_if_absent
 
+mod answer;
 mod client;
+mod delete;
+mod document;
 mod failure;
+mod read;
 mod retry;
 mod runtime;
 #[cfg(test)]
 mod tests;
+mod write;
 mod writer;
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
-use self::failure::{Cause, Failure};
+use self::failure::Failure;
 use self::retry::{Attempts, Load};
 use self::runtime::Blocking;
 use self::writer::S3Writer;
 use super::meter::{Meter, RequestKind};
 use super::url::S3Location;
 use super::{ObjectMeta, ObjectReader, ObjectStore, ObjectWriter, validate_key};
-use crate::env::unique_u128;
-use crate::{Error, ErrorKind, Result, ResultExt};
+use crate::{Error, Result, ResultExt};
 
 /// How long opening may take, however long the store's deadline is: a typing error in the endpoint should show soon.
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
-/// No object of any store is this long.
-const LONGEST_OBJECT: u64 = 1 << 50;
 /// The name of the mark in an object's metadata.
 const MARK: &str = "smartengine-mark";
+/// The name of the bytes' CRC-32 there, of objects that were sent whole.
+const CRC32: &str = "smartengine-crc32";
 /// Keys in one answer to a listing.
 const PAGE: usize = 1000;
 
@@ -79,6 +84,8 @@ struct Remote {
     /// For messages.
     name: String,
     attempts: Attempts,
+    /// Whether the server does not know requests that remove many objects.
+    no_batches: AtomicBool,
 }
 
 impl S3Store {
@@ -101,6 +108,7 @@ impl S3Store {
                 bucket,
                 prefix,
                 attempts: Attempts::new(&options),
+                no_batches: AtomicBool::new(false),
             });
             blocking.run(remote.look())??;
             Ok(Self {
@@ -151,290 +159,6 @@ impl Remote {
             Err(failure) => Err(failure.into_error("list", &self.name)),
         }
     }
-
-    /// Sends an object; with a mark, only if its key is free.
-    async fn put(&self, key: &str, data: Bytes, mark: Option<&str>) -> Result<(), Failure> {
-        let kind = match mark {
-            Some(_) => RequestKind::PutIfAbsent,
-            None => RequestKind::Put,
-        };
-        let load = Load {
-            sent: data.len() as u64,
-            ..Load::empty(kind)
-        };
-        self.attempts
-            .call(
-                load,
-                |()| 0,
-                || {
-                    let request = self.client.put_object().bucket(&self.bucket);
-                    let mut request = request
-                        .key(self.key(key))
-                        .content_length(data.len() as i64)
-                        .body(ByteStream::from(data.clone()));
-                    if let Some(mark) = mark {
-                        request = request.if_none_match("*").metadata(MARK, mark);
-                    }
-                    async move {
-                        request.send().await?;
-                        Ok(())
-                    }
-                },
-            )
-            .await
-    }
-
-    async fn put_if_absent(&self, key: &str, data: Bytes) -> Result<()> {
-        let mark = format!("{:032x}", unique_u128());
-        let Err(failure) = self.put(key, data.clone(), Some(&mark)).await else {
-            return Ok(());
-        };
-        if failure.cause != Cause::Exists {
-            return Err(self.error("create", key, failure));
-        }
-        let ours = match self.head(key).await {
-            Ok(Head {
-                mark: Some(found), ..
-            }) => found == mark,
-            Ok(Head { mark: None, .. }) if failure.after_ambiguous => match self.get(key).await {
-                Ok(found) => found == data,
-                Err(failure) => return Err(self.undecided(key, failure)),
-            },
-            Ok(Head { mark: None, .. }) => false,
-            Err(failure) => return Err(self.undecided(key, failure)),
-        };
-        match ours {
-            true => Ok(()),
-            false => Err(self.error("create", key, failure)),
-        }
-    }
-
-    /// The error where an object that exists could not be looked at.
-    fn undecided(&self, key: &str, failure: Failure) -> Error {
-        Error::new(
-            ErrorKind::Unavailable,
-            format!(
-                "create object {key} ({}): it exists, and who created it could not be found out: {}",
-                self.name, failure.message
-            ),
-        )
-    }
-
-    async fn get(&self, key: &str) -> Result<Bytes, Failure> {
-        let load = Load::empty(RequestKind::Get);
-        let length = |body: &Bytes| body.len() as u64;
-        self.attempts
-            .call(load, length, || async move {
-                let request = self.client.get_object().bucket(&self.bucket);
-                let answer = request.key(self.key(key)).send().await?;
-                let expected = answer.content_length();
-                let body = collect(answer.body).await?;
-                match expected {
-                    Some(expected) if expected != body.len() as i64 => {
-                        Err(short(body.len(), expected))
-                    }
-                    _ => Ok(body),
-                }
-            })
-            .await
-    }
-
-    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-        if range.start > range.end {
-            return Err(Error::invalid(format!(
-                "read object {key}: range {}..{} ends before it starts",
-                range.start, range.end
-            )));
-        }
-        // The protocol has no empty range, and some servers no numbers as large as ours.
-        if range.is_empty() || range.end > LONGEST_OBJECT {
-            let size = self.size(key).await?;
-            super::memory::check_range(key, &range, size)?;
-            return Ok(Bytes::new());
-        }
-        let load = Load {
-            expected: range.end - range.start,
-            ..Load::empty(RequestKind::Get)
-        };
-        let length = |body: &Bytes| body.len() as u64;
-        let result = self
-            .attempts
-            .call(load, length, || self.get_range_once(key, range.clone()));
-        result.await.map_err(|failure| {
-            if failure.cause == Cause::Range {
-                return Error::corruption(format!(
-                    "read object {key}: bytes {}..{} asked for, it ends before",
-                    range.start, range.end
-                ));
-            }
-            self.error("read", key, failure)
-        })
-    }
-
-    async fn get_range_once(&self, key: &str, range: Range<u64>) -> Result<Bytes, Failure> {
-        let request = self.client.get_object().bucket(&self.bucket);
-        let request =
-            request
-                .key(self.key(key))
-                .range(format!("bytes={}-{}", range.start, range.end - 1));
-        let answer = request.send().await?;
-        let total = answer.content_range().and_then(total_of);
-        if total.is_some_and(|total| total < range.end) {
-            return Err(Failure::new(Cause::Range, "the object is shorter"));
-        }
-        let whole = answer.content_range().is_none();
-        let body = collect(answer.body).await?;
-        let wanted = range.end - range.start;
-        if !whole && body.len() as u64 == wanted {
-            return Ok(body);
-        }
-        // A server may send the whole object instead.
-        let (start, end) = (range.start as usize, range.end as usize);
-        match whole {
-            true if body.len() < end => Err(Failure::new(Cause::Range, "the object is shorter")),
-            true => Ok(body.slice(start..end)),
-            false => Err(short(body.len(), wanted as i64)),
-        }
-    }
-
-    async fn head(&self, key: &str) -> Result<Head, Failure> {
-        let load = Load::empty(RequestKind::Head);
-        self.attempts
-            .call(
-                load,
-                |_| 0,
-                || {
-                    let request = self.client.head_object().bucket(&self.bucket);
-                    let request = request.key(self.key(key));
-                    async move {
-                        let answer = request.send().await?;
-                        let size = answer
-                            .content_length()
-                            .and_then(|size| size.try_into().ok());
-                        let size =
-                            size.ok_or_else(|| Failure::broken("an answer without a length"))?;
-                        let mark = answer.metadata().and_then(|all| all.get(MARK));
-                        let mark = mark.cloned();
-                        Ok(Head { size, mark })
-                    }
-                },
-            )
-            .await
-    }
-
-    async fn size(&self, key: &str) -> Result<u64> {
-        let head = self.head(key).await;
-        head.map(|head| head.size)
-            .map_err(|failure| self.error("read", key, failure))
-    }
-
-    async fn page(&self, prefix: &str, after: &str, limit: usize) -> Result<Page, Failure> {
-        let load = Load::empty(RequestKind::List);
-        self.attempts
-            .call(
-                load,
-                |_| 0,
-                || {
-                    let request = self.client.list_objects_v2().bucket(&self.bucket);
-                    let request = request
-                        .prefix(self.key(prefix))
-                        .set_start_after((!after.is_empty()).then(|| self.key(after)))
-                        .max_keys(limit.min(PAGE) as i32);
-                    async move {
-                        let answer = request.send().await?;
-                        let more = answer.is_truncated() == Some(true);
-                        let objects = answer.contents.unwrap_or_default();
-                        let objects = objects.into_iter().filter_map(|object| {
-                            let key = object.key?.strip_prefix(&self.prefix)?.to_owned();
-                            let size = object.size.and_then(|size| size.try_into().ok())?;
-                            Some(ObjectMeta { key, size })
-                        });
-                        Ok(Page {
-                            objects: objects.collect(),
-                            more,
-                        })
-                    }
-                },
-            )
-            .await
-    }
-
-    async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<ObjectMeta>> {
-        let mut found = Vec::new();
-        // What begins with the prefix lies together; beyond it there is nothing.
-        if after > prefix && !after.starts_with(prefix) {
-            return Ok(found);
-        }
-        let mut after = after.to_owned();
-        while found.len() < limit {
-            let page = self.page(prefix, &after, limit - found.len()).await;
-            let page = page
-                .map_err(|failure| failure.into_error(&format!("list {prefix:?}"), &self.name))?;
-            let last = page.objects.last().map(|object| object.key.clone());
-            // What others keep in the bucket is not ours to name.
-            let ours = page
-                .objects
-                .into_iter()
-                .filter(|object| validate_key(&object.key).is_ok());
-            found.extend(ours);
-            match last {
-                Some(last) if page.more => after = last,
-                _ => break,
-            }
-        }
-        Ok(found)
-    }
-
-    async fn delete(&self, key: &str) -> Result<()> {
-        let load = Load::empty(RequestKind::Delete);
-        let deleted = self.attempts.call(
-            load,
-            |()| 0,
-            || {
-                let request = self.client.delete_object().bucket(&self.bucket);
-                let request = request.key(self.key(key));
-                async move {
-                    request.send().await?;
-                    Ok(())
-                }
-            },
-        );
-        match deleted.await {
-            Err(failure) if failure.cause != Cause::Absent => {
-                Err(self.error("delete", key, failure))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// What a HEAD says.
-struct Head {
-    size: u64,
-    mark: Option<String>,
-}
-
-/// One answer to a listing.
-struct Page {
-    objects: Vec<ObjectMeta>,
-    more: bool,
-}
-
-async fn collect(body: ByteStream) -> Result<Bytes, Failure> {
-    let body = body.collect().await;
-    body.map(|body| body.into_bytes())
-        .map_err(|error| Failure::broken(format!("the answer broke off: {error}")))
-}
-
-fn short(length: usize, expected: i64) -> Failure {
-    Failure::broken(format!(
-        "{length} bytes came where {expected} were announced"
-    ))
-}
-
-/// The size of the object out of `bytes 0-9/256`.
-fn total_of(content_range: &str) -> Option<u64> {
-    content_range.rsplit_once('/')?.1.parse().ok()
 }
 
 struct S3Reader {
@@ -452,12 +176,8 @@ impl ObjectReader for S3Reader {
 impl ObjectStore for S3Store {
     fn put(&self, key: &str, data: &[u8]) -> Result<()> {
         validate_key(key)?;
-        let remote = &self.inner.remote;
         let data = Bytes::copy_from_slice(data);
-        self.inner.run(async {
-            let put = remote.put(key, data, None).await;
-            put.map_err(|failure| remote.error("write", key, failure))
-        })
+        self.inner.run(self.inner.remote.put(key, data))
     }
 
     fn put_if_absent(&self, key: &str, data: &[u8]) -> Result<()> {
@@ -505,6 +225,19 @@ impl ObjectStore for S3Store {
     fn delete(&self, key: &str) -> Result<()> {
         validate_key(key)?;
         self.inner.run(self.inner.remote.delete(key))
+    }
+
+    fn delete_many(&self, keys: &[String]) -> Vec<Result<()>> {
+        let refused = keys.iter().map(|key| validate_key(key).err());
+        let refused: Vec<Option<Error>> = refused.collect();
+        if refused.iter().any(Option::is_some) {
+            // Nobody asks for these: what is good among them takes its time.
+            let each = keys.iter().zip(refused);
+            return each
+                .map(|(key, refused)| refused.map_or_else(|| self.delete(key), Err))
+                .collect();
+        }
+        self.inner.delete_many(keys)
     }
 
     fn meter(&self) -> Option<Arc<Meter>> {

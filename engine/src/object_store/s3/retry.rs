@@ -144,6 +144,25 @@ impl Attempts {
         Err(Failure::new(Cause::Passing, "given up"))
     }
 
+    /// Makes a request that is part of another one's attempt, and counts it.
+    pub async fn count<T>(
+        &self,
+        kind: RequestKind,
+        request: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let start = Instant::now();
+        let result = request.await;
+        self.meter.count(&Request {
+            kind,
+            sent: 0,
+            received: 0,
+            latency: start.elapsed(),
+            failed: result.as_ref().is_err_and(|failure| failure.retryable()),
+            retry: false,
+        });
+        result
+    }
+
     async fn attempt<T, A: Future<Output = Result<T, Failure>>>(
         &self,
         end: Instant,

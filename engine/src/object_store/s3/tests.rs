@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use super::answer::{Origin, Proof, crc32_of, parse_content_range};
+use super::document::is_whole;
 use super::failure::{Cause, Failure, answered};
 use super::retry::delay;
-use super::total_of;
 use crate::ErrorKind;
 
 #[test]
@@ -20,7 +21,13 @@ fn answers_mean_what_they_mean_to_a_caller() {
     let kind = |failure: Failure| failure.into_error("read object a", "bucket b").kind();
     for (status, code, cause, expected) in [
         (404, "NoSuchKey", Cause::Absent, ErrorKind::NotFound),
-        (404, "", Cause::Absent, ErrorKind::NotFound),
+        // Not in S3's words, so that nothing follows from it.
+        (404, "", Cause::Passing, ErrorKind::Unavailable),
+        (404, "NotFound", Cause::Passing, ErrorKind::Unavailable),
+        (412, "", Cause::Passing, ErrorKind::Unavailable),
+        (416, "", Cause::Passing, ErrorKind::Unavailable),
+        (302, "", Cause::Passing, ErrorKind::Unavailable),
+        (307, "", Cause::Passing, ErrorKind::Unavailable),
         (404, "NoSuchBucket", Cause::Refused, ErrorKind::Unavailable),
         (404, "NoSuchUpload", Cause::NoUpload, ErrorKind::Unavailable),
         (
@@ -37,7 +44,7 @@ fn answers_mean_what_they_mean_to_a_caller() {
         ),
         (416, "InvalidRange", Cause::Range, ErrorKind::Corruption),
         (403, "AccessDenied", Cause::Refused, ErrorKind::Unavailable),
-        (403, "", Cause::Refused, ErrorKind::Unavailable),
+        (403, "", Cause::Passing, ErrorKind::Unavailable),
         (403, "QuotaExceeded", Cause::Full, ErrorKind::OutOfSpace),
         (507, "", Cause::Full, ErrorKind::OutOfSpace),
         (503, "SlowDown", Cause::Throttled, ErrorKind::Unavailable),
@@ -86,8 +93,87 @@ fn a_bucket_elsewhere_is_named_with_its_region() {
 }
 
 #[test]
-fn the_size_is_read_from_a_range() {
-    assert_eq!(total_of("bytes 0-9/256"), Some(256));
-    assert_eq!(total_of("bytes 0-9/*"), None);
-    assert_eq!(total_of(""), None);
+fn a_range_is_read_from_what_came() {
+    assert_eq!(parse_content_range("bytes 0-9/256"), Some((0, 9, 256)));
+    for bad in ["bytes 0-9/*", "bytes */256", "0-9/256", "bytes 0-x/256", ""] {
+        assert_eq!(parse_content_range(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn a_put_is_proven_by_its_checksum_or_its_md5_and_else_looked_for() {
+    let data = b"hello world";
+    // As S3's documentation has it for these bytes.
+    let (crc32, md5) = ("DUoRhQ==", "\"5eb63bbbe01eeed093cb22bb8f5acdc3\"");
+    assert_eq!(crc32_of(data), crc32);
+    let proof = |etag, given| {
+        let origin = Origin {
+            etag,
+            ..Origin::default()
+        };
+        match origin.proof(data, crc32, given) {
+            Proof::Given => "given",
+            Proof::Missing => "missing",
+            Proof::Refused(failure) => {
+                assert!(failure.retryable() && failure.ambiguous);
+                "refused"
+            }
+        }
+    };
+    for (etag, given, expected) in [
+        (Some(md5), None, "given"),
+        (Some("\"of-a-cipher\""), Some(crc32), "given"),
+        (Some("\"of-a-cipher\""), None, "missing"),
+        (
+            Some("\"6eb63bbbe01eeed093cb22bb8f5acdc3\""),
+            None,
+            "missing",
+        ),
+        (
+            Some("5eb63bbb\u{e9}1eeed093cb22bb8f5acdc3"),
+            None,
+            "missing",
+        ),
+        (Some(md5), Some("AAAAAA=="), "refused"),
+        (Some(""), Some(crc32), "refused"),
+        (None, Some(crc32), "refused"),
+        (None, None, "refused"),
+    ] {
+        assert_eq!(proof(etag, given), expected, "{etag:?} {given:?}");
+    }
+}
+
+#[test]
+fn only_what_a_store_says_of_itself_shows_it() {
+    let body = bytes::Bytes::from_static(b"hello world");
+    let origin = |etag, request_id, mark| Origin {
+        etag,
+        request_id,
+        mark,
+    };
+    assert!(origin(Some("e"), Some("tx1"), None).is_stores());
+    assert!(origin(Some("e"), None, Some("mark")).is_stores());
+    assert!(!origin(None, Some("tx1"), Some("mark")).is_stores());
+    // As a web server has it.
+    assert!(!origin(Some("\"5f3-21\""), None, None).is_stores_with(&body));
+    let md5 = Some("\"5EB63BBBE01EEED093CB22BB8F5ACDC3\"");
+    assert!(origin(md5, None, None).is_stores_with(&body));
+}
+
+#[test]
+fn a_document_is_whole_or_it_is_cut_off() {
+    let whole = "<?xml version=\"1.0\"?>\n<List xmlns=\"http://s3/\"><Key>a</Key></List>\n";
+    assert!(is_whole(whole.as_bytes()));
+    for good in [
+        "",
+        "not a document",
+        "<List/>",
+        "<?xml?><List a=\"b\"/>\n",
+        "<a></a>",
+    ] {
+        assert!(is_whole(good.as_bytes()), "{good}");
+    }
+    for end in 1..whole.trim().len() {
+        assert!(!is_whole(&whole.as_bytes()[..end]), "{end}");
+    }
 }

@@ -3,7 +3,8 @@
 //! Up to 8 MiB are kept and sent by one PUT that creates the object if its key is free. A larger object is sent as a multipart upload: parts of 8 MiB,
 //! up to three under way at once, so a writer takes up to 32 MiB; then it appears by CompleteMultipartUpload. That carries
 //! `If-None-Match: *` too, but some servers ignore it there and some do not know it; so the key is asked for first, and
-//! what is relied on is that no two writers are given the same key: names of sorted files are never used twice.
+//! what is relied on is that no two writers are given the same key: names of sorted files are never used twice. After the
+//! completion the object is asked for again: it counts if it has the upload's length and mark (`answer.rs`).
 //!
 //! The object carries a mark of its upload in its metadata, as every object that is created. When the answer to the completion was lost and the next attempt says that the
 //! upload is gone or the key taken, the mark says whether it is ours that is there.
@@ -15,16 +16,18 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::answer::{Origin, Proof};
 use super::failure::{Cause, Failure};
 use super::retry::Load;
+use super::write::new_mark;
 use super::{Inner, MARK, Remote};
-use crate::env::unique_u128;
 use crate::object_store::ObjectWriter;
 use crate::object_store::meter::RequestKind;
 use crate::{Error, ErrorKind, Result};
@@ -187,7 +190,7 @@ impl Drop for S3Writer {
 
 impl Remote {
     async fn begin(&self, key: &str) -> Result<Upload> {
-        let mark = format!("{:032x}", unique_u128());
+        let mark = new_mark();
         let load = Load::empty(RequestKind::MultipartCreate);
         let begun = self.attempts.call(
             load,
@@ -198,7 +201,8 @@ impl Remote {
                 async move {
                     let answer = request.send().await?;
                     let id = answer.upload_id;
-                    id.ok_or_else(|| Failure::new(Cause::Unsupported, "an upload without an id"))
+                    id.filter(|id| !id.is_empty())
+                        .ok_or_else(|| Failure::foreign("an upload without an id"))
                 }
             },
         );
@@ -226,6 +230,7 @@ impl Remote {
             sent: data.len() as u64,
             ..Load::empty(RequestKind::MultipartPart)
         };
+        let data = &data;
         self.attempts
             .call(
                 load,
@@ -240,6 +245,21 @@ impl Remote {
                         .body(ByteStream::from(data.clone()));
                     async move {
                         let answer = request.send().await?;
+                        let origin = Origin {
+                            etag: answer.e_tag(),
+                            request_id: answer.request_id(),
+                            mark: None,
+                        };
+                        // Whose part is not there when the upload is completed, the store itself says.
+                        if !origin.is_stores() {
+                            match origin.proof(data, "", None) {
+                                Proof::Given => {}
+                                Proof::Refused(failure) => return Err(failure),
+                                Proof::Missing => {
+                                    return Err(Failure::foreign("a part with another ETag"));
+                                }
+                            }
+                        }
                         Ok(CompletedPart::builder()
                             .part_number(number)
                             .set_e_tag(answer.e_tag)
@@ -252,15 +272,12 @@ impl Remote {
 
     /// Makes the object appear, unless its key is taken.
     async fn complete(&self, key: &str, upload: &Upload) -> Result<()> {
-        match self.head(key).await {
-            Ok(_) => {
+        match self.is_there(key).await {
+            Ok(false) => {}
+            Ok(true) => {
                 let taken = Failure::new(Cause::Exists, "");
                 return Err(self.error("create", key, taken));
             }
-            Err(Failure {
-                cause: Cause::Absent,
-                ..
-            }) => {}
             Err(failure) => return Err(self.error("create", key, failure)),
         }
         let mut completed = self.complete_once(key, upload, true).await;
@@ -335,8 +352,11 @@ impl Remote {
                         .set_if_none_match(guarded.then(|| "*".to_owned()))
                         .multipart_upload(parts.clone());
                     async move {
-                        request.send().await?;
-                        Ok(())
+                        let answer = request.send().await?;
+                        if answer.e_tag().is_none_or(str::is_empty) {
+                            return Err(Failure::foreign("a completed upload without an ETag"));
+                        }
+                        self.look_again(key, upload.size, &upload.mark).await
                     }
                 },
             )
@@ -354,12 +374,35 @@ impl Remote {
                     let request = self.client.abort_multipart_upload().bucket(&self.bucket);
                     let request = request.key(key).upload_id(upload);
                     async move {
-                        request.send().await?;
-                        Ok(())
+                        let answer = request.send().await?;
+                        if answer.request_id().is_some() {
+                            return Ok(());
+                        }
+                        self.is_gone(key, upload).await
                     }
                 },
             )
             .await
+    }
+}
+
+impl Remote {
+    /// Makes sure, as part of a request that was answered, that an upload is gone; `key` with the store's prefix.
+    async fn is_gone(&self, key: &str, upload: &str) -> Result<(), Failure> {
+        let request = self.client.list_parts().bucket(&self.bucket);
+        let request = request.key(key).upload_id(upload).max_parts(1);
+        let asked = async { Ok(request.send().await?) };
+        match self
+            .attempts
+            .count(RequestKind::MultipartAbort, asked)
+            .await
+        {
+            Err(failure) if failure.cause == Cause::NoUpload => Ok(()),
+            Err(failure) => Err(failure),
+            Ok(_) => Err(Failure::foreign(
+                "an upload that is there after it was aborted",
+            )),
+        }
     }
 }
 
