@@ -4,17 +4,19 @@
 //! be taken for an object that was stored, for an object's bytes, for an empty listing, or for the absence of an object: a commit that was acknowledged on
 //! the first would be lost, and the log would end for good at the last. So each verb's answer counts only with what nobody else can give:
 //!
-//! | request | what counts |
-//! | --- | --- |
-//! | PUT | an ETag, and the CRC-32 that was sent given back, or an ETag that is the MD5 of what was sent; or else, asked again by HEAD, the object's length and this call's mark |
-//! | UploadPart | an ETag, and a request id, the CRC-32 or the MD5; a part that the store does not have fails the completion |
-//! | CompleteMultipartUpload | its document with an ETag, no error in it, and then by HEAD the object's length and the upload's mark |
-//! | CreateMultipartUpload, listings, DeleteObjects | the document that S3 names for it, whole to its end (`document.rs`); a listing for the prefix that was asked for, a deletion with each key named |
-//! | GET of a whole object | an ETag, and a request id or a mark or an ETag that is the MD5 of the bytes; the announced length; the checksum that the store sends, and the CRC-32 in the object's metadata, each where there is one |
-//! | GET of a range | an ETag, and exactly the range in Content-Range, of an object that holds it, with as many bytes |
-//! | HEAD | an ETag, and a request id or a mark |
-//! | DELETE, AbortMultipartUpload | a request id; or else the object, the upload, is asked for and is not there |
-//! | no such object, key taken, range too far | 404 `NoSuchKey`, 412 `PreconditionFailed`, 416 `InvalidRange`, each in S3's error document |
+//! - PUT: an ETag, and the CRC-32 that was sent given back, or an ETag that is the MD5 of what was sent; or else, asked again by HEAD, the object's
+//!   length and this call's mark.
+//! - UploadPart: an ETag, and a request id or the MD5; a part that the store does not have fails the completion.
+//! - CompleteMultipartUpload: its document with an ETag, no error in it, and then by HEAD the object's length and the upload's mark.
+//! - CreateMultipartUpload, listings, DeleteObjects: the document that S3 names for it, whole to its end (`document.rs`); a listing for the prefix that
+//!   was asked for, a deletion with each key named.
+//! - GET of a whole object: an ETag, and a request id or a mark or an ETag that is the MD5 of the bytes; the announced length; the checksum that the
+//!   store sends, and the CRC-32 in the object's metadata, each where there is one.
+//! - GET of a range: an ETag, and exactly the range in Content-Range, of an object that holds it, with as many bytes.
+//! - HEAD: an ETag, and a request id or a mark.
+//! - DELETE, AbortMultipartUpload: a request id; or else the object, the upload, is asked for and is not there. (To be told of a deletion that did not
+//!   happen would cost space and nothing else.)
+//! - No such object, key taken, range too far: 404 `NoSuchKey`, 412 `PreconditionFailed`, 416 `InvalidRange`, each in S3's error document.
 //!
 //! A HEAD that fails has no document: whether there is an object is asked by a GET of its first byte. A request id is `x-amz-request-id`, which S3 and what
 //! speaks its protocol send with everything. The usual PUT costs no second request: S3 gives the CRC-32 back, and servers that do not know it have the MD5 as ETag.
