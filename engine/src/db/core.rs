@@ -6,7 +6,7 @@
 //! `manifest`, `flushing` and `removal` are held while the store is waited for, for as long as it is away; so may be `write_lock`, for the local disk. Whatever
 //! tells how things stand ([`Core::stats`], the report, the listings) takes none of these, only locks that are held for moments.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::counters::Counters;
 use super::drops::Drops;
 use super::persistent_cache::PersistentCache;
 use super::range_stats::Hurry;
@@ -100,7 +101,7 @@ pub struct Core {
     pub snapshots: Arc<Snapshots>,
     pub locks: LockManager,
     pub spill: Arc<SpillSpace>,
-    pub counters: Mutex<HashMap<Box<[u8]>, u64>>,
+    pub counters: Arc<Counters>,
     /// Prepared transactions that are not decided, by id, with the log position of their prepare. Changed under `write_lock`.
     pub undecided: Mutex<BTreeMap<u64, u64>>,
     pub ids: Ids,
@@ -223,13 +224,25 @@ impl Core {
         }
     }
 
-    /// Makes the memtable immutable if it holds anything, and starts a new one. The caller holds `write_lock`.
+    /// Makes the memtable immutable if the log holds anything that is newer than what is in files, and starts a new one. The caller holds
+    /// `write_lock`.
+    ///
+    /// An empty memtable counts too: where nothing but prepares and rollbacks is logged, only the flush of one moves the log's floor.
     pub fn rotate_locked(&self) {
-        self.rotate_at(self.wal.end());
+        let (mem, end) = (self.state.load().mem.clone(), self.wal.end());
+        if !mem.is_unused() || mem.wal_start() < end {
+            self.begin_memtable(end);
+        }
     }
 
-    /// The same, for a new one that needs the log from `position` on.
+    /// Has what is logged from `position` on go to a memtable that holds nothing older. The caller holds `write_lock`.
     pub fn rotate_at(&self, position: u64) {
+        if !self.state.load().mem.is_unused() {
+            self.begin_memtable(position);
+        }
+    }
+
+    fn begin_memtable(&self, position: u64) {
         let id = self.ids.next_memtable.fetch_add(1, Ordering::Relaxed);
         let size = self.tunables.memtable_size.load(Ordering::Relaxed);
         if let Some(remote) = &self.remote {
@@ -238,9 +251,6 @@ impl Core {
         }
         let fresh = Arc::new(MemTable::new(id, position, size));
         self.change_state(|now| {
-            if now.mem.is_empty() && now.mem.is_quiet() {
-                return now.clone();
-            }
             let mut immutable = Vec::with_capacity(now.immutable.len() + 1);
             immutable.push(now.mem.clone());
             immutable.extend(now.immutable.iter().cloned());

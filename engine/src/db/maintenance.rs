@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::core::Core;
+use super::counters::Raise;
 use super::cursor::Cursor;
 use crate::iter::InternalIterator;
 use crate::manifest::{LEVELS, VersionEdit};
@@ -21,23 +22,40 @@ const WAIT: Duration = Duration::from_millis(20);
 impl Core {
     /// The committed value of a counter.
     pub fn counter(&self, key: &[u8]) -> Result<u64> {
-        if let Some(&value) = self.counters.lock().get(key) {
-            return Ok(value);
+        loop {
+            let gone = match self.counters.get(key) {
+                Ok(value) => return Ok(value),
+                Err(gone) => gone,
+            };
+            let read = self.read_counter(key)?;
+            let visible = self.snapshots.visible();
+            if let Some(value) = self.counters.learn(key, read, gone, visible) {
+                return Ok(value);
+            }
         }
-        let stored = match self.get_newest(key)?.1 {
-            None => 0,
+    }
+
+    fn read_counter(&self, key: &[u8]) -> Result<u64> {
+        match self.get_newest(key)?.1 {
+            None => Ok(0),
             Some(value) => value
                 .first_chunk()
                 .map(|bytes| u64::from_be_bytes(*bytes))
                 .ok_or_else(|| {
                     Error::corruption(format!("counter of {} bytes instead of 8", value.len()))
-                })?,
-        };
-        // A commit may have raised it meanwhile.
-        let mut counters = self.counters.lock();
-        let known = counters.entry(key.into()).or_insert(stored);
-        *known = (*known).max(stored);
-        Ok(*known)
+                }),
+        }
+    }
+
+    /// The intent to raise a counter to `value`, if it is less.
+    pub fn raise(&self, key: &[u8], value: u64) -> Result<Option<Raise>> {
+        loop {
+            self.counter(key)?;
+            // Or it went since.
+            if let Some(raise) = self.counters.raise(key, value) {
+                return Ok(raise);
+            }
+        }
     }
 
     /// Reserves `count` index ids and returns the first.

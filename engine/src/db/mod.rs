@@ -4,6 +4,7 @@ mod attach;
 mod attached;
 mod background;
 mod core;
+mod counters;
 mod cursor;
 mod drops;
 mod get;

@@ -416,7 +416,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         snapshots,
         locks: LockManager::new(options.max_row_locks),
         spill: Arc::new(spill),
-        counters: Mutex::default(),
+        counters: Arc::default(),
         undecided: Mutex::default(),
         ids: Ids {
             next_file: AtomicU64::new(version.next_file),

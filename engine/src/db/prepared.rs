@@ -9,6 +9,10 @@
 //! - after that: committed or rolled back, as decided.
 //!
 //! The log is kept from the oldest undecided prepare on. One that was decided is needed until the memtable that took its writes is in files.
+//!
+//! Prepares that are rolled back leave nothing in a memtable, which would never be full. So when the log since it began is long it is closed and flushed
+//! empty: no file comes of it, and the edit moves the floor past them, once the log up to then, with the rollbacks, is durable. A crash before the edit
+//! leaves them in the log, to be read once more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

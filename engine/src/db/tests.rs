@@ -167,3 +167,55 @@ fn counters_never_go_back() {
     let engine = Engine::open(small(dir.path())).unwrap();
     assert_eq!(engine.counter(counter).unwrap(), 10);
 }
+
+#[test]
+fn counters_are_right_however_few_are_remembered() {
+    const COUNTERS: u64 = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(small(dir.path())).unwrap();
+    engine.core.counters.set_most(4);
+    let name = |counter: u64| [&b"\0\0\0\0C"[..], &counter.to_be_bytes()].concat();
+    let next: Vec<_> = (0..COUNTERS)
+        .map(|_| std::sync::atomic::AtomicU64::new(0))
+        .collect();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (engine, next) = (&engine, &next);
+            scope.spawn(move || {
+                let mut sequence = crate::env::Sequence::new(thread);
+                for round in 0..1500u64 {
+                    let mut txn = engine.begin(Isolation::ReadCommitted);
+                    let mut raised = Vec::new();
+                    for _ in 0..1 + sequence.below(3) {
+                        let counter = sequence.below(COUNTERS);
+                        let value = 1 + next[counter as usize].fetch_add(1, Ordering::Relaxed);
+                        txn.raise_counter(&name(counter), value).unwrap();
+                        raised.push((counter, value));
+                    }
+                    match round % 5 {
+                        0 => txn.rollback().unwrap(),
+                        1 => {
+                            let id = format!("{thread}-{round}");
+                            txn.prepare(id.as_bytes(), false).unwrap();
+                            txn.rollback().unwrap();
+                        }
+                        _ => txn.commit().unwrap(),
+                    }
+                    for (counter, value) in raised {
+                        assert!(engine.counter(&name(counter)).unwrap() >= value);
+                    }
+                }
+            });
+        }
+    });
+    let check = |engine: &Engine| {
+        for (counter, next) in (0..).zip(&next) {
+            let value = next.load(Ordering::Relaxed);
+            assert_eq!(engine.counter(&name(counter)).unwrap(), value);
+        }
+    };
+    check(&engine);
+    assert!(engine.core.counters.len() <= 8);
+    drop(engine);
+    check(&Engine::open(small(dir.path())).unwrap());
+}

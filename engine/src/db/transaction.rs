@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::core::Core;
+use super::counters::Raise;
 use super::cursor::Cursor;
 use super::pinned::Value;
 use super::prepared::Prepared;
@@ -74,7 +75,7 @@ pub struct Transaction {
     lock_wait: Duration,
     pub(super) snapshot: Option<Arc<SnapshotGuard>>,
     pub(super) batch: Batch,
-    pub(super) raises: Vec<(Box<[u8]>, u64)>,
+    pub(super) raises: Vec<Raise>,
     pub(super) ops: OpWriter,
     pub(super) stage: Stage,
     saw_newer: bool,
@@ -474,13 +475,11 @@ impl Transaction {
         if !self.is_prepared() {
             self.check_running()?;
         }
-        if let Some((_, raised)) = self.raises.iter_mut().find(|(raised, _)| **raised == *key) {
-            *raised = (*raised).max(value);
+        if let Some(raise) = self.raises.iter_mut().find(|raise| *raise.key == *key) {
+            raise.value = raise.value.max(value);
             return Ok(());
         }
-        if self.core.counter(key)? < value {
-            self.raises.push((key.into(), value));
-        }
+        self.raises.extend(self.core.raise(key, value)?);
         Ok(())
     }
 
@@ -543,7 +542,7 @@ impl Transaction {
 
     /// One commit holds one version of a key.
     pub(super) fn check_counters(&self) -> Result<()> {
-        for (key, _) in &self.raises {
+        for Raise { key, .. } in &self.raises {
             if self.batch.find(key)?.is_some() {
                 return Err(Error::invalid(format!(
                     "key {} was written as a row and raised as a counter in one transaction",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
+use super::counters::Raise;
 use crate::env::failpoint;
 use crate::memtable::{InsertHint, MemTable};
 use crate::txn::batch::Batch;
@@ -55,7 +56,7 @@ impl Action {
 pub struct Request {
     pub action: Action,
     /// Counters and the values they must have at least; they take effect whatever the action.
-    pub raises: Vec<(Box<[u8]>, u64)>,
+    pub raises: Vec<Raise>,
 }
 
 /// What a transaction gets back from the leader of its group.
@@ -153,9 +154,9 @@ impl GroupWriter for Core {
         let _guard = self.write_lock.lock();
         self.check_open()?;
         self.rotate_if_full();
-        let counters: Vec<_> = group
-            .iter_mut()
-            .map(|request| self.resolve(&mut request.raises))
+        let counters: Vec<_> = (first..)
+            .zip(group.iter_mut())
+            .map(|(seq, request)| self.counters.log(seq, std::mem::take(&mut request.raises)))
             .collect();
         let encoded: Vec<OpWriter> = counters
             .iter()
@@ -219,31 +220,10 @@ impl Core {
                 let before = self.chunks_before_memtable.load(Ordering::Relaxed);
                 remote.cut_chunks().saturating_sub(before) >= MAX_CHUNKS
             });
-        if (full || long || pieces) && !state.mem.is_empty() {
+        if (full && !state.mem.is_empty()) || long || pieces {
             drop(state);
             self.rotate_locked();
         }
-    }
-
-    /// What each counter becomes: the greatest of what it is and what is asked.
-    fn resolve(&self, raises: &mut Vec<(Box<[u8]>, u64)>) -> Vec<(Box<[u8]>, u64)> {
-        let mut raised = std::mem::take(raises);
-        if raised.is_empty() {
-            return raised;
-        }
-        let mut counters = self.counters.lock();
-        for (key, value) in &mut raised {
-            match counters.get_mut(key) {
-                Some(now) => {
-                    *now = (*now).max(*value);
-                    *value = *now;
-                }
-                None => {
-                    counters.insert(key.clone(), *value);
-                }
-            }
-        }
-        raised
     }
 
     /// Keeps the log from `position` on for as long as it may be needed: a prepare until it is decided, then the memtable it goes to.

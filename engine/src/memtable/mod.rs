@@ -145,6 +145,12 @@ impl MemTable {
         self.list.estimate_between(lower, upper)
     }
 
+    /// Whether nothing was written to it and nobody is about to. It stays so until a writer is announced.
+    pub fn is_unused(&self) -> bool {
+        // In this order: who was still writing has written by then.
+        self.is_quiet() && self.is_empty()
+    }
+
     /// An iterator that keeps the memtable alive.
     pub fn iter(self: &Arc<Self>) -> MemIter {
         MemIter {

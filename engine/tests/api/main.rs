@@ -11,6 +11,7 @@ mod phantoms;
 mod prepared;
 mod spill;
 mod transactions;
+mod undecided;
 mod views;
 
 use std::path::Path;
