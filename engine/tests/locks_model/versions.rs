@@ -189,9 +189,12 @@ fn what_is_listed_is_enough() {
 
 /// Not how it is done.
 pub fn reads_the_number_before_the_state() {
-    run(&[|world| {
-        let newest = world.snapshots.visible();
-        let found = world.load().newest(newest);
-        assert_eq!(found, Some(newest), "a version was dropped");
-    }]);
+    let wrong = |world: &World| {
+        for _ in 0..4 {
+            let newest = world.snapshots.visible();
+            let found = world.load().newest(newest);
+            assert_eq!(found, Some(newest), "a version was dropped");
+        }
+    };
+    run(&[wrong, wrong, wrong, World::compact]);
 }
