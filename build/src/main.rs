@@ -27,7 +27,7 @@ use packages::mysql::{Mysql, MysqlArgs};
 use packages::tools::Tools;
 use plugin::PluginArgs;
 use server_tests::{history, lostdisk, stress, torture};
-use test::{lint, mtr};
+use test::{counts, lint, mtr};
 
 /// Fetch MySQL, build the plugin, run it, show it, test it, measure it.
 #[derive(Parser)]
@@ -91,6 +91,10 @@ enum Task {
     Docs(docs::DocsArgs),
     /// Check formatting, clippy, layout rules and the documents
     Lint(lint::LintArgs),
+    /// Count the instructions of fixed loops and compare them with those in build/counts.txt
+    ///
+    /// Ends with an error if one takes over 3 % more than is recorded. The profiles are in target/counts.
+    Counts(counts::CountsArgs),
     /// Run every test: lint, Rust tests, plugin build, our suites and the stock engines/ suites
     Test(test::TestArgs),
 }
@@ -135,6 +139,7 @@ fn execute(cli: Cli) -> Result<()> {
         Task::Bench(bench) => bench::run(&bench, &cli.mysql),
         Task::Docs(args) => docs::run(&args),
         Task::Lint(args) => lint::run(args, &cli.mysql),
+        Task::Counts(args) => counts::run(&args, &cli.mysql),
         Task::Test(args) => test::run(&args, &cli.mysql),
     }
 }

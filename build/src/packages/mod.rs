@@ -3,3 +3,4 @@
 pub mod apt;
 pub mod mysql;
 pub mod tools;
+pub mod valgrind;

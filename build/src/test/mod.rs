@@ -1,8 +1,11 @@
 //! `cargo xtask test`: every test there is, each runner's closing line, and their sum.
 
 pub mod codec_functions;
+mod codec_library;
+pub mod counts;
 pub mod lint;
 pub mod mtr;
+mod server_image;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -51,6 +54,8 @@ enum Part {
     Lint,
     /// Tests of the crates
     Rust,
+    /// Instructions of fixed loops, held against those that are recorded
+    Counts,
     /// Our suites of mysql-test-run, and the stock ones
     Suites,
     /// Servers under load, killed, and robbed of their disks
@@ -117,6 +122,9 @@ pub fn run(args: &TestArgs, mysql: &MysqlArgs) -> Result<()> {
     }
     if args.wants(Part::Rust) {
         rust(args.full, &mysql, &tools, &mut report);
+    }
+    if args.wants(Part::Counts) {
+        report.add("instruction counts", counts::check(&mysql));
     }
     if args.wants(Part::Suites) || args.wants(Part::Live) {
         with_plugin(args, &mysql, &mut report);
