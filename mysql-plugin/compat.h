@@ -43,6 +43,9 @@
 #define REFRESH_SOURCE REFRESH_MASTER
 #endif
 
+/// What innodb_flush_log_at_trx_commit is set to.
+extern ulong srv_flush_log_at_trx_commit;
+
 namespace smartengine {
 
 // Column types that some versions do not have.

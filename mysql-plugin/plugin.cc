@@ -6,7 +6,6 @@
 #include <new>
 
 #include "base/log.h"
-#include "catalog/catalog.h"
 #include "compat.h"
 #include "server/data_locks.h"
 #include "server/handlerton.h"
@@ -45,7 +44,6 @@ int deinit(void *) {
 }
 
 st_mysql_storage_engine engine_info = {MYSQL_HANDLERTON_INTERFACE_VERSION};
-st_mysql_daemon companion_info = {MYSQL_DAEMON_INTERFACE_VERSION};
 
 }  // namespace
 
@@ -71,22 +69,6 @@ mysql_declare_plugin(smartengine){
     nullptr,
     0,
 },
-    {
-        MYSQL_DAEMON_PLUGIN,
-        &companion_info,
-        "SMARTENGINE_SERVER",
-        "SmartEngine",
-        "Brings the server's dictionary back from the store",
-        PLUGIN_LICENSE_GPL,
-        smartengine::catalog::init,
-        nullptr,
-        smartengine::catalog::deinit,
-        0x0001,
-        nullptr,
-        nullptr,
-        nullptr,
-        0,
-    },
     INFORMATION_SCHEMA_TABLE("SMARTENGINE_TRX", "Running transactions of SMARTENGINE", smartengine::lock_tables::init_trx),
     INFORMATION_SCHEMA_TABLE("SMARTENGINE_LOCKS", "Locks of SMARTENGINE that are held or waited for", smartengine::lock_tables::init_locks),
     INFORMATION_SCHEMA_TABLE("SMARTENGINE_OBJECT_STORE", "Requests of SMARTENGINE to its object store",

@@ -399,6 +399,8 @@ pub mod api {
         fn engine_compact(engine: &EngineHandle) -> Status;
         /// Makes every commit and prepare so far durable. Where it is for a `group` of commits, only if flush_log_at_trx_commit is 1.
         fn engine_sync_wal(engine: &EngineHandle, group: bool) -> Status;
+        /// Whether commits are synced one by one, or a group at a time.
+        fn engine_syncs_each_commit(engine: &EngineHandle) -> bool;
         /// The sequence number of the newest commit that a snapshot taken now would see.
         fn engine_visible(engine: &EngineHandle) -> u64;
         /// Fails, and says why, if no writes are taken any more.
@@ -435,6 +437,8 @@ pub mod api {
 
         /// All of them: after an open, those that wait for the coordinator's decision.
         fn engine_prepared(engine: &EngineHandle) -> Vec<PreparedTransaction>;
+        /// The greatest key of an index that was written by a transaction which the open found prepared, decided by now or not; empty if there is none.
+        fn engine_recovered_last_key(engine: &EngineHandle, index: u32) -> Vec<u8>;
         /// Takes over a prepared transaction from its session.
         fn engine_detach(engine: &EngineHandle, txn: Box<TxnHandle>) -> Status;
         /// Commits the prepared transaction of this name, or rolls it back; `NotFound` if there is none.
@@ -455,6 +459,8 @@ pub mod api {
         fn txn_set_lock_wait_timeout(txn: &mut TxnHandle, millis: u64);
         /// Whether the transaction has written anything.
         fn txn_has_writes(txn: &TxnHandle) -> bool;
+        /// Whether it has no writes and no locks, on keys or gaps.
+        fn txn_holds_nothing(txn: &TxnHandle) -> bool;
         /// The sequence number of its snapshot, 0 if it has taken none.
         fn txn_snapshot(txn: &TxnHandle) -> u64;
         /// Whether it has locked a row in a version that its snapshot does not see. What it writes to such rows must then be found through every

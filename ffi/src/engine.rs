@@ -237,6 +237,13 @@ pub fn engine_sync_wal(handle: &EngineHandle, group: bool) -> Status {
     })
 }
 
+/// Whether commits are synced before they are acknowledged.
+pub fn engine_syncs_each_commit(handle: &EngineHandle) -> bool {
+    guard_value(Some(&handle.engine), false, || {
+        Ok(handle.engine.wal_sync() == WalSync::EachCommit)
+    })
+}
+
 /// The newest commit that can be seen.
 pub fn engine_visible(handle: &EngineHandle) -> u64 {
     handle.engine.visible()

@@ -11,6 +11,7 @@ pub fn failpoint(name: &str) -> Status {
     guard(None, || {
         match name {
             "catalog.before_capture" => hit("catalog.before_capture"),
+            "catalog.first_try_throws" => hit("catalog.first_try_throws"),
             "catalog.replayed" => hit("catalog.replayed"),
             "catalog.disk_written" => hit("catalog.disk_written"),
             "innodb_part.noted" => hit("innodb_part.noted"),

@@ -25,6 +25,13 @@ pub fn txn_note_in_coordinator(handle: &mut TxnHandle, sync: bool) -> Status {
     })
 }
 
+/// The greatest key of an index that a recovered transaction has written.
+pub fn engine_recovered_last_key(handle: &EngineHandle, index: u32) -> Vec<u8> {
+    guard_value(Some(&handle.engine), Vec::new(), || {
+        Ok(handle.engine.recovered_last_key(index).unwrap_or_default())
+    })
+}
+
 /// All prepared transactions without a session.
 pub fn engine_prepared(handle: &EngineHandle) -> Vec<PreparedTransaction> {
     guard_value(Some(&handle.engine), Vec::new(), || {

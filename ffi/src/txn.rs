@@ -10,7 +10,7 @@ use smartengine::{Engine, Transaction, Write};
 
 use crate::bridge::api::{Bytes, Isolation, OpKind, Status, WriteOp};
 use crate::engine::EngineHandle;
-use crate::guard::guard;
+use crate::guard::{guard, guard_value};
 
 /// What C++ holds for a session's transaction.
 pub struct TxnHandle {
@@ -88,6 +88,13 @@ pub fn txn_snapshot(handle: &TxnHandle) -> u64 {
 /// Whether it has written anything.
 pub fn txn_has_writes(handle: &TxnHandle) -> bool {
     handle.txn.has_writes()
+}
+
+/// Whether it has no writes and no locks.
+pub fn txn_holds_nothing(handle: &TxnHandle) -> bool {
+    guard_value(Some(&handle.engine), false, || {
+        Ok(handle.txn.holds_nothing())
+    })
 }
 
 /// Whether it has locked a row in a version that its snapshot does not see.

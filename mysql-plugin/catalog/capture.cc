@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -16,16 +17,8 @@
 #include "catalog/store.h"
 #include "catalog/tables.h"
 #include "compat.h"
-#include "my_sys.h"
 #include "my_thread.h"
-#include "server/handlerton.h"
-#include "session/durability.h"
-#include "session/locks_released.h"
-#include "sql/auth/acl_change_notification.h"
-#include "sql/mdl.h"
 #include "sql/mysqld.h"
-#include "sql/sql_error.h"
-#include "sql/sql_lex.h"
 
 namespace smartengine::catalog {
 
@@ -190,27 +183,30 @@ bool Batch::write() {
 /// The thread, and what it is to do.
 class Capture {
  public:
-  void start();
+  /// From now on notes are taken; the thread that works on them is started later.
+  void expect();
+  void start(const Todo &first);
   bool stop();
+  /// No thread will come: whoever waits is told so.
+  void give_up();
   bool running() {
     const std::lock_guard<std::mutex> guard(m_mutex);
     return m_running;
   }
 
-  void note(const Name &name);
-  void note_all_accounts();
-  /// Waits until all that was noted so far has been tried; false if that takes too long.
-  bool wait();
+  void note(const Todo &changed);
+  /// Waits until all that was noted so far has been tried; false if that takes too long, or one of `changed` could not be captured.
+  bool wait(const Todo &changed);
 
  private:
   void run();
-  bool work(SqlSession &session, std::set<Name> names, bool accounts, bool quiet);
+  Todo work(SqlSession &session, const Todo &todo, bool quiet);
 
   std::mutex m_mutex;
   std::condition_variable m_wake;
   std::condition_variable m_progress;
-  std::set<Name> m_names;
-  bool m_accounts = false;
+  Todo m_todo;
+  Todo m_failed;         ///< What the last try left undone; all of it is in `m_todo` too.
   uint64_t m_noted = 0;  ///< Notes so far.
   uint64_t m_tried = 0;  ///< Of these, those that were tried.
   bool m_running = false;
@@ -224,59 +220,50 @@ Capture &capture() {
   return instance;
 }
 
-void Capture::note(const Name &name) {
+void Capture::note(const Todo &changed) {
   const std::lock_guard<std::mutex> guard(m_mutex);
   if (!m_running) return;
-  m_names.insert(name);
+  m_todo.merge(changed);
   ++m_noted;
   m_wake.notify_one();
 }
 
-void Capture::note_all_accounts() {
-  const std::lock_guard<std::mutex> guard(m_mutex);
-  if (!m_running) return;
-  m_accounts = true;
-  ++m_noted;
-  m_wake.notify_one();
-}
-
-bool Capture::wait() {
+bool Capture::wait(const Todo &changed) {
   std::unique_lock<std::mutex> lock(m_mutex);
   const uint64_t mine = m_noted;
-  return m_progress.wait_for(lock, kLongestWait, [&] { return m_tried >= mine || !m_running; });
+  const bool tried = m_progress.wait_for(lock, kLongestWait, [&] { return m_tried >= mine || !m_running; });
+  return tried && m_tried >= mine && !m_failed.meets(changed);
 }
 
-/// Everything that could not be done is noted again.
-bool Capture::work(SqlSession &session, std::set<Name> names, bool accounts, bool quiet) {
-  bool done = true;
+/// Returns what could not be done. Whatever this throws, nothing of it is written.
+Todo Capture::work(SqlSession &session, const Todo &todo, bool quiet) {
+  if (!quiet && failpoint("catalog.first_try_throws")) throw std::runtime_error("failure point catalog.first_try_throws");
+  bool listed_all = true;
+  std::set<Name> names = todo.names;
+  const auto add_all = [&](Kind kind) {
+    std::vector<Listed> listed;
+    if (!list(session, kind, &listed)) {
+      listed_all = false;
+      if (!quiet) log::warning("catalog: a list of definitions cannot be read, tried again later: " + session.message());
+    }
+    for (const Listed &object : listed) names.insert(object.name);
+    // Those that are gone are read too, and not found.
+    for (const Entry &entry : all(kind)) names.insert(entry.name);
+  };
+  // Of libraries the server tells nothing; routines use them.
   const bool routines = std::any_of(names.begin(), names.end(), [](const Name &name) {
     return name.kind == Kind::kFunction || name.kind == Kind::kProcedure || name.kind == Kind::kSchema;
   });
-  // Of libraries the server tells nothing; routines use them.
-  if (kHasLibraries && routines) {
-    std::vector<Listed> listed;
-    done = list(session, Kind::kLibrary, &listed);
-    for (const Listed &library : listed) names.insert(library.name);
-    for (const Entry &entry : all(Kind::kLibrary)) names.insert(entry.name);
-  }
-  if (accounts) {
-    std::vector<Listed> listed;
-    done = list(session, Kind::kAccount, &listed) && done;
-    for (const Listed &account : listed) names.insert(account.name);
-    // Those that are gone are read too, and not found.
-    for (const Entry &entry : all(Kind::kAccount)) names.insert(entry.name);
-  }
+  if (kHasLibraries && routines) add_all(Kind::kLibrary);
+  if (todo.accounts) add_all(Kind::kAccount);
   Batch batch(session, quiet);
-  std::set<Name> again;
+  Todo left;
   for (const Name &name : names) {
-    if (!batch.take(name)) again.insert(name);
+    if (!batch.take(name)) left.names.insert(name);
   }
-  if (failpoint("catalog.before_capture") || !batch.write()) again = std::move(names);
-  if (done && again.empty()) return true;
-  const std::lock_guard<std::mutex> guard(m_mutex);
-  m_names.merge(again);
-  m_accounts = m_accounts || !done;
-  return false;
+  if (failpoint("catalog.before_capture") || !batch.write()) left.names = std::move(names);
+  if (!listed_all) left.merge(todo);
+  return left;
 }
 
 /// Of what has a GTID and writes nothing here.
@@ -291,33 +278,31 @@ void Capture::run() {
     while (true) {
       // What has failed is tried again later; who noted something new waits for its first try.
       if (pause.count() != 0) m_wake.wait_for(lock, pause, [&] { return m_stopping || m_noted > m_tried; });
-      if (!m_wake.wait_for(lock, kGtidInterval, [&] { return m_stopping || m_accounts || !m_names.empty(); })) {
+      if (!m_wake.wait_for(lock, kGtidInterval, [&] { return m_stopping || !m_todo.empty(); })) {
         lock.unlock();
         keep_gtids();
         lock.lock();
         continue;
       }
-      if (m_names.empty() && !m_accounts) break;
+      if (m_todo.empty()) break;
       const uint64_t noted = m_noted;
       const bool last = m_stopping;
-      std::set<Name> names = std::move(m_names);
-      m_names.clear();
-      const bool accounts = std::exchange(m_accounts, false);
+      const Todo todo = std::exchange(m_todo, {});
       lock.unlock();
-      bool done = false;
+      Todo left;
       try {
-        done = work(session, std::move(names), accounts, pause.count() != 0);
+        left = work(session, todo, pause.count() != 0);
       } catch (const std::exception &exception) {
-        log::error(std::string("catalog: capture: ") + exception.what());
-        lock.lock();
-        m_accounts = true;
-        lock.unlock();
+        log::error(std::string("catalog: definitions could not be captured, tried again later: ") + exception.what());
+        left = todo;
       }
       lock.lock();
+      m_todo.merge(left);
+      m_failed = std::move(left);
       m_tried = std::max(m_tried, noted);
       m_progress.notify_all();
-      pause = done ? std::chrono::milliseconds{0} : std::clamp(2 * pause, kShortestPause, kLongestPause);
-      if (last && !done) {
+      pause = m_failed.empty() ? std::chrono::milliseconds{0} : std::clamp(2 * pause, kShortestPause, kLongestPause);
+      if (last && !m_failed.empty()) {
         m_complete = false;
         break;
       }
@@ -330,15 +315,27 @@ void Capture::run() {
   my_thread_end();
 }
 
-void Capture::start() {
+void Capture::expect() {
   const std::lock_guard<std::mutex> guard(m_mutex);
   if (m_running) return;
   m_stopping = false;
   m_complete = true;
   m_running = true;
-  m_names.clear();
-  m_accounts = false;
+  m_todo = {};
+  m_failed = {};
+}
+
+void Capture::start(const Todo &first) {
+  expect();
+  if (!first.empty()) note(first);
   m_thread = std::thread([this] { run(); });
+}
+
+void Capture::give_up() {
+  const std::lock_guard<std::mutex> guard(m_mutex);
+  if (m_thread.joinable()) return;
+  m_running = false;
+  m_progress.notify_all();
 }
 
 bool Capture::stop() {
@@ -352,178 +349,29 @@ bool Capture::stop() {
   return m_complete;
 }
 
-/// The exclusive locks of sessions that the server told of.
-class ExclusiveLocks {
- public:
-  void acquired(const THD *thd) {
-    const std::lock_guard<std::mutex> guard(m_mutex);
-    ++m_counts[thd];
-  }
-  /// Whether it was the session's last one.
-  bool released(const THD *thd) {
-    const std::lock_guard<std::mutex> guard(m_mutex);
-    const auto found = m_counts.find(thd);
-    if (found == m_counts.end()) return true;
-    if (--found->second > 0) return false;
-    m_counts.erase(found);
-    return true;
-  }
-
- private:
-  std::mutex m_mutex;
-  std::map<const THD *, uint64_t> m_counts;
-};
-
-ExclusiveLocks exclusive_locks;
-
-bool is_internal(const THD *thd) { return thd->system_thread == SYSTEM_THREAD_BACKGROUND; }
-
-std::optional<Kind> kind_of(const MDL_key &key) {
-  switch (key.mdl_namespace()) {
-    case MDL_key::SCHEMA:
-      return Kind::kSchema;
-    case MDL_key::TABLE:
-      return Kind::kTable;
-    case MDL_key::FUNCTION:
-      return Kind::kFunction;
-    case MDL_key::PROCEDURE:
-      return Kind::kProcedure;
-    case MDL_key::TRIGGER:
-      return Kind::kTrigger;
-    case MDL_key::EVENT:
-      return Kind::kEvent;
-    default:
-      return {};
-  }
-}
-
-/// Waits for the capture, and for the store to have it where the session wants its commits to be there. Whoever is told of an error anyway, such as
-/// KILL while the statement's own commit waited, is not kept: by now nothing would tell of that KILL any more.
-void wait_for_capture(THD *thd) {
-  if (!capture().wait()) {
-    const char *const told = "the definitions that this statement has changed are not in the store yet: they are still waited for";
-    log::warning(std::string("catalog: ") + told);
-    push_warning(thd, Sql_condition::SL_WARNING, ER_UNKNOWN_ERROR, told);
-  }
-  if (durability::wants_object(thd) && !thd->is_error()) durability::acknowledge(thd, ffi::engine_log_end(engine()));
-}
-
-/// While a session changes accounts, none can be read, and waiting for that would be waiting for itself. DROP FUNCTION releases its locks in that
-/// state, and SET PASSWORD tells of its change; both have others yet to release.
-void wait_when_accounts_are_free(THD *thd) {
-  if (!thd->mdl_context.owns_equal_or_stronger_lock(MDL_key::ACL_CACHE, "", "", MDL_SHARED)) return wait_for_capture(thd);
-  if (!locks_released::tell(thd, locks_released::kCaptured))
-    log::warning("catalog: a statement is answered before its definitions are captured");
-}
-
-/// Whether the statement makes or drops what this engine keeps nothing of but its definition.
-bool is_definition_alone(const THD *thd, Kind kind) {
-  if (kind != Kind::kTable) return true;
-  const enum_sql_command command = thd->lex->sql_command;
-  return command == SQLCOM_CREATE_VIEW || command == SQLCOM_DROP_VIEW;
-}
-
-/// A server whose writes are refused takes no definitions either: the next start would not find them.
-bool is_refused(THD *thd, Kind kind, const std::string &schema) {
-  if (!is_capturing() || is_system_schema(schema) || !is_definition_alone(thd, kind)) return false;
-  const ffi::Status writes = ffi::engine_check_writes(engine());
-  if (ok(writes)) return false;
-  ha_error(writes, nullptr);
-  push_warning(thd, Sql_condition::SL_WARNING, ER_UNKNOWN_ERROR, last_error_message().c_str());
-  return true;
-}
-
-/// What a session wanted to be told of its locks for.
-void finish_statement(THD *thd, const char *told) {
-  if (told == locks_released::kCommitted)
-    durability::finish(thd);
-  else if (told == locks_released::kGtidsReset)
-    gtid::reset(thd);
-  else
-    wait_when_accounts_are_free(thd);
-}
-
-bool notify_exclusive_mdl(THD *thd, const MDL_key *key, ha_notification_type type, bool *) {
-  if (is_internal(thd)) return false;
-  if (const char *told = locks_released::told(*key); told != nullptr) {
-    if (type == HA_NOTIFY_POST_EVENT) guarded([&] { return finish_statement(thd, told), 0; });
-    return false;
-  }
-  const std::optional<Kind> kind = kind_of(*key);
-  if (!kind) return false;
-  const std::string schema(key->db_name(), key->db_name_length());
-  if (type == HA_NOTIFY_PRE_EVENT) {
-    if (is_refused(thd, *kind, schema)) return true;
-    exclusive_locks.acquired(thd);
-    return false;
-  }
-  const bool last = exclusive_locks.released(thd);
-  guarded([&] {
-    const std::string name(key->name(), key->name_length());
-    if (!is_capturing() || is_system_schema(schema)) return 0;
-    // The names that ALTER TABLE uses in between.
-    if (*kind == Kind::kTable && name.compare(0, 4, "#sql") == 0) return 0;
-    capture().note({*kind, schema, *kind == Kind::kSchema ? std::string() : name});
-    // The server gives and takes rights on routines by itself, and says nothing.
-    if (*kind == Kind::kFunction || *kind == Kind::kProcedure) capture().note_all_accounts();
-    if (last) wait_when_accounts_are_free(thd);
-    return 0;
-  });
-  return false;
-}
-
-/// Whether a statement changes no account but those it names.
-bool is_confined(enum_sql_command command) {
-  switch (command) {
-    case SQLCOM_CREATE_USER:
-    case SQLCOM_ALTER_USER:
-    case SQLCOM_SET_PASSWORD:
-    case SQLCOM_GRANT:
-    case SQLCOM_REVOKE:
-    case SQLCOM_REVOKE_ALL:
-      return true;
-    default:
-      return false;
-  }
-}
-
-void acl_notify(THD *thd, const Acl_change_notification *notice) {
-  if (is_internal(thd) || !is_capturing()) return;
-  guarded([&] {
-    bool confined = is_confined(notice->get_operation());
-    std::vector<Name> accounts;
-    for (const LEX_USER &user : notice->get_user_list()) {
-      confined = confined && user.user.str != nullptr && user.host.str != nullptr;
-      if (confined) accounts.push_back({Kind::kAccount, {user.host.str, user.host.length}, {user.user.str, user.user.length}});
-    }
-    if (confined && !accounts.empty()) {
-      for (const Name &account : accounts) capture().note(account);
-    } else {
-      capture().note_all_accounts();
-    }
-    wait_when_accounts_are_free(thd);
-    // Here the server asks no engine before.
-    const int error = ha_error(ffi::engine_check_writes(engine()), nullptr);
-    if (error == 0 || thd->is_error() || thd->get_stmt_da()->is_sent()) return 0;
-    raise(own_error(kErrorReadOnly,
-                    "the statement has changed this server's disk alone, and the next start undoes it: " + last_error_message()));
-    return 0;
-  });
-}
-
 }  // namespace
 
-void install_capture_hooks(handlerton *handlerton) {
-  handlerton->notify_exclusive_mdl = notify_exclusive_mdl;
-  handlerton->acl_notify = acl_notify;
+void Todo::merge(const Todo &other) {
+  names.insert(other.names.begin(), other.names.end());
+  accounts = accounts || other.accounts;
 }
 
-void start_capture(const std::set<Name> &unread) {
-  capture().start();
-  for (const Name &name : unread) capture().note(name);
+bool Todo::meets(const Todo &other) const {
+  const auto has_account = [](const std::set<Name> &names) {
+    return std::any_of(names.begin(), names.end(), [](const Name &name) { return name.kind == Kind::kAccount; });
+  };
+  if (accounts && (other.accounts || has_account(other.names))) return true;
+  if (other.accounts && has_account(names)) return true;
+  return std::any_of(names.begin(), names.end(), [&](const Name &name) { return other.names.count(name) != 0; });
 }
+
+void expect_capture() { capture().expect(); }
+void start_capture(const Todo &first) { capture().start(first); }
+void give_up_capture() { capture().give_up(); }
 bool stop_capture() { return capture().stop(); }
 bool is_capturing() { return capture().running(); }
+void note(const Todo &changed) { capture().note(changed); }
+bool wait_for(const Todo &changed) { return capture().wait(changed); }
 
 bool capture_all(SqlSession &session, bool with_table_texts, const std::set<Name> &known, std::set<Name> *unread) {
   std::vector<Listed> listed;

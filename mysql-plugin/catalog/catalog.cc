@@ -10,9 +10,11 @@
 
 #include "base/error_map.h"
 #include "base/log.h"
+#include "catalog/attach_state.h"
 #include "catalog/capture.h"
 #include "catalog/disk.h"
 #include "catalog/gtid.h"
+#include "catalog/hooks.h"
 #include "catalog/replay.h"
 #include "catalog/sql_session.h"
 #include "catalog/store.h"
@@ -25,13 +27,12 @@
 #include "sql/mysqld.h"
 #include "sql/replication.h"
 #include "sql/rpl_replica.h"
+#include "sql/sql_plugin.h"
 
 namespace smartengine::catalog {
 
 namespace {
 
-enum class State : uint8_t { kDetached, kAttached, kRefused };
-std::atomic<State> state{State::kDetached};
 /// What this server's disk said before it was opened.
 bool was_clean = false;
 
@@ -163,7 +164,10 @@ bool attach_in(SqlSession &session, std::set<Name> *unread) {
     log::error("catalog: accounts cannot be brought back with --skip-grant-tables: start without it");
     return false;
   }
-  const bool done = !meta || in_step ? follow(session, in_step && was_clean, unread) : bring_forward(session, known_disk, unread);
+  // Tables write themselves into the catalog, also where nothing else of a server was ever attached. On a disk that knows nothing of them they
+  // are made again; where they are there already, that changes nothing.
+  const bool others = meta ? !in_step : !local && !all(Kind::kTable).empty();
+  const bool done = others ? bring_forward(session, known_disk, unread) : follow(session, in_step && was_clean, unread);
   if (!done) return false;
   if (generation(&stored) != 0) return false;
   const uint64_t reached = std::max(stored, local ? local->generation : 0);
@@ -181,20 +185,24 @@ void attach() {
   {
     SqlSession session;
     bool done = false;
-    std::set<Name> unread;
+    Todo unread;
     try {
-      done = is_open() && attach_in(session, &unread);
+      done = is_open() && attach_in(session, &unread.names);
     } catch (const std::exception &exception) {
       log::error(std::string("catalog: attach: ") + exception.what());
     }
     if (!is_open()) {
       // The engine has said why.
     } else if (done) {
-      state.store(State::kAttached);
+      set_attach_state(AttachState::kAttached);
       start_capture(unread);
     } else {
-      state.store(State::kRefused);
-      log::error("catalog: not attached: definitions of this engine's tables cannot be changed until a start succeeds");
+      set_attach_state(AttachState::kRefused);
+      log::error(
+          "catalog: not attached: definitions of this engine's tables cannot be changed, and others stay on this server's disk, until a "
+          "start "
+          "succeeds");
+      give_up_capture();
     }
     if (is_open()) xa::lock_tables();
     held_back.release(session);
@@ -218,20 +226,49 @@ int nothing(Server_state_param *) { return 0; }
 Server_state_observer observer = {
     sizeof(Server_state_observer), before_handle_connection, nothing, nothing, nothing, nothing, after_server_shutdown, nothing};
 
-void *registered = nullptr;
+std::atomic<bool> observing{false};
+
+/// In a running server nobody calls the observer, and the plugin counts as loaded only some time after its init.
+class RunningAttach {
+ public:
+  void start() {
+    m_stopping = false;
+    m_thread = std::thread([this] { run(); });
+  }
+  void stop() {
+    m_stopping = true;
+    if (m_thread.joinable()) m_thread.join();
+  }
+
+ private:
+  void run() {
+    constexpr std::chrono::milliseconds kPause{5};
+    const LEX_CSTRING name{STRING_WITH_LEN("SMARTENGINE")};
+    while (!plugin_is_ready(name, MYSQL_STORAGE_ENGINE_PLUGIN)) {
+      if (m_stopping) return give_up_capture();
+      std::this_thread::sleep_for(kPause);
+    }
+    observe_server();
+    attach();
+  }
+
+  std::atomic<bool> m_stopping{false};
+  std::thread m_thread;
+};
+
+RunningAttach running_attach;
 
 }  // namespace
 
-bool is_refused() { return state.load(std::memory_order_acquire) == State::kRefused; }
-
 int open(handlerton *handlerton) {
-  state.store(State::kDetached);
-  install_capture_hooks(handlerton);
+  set_attach_state(AttachState::kDetached);
+  install_hooks(handlerton);
   gtid::install_hooks(handlerton);
   const std::optional<disk::State> local = disk::read();
   was_clean = local && local->clean;
   // From here on tables may change without the rest being captured.
   if (int error = disk::set_clean(false); error != 0) return error;
+  if (!mysqld_server_started) held_back.hold();
   return gtid::load();
 }
 
@@ -242,30 +279,43 @@ bool disk_is_anothers() {
   return !local || local->store_id != meta->store_id || local->token != meta->token;
 }
 
-void close() {
-  if (state.load() != State::kAttached) return;
-  const bool complete = stop_capture();
-  state.store(State::kDetached);
-  if (complete) disk::set_clean(true);
+bool can_attach_running() {
+  std::optional<Meta> meta;
+  uint64_t stored = 0;
+  if (read_meta(&meta) != 0 || generation(&stored) != 0) return false;
+  const std::optional<disk::State> local = disk::read();
+  if (!meta) return local || all(Kind::kTable).empty();
+  return local && local->store_id == meta->store_id && local->token == meta->token && local->generation >= stored;
 }
 
-int init(void *plugin) {
-  // Installed into a running server it would come too late.
-  if (mysqld_server_started) return 0;
-  if (register_server_state_observer(&observer, plugin) != 0) {
-    log::error("catalog: the server takes no observer");
-    return 1;
+void observe_server() {
+  // The plugin's own entry, by which the server knows whether it may still call it; the handlerton that an engine's init is given would be taken
+  // for it without a word, and the observer never called.
+  st_plugin_int *const plugin = hton2plugin(hton->slot);
+  if (plugin != nullptr && register_server_state_observer(&observer, plugin) == 0) {
+    observing = true;
+    return;
   }
-  registered = plugin;
-  held_back.hold();
-  return 0;
+  set_attach_state(AttachState::kRefused);
+  log::error("catalog: the server takes no observer: definitions are not attached");
 }
 
-int deinit(void *) {
+void attach_running() {
+  set_attach_state(AttachState::kAttaching);
+  expect_capture();
+  running_attach.start();
+}
+
+void close() {
+  running_attach.stop();
+  const AttachState before = attach_state();
+  set_attach_state(AttachState::kDetached);
+  if (before == AttachState::kAttached && stop_capture()) disk::set_clean(true);
+}
+
+void leave() {
   close();
-  if (registered != nullptr) unregister_server_state_observer(&observer, registered);
-  registered = nullptr;
-  return 0;
+  if (observing.exchange(false)) unregister_server_state_observer(&observer, nullptr);
 }
 
 }  // namespace smartengine::catalog

@@ -99,6 +99,7 @@ class Replay {
   void fail(const Entry &entry, const std::string &why);
   void succeed(const Entry &entry);
   void make_each(Kind kind, bool (Replay::*make)(const Entry &));
+  void make_missing_schemas();
   void make_tables();
   void make_in_any_order(std::vector<Entry> left, const std::function<bool(const Entry &)> &make);
   void make_views();
@@ -264,6 +265,23 @@ bool Replay::make_schema(const Entry &entry) {
   }
   ++m_result.made;
   return run(entry.field(0));
+}
+
+/// A table writes itself into the catalog, its schema only where a server was attached.
+void Replay::make_missing_schemas() {
+  std::set<std::string> known;
+  for (const auto &[name, engine] : m_present) {
+    if (name.kind == Kind::kSchema) known.insert(name.schema);
+  }
+  for (const Entry &entry : m_entries[Kind::kSchema]) known.insert(entry.name.schema);
+  for (const Entry &entry : m_entries[Kind::kTable]) {
+    if (!known.insert(entry.name.schema).second) continue;
+    log::warning("catalog: the store has tables of schema " + entry.name.schema +
+                 " and not its definition: it is made with this server's default character set");
+    if (!run("CREATE DATABASE IF NOT EXISTS " + quoted_name(entry.name.schema)))
+      log::error("catalog: schema " + entry.name.schema + " could not be made: " + m_session.message());
+    ++m_result.made;
+  }
 }
 
 bool Replay::make_table(SqlSession &session, const Entry &entry, std::string *why) {
@@ -495,6 +513,7 @@ void Replay::make_read_only() {
 
 void Replay::make_all() {
   make_each(Kind::kSchema, &Replay::make_schema);
+  make_missing_schemas();
   make_tables();
   for (const Kind kind : {Kind::kLibrary, Kind::kFunction, Kind::kProcedure}) make_each(kind, &Replay::make_stored);
   make_views();

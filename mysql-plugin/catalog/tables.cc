@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "base/error_map.h"
-#include "catalog/catalog.h"
+#include "catalog/attach_state.h"
 #include "catalog/sql_session.h"
 #include "catalog/store.h"
 #include "compat.h"
@@ -20,12 +20,12 @@ namespace smartengine::catalog {
 
 namespace {
 
-struct AttachState {
+struct Attachment {
   bool active = false;
   uint64_t table_id = 0;
 };
 
-thread_local AttachState attach_state;
+thread_local Attachment attachment;
 
 /// For as long as it lives the session's SHOW CREATE prints what the catalog keeps, whatever the user has set.
 class PlainPrinting {
@@ -105,11 +105,11 @@ int put_table(THD *thd, Trx &trx, Entry *entry, TABLE *form) {
 
 }  // namespace
 
-Attaching::Attaching() { attach_state = {true, 0}; }
-Attaching::~Attaching() { attach_state = {}; }
-void Attaching::bind(uint64_t table_id) { attach_state.table_id = table_id; }
-bool Attaching::active() { return attach_state.active; }
-uint64_t Attaching::table_id() { return attach_state.table_id; }
+Attaching::Attaching() { attachment = {true, 0}; }
+Attaching::~Attaching() { attachment = {}; }
+void Attaching::bind(uint64_t table_id) { attachment.table_id = table_id; }
+bool Attaching::active() { return attachment.active; }
+uint64_t Attaching::table_id() { return attachment.table_id; }
 
 Name table_name(const char *path) {
   const Slice slice = table_name_of_path(path);

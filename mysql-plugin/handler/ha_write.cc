@@ -203,7 +203,8 @@ int ha_smartengine::new_row_id(uint64_t *row_id) {
   return 0;
 }
 
-/// One more than the largest row id in the table.
+/// One more than the largest row id in the table, and than those that transactions have used which were found prepared at the start: these are not
+/// seen before they are decided.
 int ha_smartengine::load_row_id() {
   const std::lock_guard<std::mutex> guard(state().loading);
   if (state().row_id.loaded()) return 0;
@@ -222,7 +223,11 @@ int ha_smartengine::load_row_id() {
   } else if (status.code != ffi::Code::NotFound) {
     return failed(status);
   }
-  state().row_id.raise(last + 1);
+  const rust::Vec<uint8_t> prepared = ffi::engine_recovered_last_key(engine(), codec().row_index().index_id());
+  uint64_t used = 0;
+  if (!prepared.empty() && !TableCodec::hidden_row_id_of_key({prepared.data(), prepared.size()}, &used))
+    return damaged("row key", HA_ERR_TABLE_CORRUPT);
+  state().row_id.raise(std::max(last, used) + 1);
   return 0;
 }
 

@@ -46,7 +46,10 @@ bool sdi_delete(const dd::Tablespace &, const dd::Table *, const sdi_key_t *) { 
 // DDL.
 void post_ddl(THD *) {}
 
-void post_recover() { dictionary::drop_unnamed_indexes(); }
+void post_recover() {
+  dictionary::drop_unnamed_indexes();
+  catalog::observe_server();
+}
 
 void fill(::handlerton *handlerton) {
   handlerton->state = SHOW_OPTION_YES;
@@ -63,6 +66,30 @@ void fill(::handlerton *handlerton) {
   handlerton->post_recover = post_recover;
   handlerton->show_status = show_status;
   install_transaction_hooks(handlerton);
+}
+
+}  // namespace
+
+namespace {
+
+/// What comes between the engine's open and its first use; false, with the reason in the error log, if it cannot be used.
+bool begin(::handlerton *handlerton) {
+  if (catalog::open(handlerton) != 0) {
+    log::error("cannot open the catalog: " + last_error_message());
+    return false;
+  }
+  if (mysqld_server_started) {
+    if (catalog::can_attach_running()) return true;
+    log::error(
+        "the store holds definitions that this server does not have, or not as they are there: they cannot be brought into a running "
+        "server. "
+        "Start it with plugin-load-add=ha_smartengine.so");
+    return false;
+  }
+  if (!catalog::disk_is_anothers()) return xa::commit_after_innodb();
+  xa::roll_back_others();
+  xa::leave_tables_unlocked();
+  return true;
 }
 
 }  // namespace
@@ -84,14 +111,9 @@ int open_engine(::handlerton *handlerton) {
   open_handle.store(opened, std::memory_order_release);
   hton = handlerton;
   fill(handlerton);
-  if (catalog::open(handlerton) != 0) {
-    log::error("cannot open the catalog: " + last_error_message());
-    return 1;
-  }
-  if (catalog::disk_is_anothers()) {
-    xa::roll_back_others();
-    xa::leave_tables_unlocked();
-  } else if (!mysqld_server_started && !xa::commit_after_innodb()) {
+  if (!begin(handlerton)) {
+    close_engine();
+    hton = nullptr;
     return 1;
   }
   refuse_clone();
@@ -106,6 +128,7 @@ int open_engine(::handlerton *handlerton) {
       // One of the undecided could be a CREATE TABLE, whose index has no name before it is committed.
       dictionary::drop_unnamed_indexes();
     }
+    catalog::attach_running();
   }
   return 0;
 }
@@ -116,7 +139,7 @@ void stop_server(const std::string &what) {
 }
 
 int close_engine() {
-  catalog::close();
+  catalog::leave();
   ffi::EngineHandle *closing = open_handle.exchange(nullptr, std::memory_order_acq_rel);
   if (closing == nullptr) return 0;
   allow_clone();

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "server/handlerton.h"
+#include "sql/mysqld.h"
 #include "sql/transaction_info.h"
 
 namespace smartengine::innodb_part {
@@ -22,6 +23,13 @@ std::optional<Part> of(THD *thd, bool all) {
   }
   return {};
 }
+
+bool logs_are_relaxed() {
+  const bool binary_log = opt_bin_log && sync_binlog_period != 1;
+  return binary_log || srv_flush_log_at_trx_commit != 1 || !ffi::engine_syncs_each_commit(engine());
+}
+
+void sync_log(const Part &part) { part.innodb->flush_logs(part.innodb, false); }
 
 void write_log(const Part &part) { part.innodb->flush_logs(part.innodb, true); }
 

@@ -135,6 +135,7 @@ int Trx::start_ddl(THD *thd) {
     Ha_trx_info &info = enlistment(thd, all);
     if (info.is_started()) info.set_trx_read_write();
   }
+  m_is_ddl = true;
   return 0;
 }
 
@@ -159,6 +160,8 @@ void Trx::end(bool committed) {
   m_active = false;
   m_prepared = false;
   m_waits_later = false;
+  m_is_ddl = false;
+  m_syncs_parts = false;
   m_innodb_part.reset();
   m_has_generation = false;
   m_id.store(0, std::memory_order_release);
@@ -189,7 +192,9 @@ int Trx::prepare(THD *thd, bool all) {
   if (m_prepared && !sync) xa::note_unsynced();
   if (!m_prepared) return ha_error(status, thd);
   if (object) return durability::wait(thd, ffi::txn_log_end(txn()));
-  if (unlogged) m_innodb_part = innodb_part::of(thd, all);
+  m_syncs_parts = m_is_ddl && !external && innodb_part::logs_are_relaxed();
+  if (unlogged || m_syncs_parts) m_innodb_part = innodb_part::of(thd, all);
+  if (int error = sync_own_part(); error != 0) return error;
   if (m_innodb_part && m_innodb_part->is_first) return note_innodb_prepared(thd);
   m_waits_later = !sync && !external && durability::wants_object(thd) && durability::wait_later(thd);
   return 0;
@@ -203,9 +208,19 @@ int Trx::note_in_coordinator(THD *thd) {
   return error;
 }
 
+int Trx::sync_own_part() { return m_syncs_parts ? ha_error(ffi::engine_sync_wal(engine(), false), nullptr) : 0; }
+
+void Trx::sync_innodb_part() {
+  if (m_syncs_parts)
+    innodb_part::sync_log(*m_innodb_part);
+  else
+    innodb_part::write_log(*m_innodb_part);
+}
+
 int Trx::note_innodb_prepared(THD *thd) {
-  innodb_part::write_log(*m_innodb_part);
-  const int error = ha_error(ffi::txn_note_in_coordinator(txn(), syncs(thd)), thd);
+  sync_innodb_part();
+  int error = ha_error(ffi::txn_note_in_coordinator(txn(), syncs(thd)), thd);
+  if (error == 0) error = sync_own_part();
   return error != 0 ? error : ha_error(ffi::failpoint("innodb_part.noted"), thd);
 }
 
@@ -214,7 +229,7 @@ int Trx::commit_innodb_part(THD *thd, bool all) {
     if (int error = note_innodb_prepared(thd); error != 0) return error;
     if (int error = innodb_part::commit(*m_innodb_part, thd, all); error != 0) return error;
   }
-  innodb_part::write_log(*m_innodb_part);
+  sync_innodb_part();
   return ha_error(ffi::failpoint("innodb_part.committed"), thd);
 }
 
@@ -334,6 +349,13 @@ int savepoint_rollback(handlerton *, THD *thd, void *place) {
   return raised(Trx::of(thd).rollback_to(*static_cast<uint64_t *>(place)), thd);
 }
 
+/// Whether the tables that were first used after the savepoint may be altered by others: with a lock or a write of this transaction's left, one of
+/// them could still be in use.
+bool savepoint_rollback_can_release_mdl(handlerton *, THD *thd) {
+  const Trx *trx = Trx::find(thd);
+  return trx == nullptr || trx->holds_nothing();
+}
+
 int savepoint_release(handlerton *, THD *, void *) { return 0; }
 
 int start_consistent_snapshot(handlerton *, THD *thd) {
@@ -397,6 +419,7 @@ void install_transaction_hooks(handlerton *handlerton) {
   handlerton->rollback = rollback;
   handlerton->savepoint_set = savepoint_set;
   handlerton->savepoint_rollback = savepoint_rollback;
+  handlerton->savepoint_rollback_can_release_mdl = savepoint_rollback_can_release_mdl;
   handlerton->savepoint_release = savepoint_release;
   handlerton->start_consistent_snapshot = start_consistent_snapshot;
   handlerton->kill_connection = kill_connection;

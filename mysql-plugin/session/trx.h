@@ -47,6 +47,8 @@ class Trx {
 
   bool active() const { return m_active; }
   bool prepared() const { return m_prepared; }
+  /// Whether it has no writes and no locks.
+  bool holds_nothing() const { return !m_active || ffi::txn_holds_nothing(**m_txn); }
   ffi::TxnHandle &txn() { return **m_txn; }
   /// Whether it has raised the catalog's generation.
   bool has_generation() const { return m_has_generation; }
@@ -91,6 +93,10 @@ class Trx {
   };
 
   void begin(THD *thd);
+  /// Syncs this engine's log if the parts are to be synced.
+  int sync_own_part();
+  /// Has InnoDB's log on the disk, or where it is not to be synced, written as is set.
+  void sync_innodb_part();
   /// InnoDB's log has its part, and from now on what becomes of that decides (innodb_part.h).
   int note_innodb_prepared(THD *thd);
   /// Sees to it that InnoDB's part has committed.
@@ -108,6 +114,8 @@ class Trx {
   bool m_active = false;
   bool m_prepared = false;
   bool m_waits_later = false;
+  bool m_is_ddl = false;
+  bool m_syncs_parts = false;  ///< DDL, and its logs are not synced as a matter of course.
   bool m_has_generation = false;
 };
 

@@ -151,6 +151,13 @@ impl Engine {
         self.detached.lock().list()
     }
 
+    /// The greatest key of an index that was written by a transaction which [`Engine::open`] found prepared, whether it is decided by now or not: for callers
+    /// that number their keys, and must not give out a number again that such a transaction has used.
+    pub fn recovered_last_key(&self, index: IndexId) -> Option<Vec<u8>> {
+        let detached = self.detached.lock();
+        detached.recovered_last_key(index).map(<[u8]>::to_vec)
+    }
+
     /// Keeps a prepared transaction, with its locks, for [`Engine::take_prepared`].
     /// Fails with [`crate::ErrorKind::Invalid`] if it is not prepared or its name is taken.
     pub fn detach(&self, transaction: Transaction) -> Result<()> {

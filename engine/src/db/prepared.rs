@@ -59,6 +59,23 @@ pub struct Undecided {
 #[derive(Default)]
 pub struct Detached {
     all: BTreeMap<Arc<[u8]>, Transaction>,
+    recovered: LastKeys,
+}
+
+/// The greatest key that was set in each index.
+#[derive(Default)]
+struct LastKeys(BTreeMap<IndexId, Box<[u8]>>);
+
+impl LastKeys {
+    fn note(&mut self, key: &[u8]) {
+        let Some(index) = index_id_of(key) else {
+            return;
+        };
+        let last = self.0.entry(index).or_default();
+        if **last < *key {
+            *last = key.into();
+        }
+    }
 }
 
 impl Detached {
@@ -67,7 +84,8 @@ impl Detached {
         let mut detached = Self::default();
         for (id, undecided) in found {
             let name = undecided.name.clone();
-            let transaction = Transaction::recovered(core, id, undecided)
+            let last = &mut detached.recovered;
+            let transaction = Transaction::recovered(core, id, undecided, last)
                 .context(|| format!("recover prepared transaction {}", name.escape_ascii()))?;
             detached.add(transaction)?;
         }
@@ -85,6 +103,11 @@ impl Detached {
         }
         self.all.insert(name, transaction);
         Ok(())
+    }
+
+    /// The greatest key of an index that was set by a transaction which the open found prepared, whatever was decided about it since.
+    pub fn recovered_last_key(&self, index: IndexId) -> Option<&[u8]> {
+        self.recovered.0.get(&index).map(|key| &**key)
     }
 
     /// The transaction of this name.
@@ -125,9 +148,15 @@ pub struct Prepared {
 }
 
 impl Transaction {
-    fn recovered(core: &Arc<Core>, id: u64, undecided: Undecided) -> Result<Self> {
+    fn recovered(
+        core: &Arc<Core>,
+        id: u64,
+        undecided: Undecided,
+        last: &mut LastKeys,
+    ) -> Result<Self> {
         let mut transaction = Self::new(core.clone(), Isolation::RepeatableRead);
         decode_ops(&undecided.ops, &mut |kind, key, value| {
+            last.note(key);
             // What was prepared by the log is committed from memory, however little a transaction may take of it now.
             transaction.take_back(kind, key, value)
         })?;
@@ -137,6 +166,7 @@ impl Transaction {
             entries.seek_to_first()?;
             while entries.valid() {
                 let (key, kind) = decode(entries.key())?;
+                last.note(key.user);
                 transaction.take_back(kind, key.user, entries.value())?;
                 transaction.batch.spill_if_full()?;
                 entries.next()?;

@@ -469,6 +469,11 @@ impl Transaction {
         !self.batch.is_empty()
     }
 
+    /// Whether it has no writes and no locks, on keys or gaps.
+    pub fn holds_nothing(&self) -> bool {
+        self.batch.is_empty() && self.locks.holds_nothing()
+    }
+
     /// Makes the counter `key` at least `value` once the transaction ends, by commit or by rollback. That of a prepared transaction goes into
     /// the log with the decision, so that either both are there or neither.
     pub fn raise_counter(&mut self, key: &[u8], value: u64) -> Result<()> {

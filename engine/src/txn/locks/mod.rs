@@ -135,6 +135,11 @@ impl TxnLocks {
         self.count == 0
     }
 
+    /// Whether neither a key nor a gap is locked.
+    pub fn holds_nothing(&self) -> bool {
+        self.count == 0 && self.gaps.is_empty()
+    }
+
     /// What listings and the choice of victims go by.
     pub fn note_writes(&self, writes: usize, bytes: usize) {
         if let Some(active) = &self.active {
