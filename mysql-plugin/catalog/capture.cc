@@ -32,7 +32,7 @@ constexpr std::chrono::milliseconds kLongestPause{30000};
 /// What a capture has found out and will write.
 class Batch {
  public:
-  /// A `quiet` one says nothing of what it cannot do: it was said before.
+  /// A `quiet` one does not report what it cannot do: that was reported before.
   Batch(SqlSession &session, bool quiet) : m_session(session), m_quiet(quiet) {}
 
   /// Reads the object and notes what differs from the catalog; false if it must be tried again.
@@ -92,7 +92,7 @@ void Batch::remove_schema(const std::string &schema) {
   }
 }
 
-/// The server names what is gone in any letter case.
+/// The server may name what is gone in any letter case.
 void Batch::remove_named(const Name &name) {
   for (const Entry &entry : all(name.kind, name.schema)) {
     if (my_strcasecmp(system_charset_info, entry.name.name.c_str(), name.name.c_str()) == 0) remove(entry.name);
@@ -250,7 +250,7 @@ Todo Capture::work(SqlSession &session, const Todo &todo, bool quiet) {
     // Those that are gone are read too, and not found.
     for (const Entry &entry : all(kind)) names.insert(entry.name);
   };
-  // Of libraries the server tells nothing; routines use them.
+  // The server says nothing about libraries; routines use them.
   const bool routines = std::any_of(names.begin(), names.end(), [](const Name &name) {
     return name.kind == Kind::kFunction || name.kind == Kind::kProcedure || name.kind == Kind::kSchema;
   });

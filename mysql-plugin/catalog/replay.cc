@@ -30,7 +30,7 @@ constexpr size_t kTablesPerSession = 4;
 std::string full_name(const Name &name) { return quoted_name(name.schema) + '.' + quoted_name(name.name); }
 std::string account_name(const Name &name) { return quoted_name(name.name) + '@' + quoted_name(name.schema); }
 
-/// How DROP and messages call a kind.
+/// What DROP and messages call a kind.
 const char *sql_kind(Kind kind) {
   switch (kind) {
     case Kind::kSchema:
@@ -174,7 +174,7 @@ bool Replay::drop(const Name &name) {
   return true;
 }
 
-/// Tables whose definition or indexes are others by now cannot even be opened: they go first, and their triggers with them.
+/// Tables whose definition or indexes have changed since cannot even be opened: they go first, and their triggers with them.
 void Replay::drop_changed_tables() {
   bool dropped = false;
   for (const Entry &entry : m_entries[Kind::kTable]) {
@@ -291,7 +291,7 @@ bool Replay::make_table(SqlSession &session, const Entry &entry, std::string *wh
   return false;
 }
 
-/// Tables need nothing of each other: they are made in several sessions at once.
+/// Tables do not depend on each other: they are made in several sessions at once.
 void Replay::make_tables() {
   std::vector<const Entry *> wanted;
   for (const Entry &entry : m_entries[Kind::kTable]) {
@@ -436,7 +436,7 @@ bool Replay::make_account(const Entry &entry) {
     return run(create);
   }
   ++m_result.made;
-  // One written by another version may lack rights that this version's own accounts have: it only gains.
+  // An account written by another version may lack rights that this version's own accounts have: it only gains.
   if (entry.server_version / 100 != MYSQL_VERSION_ID / 100) {
     if (create.compare(0, 7, "CREATE ") != 0 || !run("ALTER " + create.substr(7))) return false;
     // ALTER USER has a password expire that is given with its plugin alone, as an empty one is.
@@ -467,7 +467,7 @@ void Replay::set_default_roles(const Entry &entry) {
   }
 }
 
-/// A role that is dropped to be made anew leaves those to whom it was granted: to one that is as it should be it is granted again.
+/// A role that is dropped to be made anew is lost to those to whom it was granted: accounts that are otherwise as they should be are granted it again.
 void Replay::grant_roles_again(const Entry &entry) {
   for (size_t i = 3; i < entry.fields.size(); ++i) {
     const std::string &sql = entry.field(i);
@@ -492,7 +492,7 @@ void Replay::make_accounts() {
     else
       fail(entry, m_session.message());
   }
-  // Rights on columns of a view need its definer's, who has them of himself or by a role.
+  // Rights on columns of a view need those of its definer, who has them directly or by a role.
   make_in_any_order(made, [this](const Entry &entry) {
     const bool granted = grant(entry);
     set_default_roles(entry);

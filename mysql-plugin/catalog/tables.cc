@@ -62,7 +62,7 @@ class PlainPrinting {
   const CHARSET_INFO *m_old_collation;
 };
 
-/// The table that is being created is opened as a temporary one, and would be called so.
+/// The table that is being created is opened as a temporary one, and would be described as one.
 class AsLasting {
  public:
   explicit AsLasting(TABLE_SHARE *share) : m_share(share), m_type(share->tmp_table) { m_share->tmp_table = NO_TMP_TABLE; }

@@ -104,7 +104,7 @@ pub trait ObjectReader: Send + Sync {
     fn read_once(&self, range: Range<u64>) -> Result<Bytes> {
         self.read(range)
     }
-    /// Says that the bytes read there are not what was written: a cache on the way lets go of them. `true` if one did, so that another read may help.
+    /// Says that the bytes read there are not what was written: a cache on the way drops them. `true` if one did, so that another read may help.
     fn forget(&self, range: Range<u64>) -> bool {
         let _ = range;
         false
