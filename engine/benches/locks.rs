@@ -1,12 +1,17 @@
-//! Row locks: taking and giving back, alone and where several threads want the same keys.
+//! Row locks: taking and giving back, alone and where several threads want the same keys; and the gaps of a scan beside many transactions.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use smartengine::Isolation;
+use smartengine::cache::BlockCache;
 use smartengine::env::Sequence;
+use smartengine::env::fs::FaultFs;
+use smartengine::txn::batch::Batch;
 use smartengine::txn::locks::{LockManager, LockMode, LockWait, TxnLocks};
+use smartengine::txn::spill::SpillSpace;
 
 const WAIT: LockWait = LockWait::Timeout(Duration::from_secs(60));
 
@@ -104,5 +109,71 @@ fn contended(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, alone, contended);
+/// Transactions that have written to an index, before the keys that are scanned, and not ended.
+struct Open {
+    txns: Vec<(TxnLocks, Batch)>,
+}
+
+impl Open {
+    fn new(locks: &LockManager, count: u64, index: u32) -> Self {
+        let cache = Arc::new(BlockCache::new(1 << 20));
+        let fs = Arc::new(FaultFs::new());
+        let space = Arc::new(SpillSpace::open(fs, "/spill", cache, 1 << 20).unwrap());
+        let txns = (0..count).map(|number| {
+            let mut txn = txn(1 + number);
+            let mut batch = Batch::new(space.clone());
+            let mut key = key(number);
+            key[..4].copy_from_slice(&index.to_be_bytes());
+            locks.will_write(&mut txn, &key, || batch.view().clone());
+            batch.put(&key, b"");
+            assert!(locks.gap_owner(&txn, &key).is_none());
+            (txn, batch)
+        });
+        Self {
+            txns: txns.collect(),
+        }
+    }
+
+    fn end(self, locks: &LockManager) {
+        for (mut txn, mut batch) in self.txns {
+            locks.release_all(&mut txn);
+            batch.clear();
+        }
+    }
+}
+
+/// A locking scan: of each row the gap before it, then the row.
+fn scan(c: &mut Criterion) {
+    const ROWS: u64 = 100_000;
+    let mut group = c.benchmark_group("a locking scan of a hundred thousand rows");
+    group.sample_size(10);
+    for (count, index, name) in [
+        (0, 1, "no open transaction"),
+        (1000, 2, "1,000 that wrote to another index"),
+        (1000, 1, "1,000 that wrote to the index"),
+    ] {
+        group.bench_function(name, |b| {
+            let locks = LockManager::new(u64::MAX);
+            let open = Open::new(&locks, count, index);
+            b.iter(|| {
+                let mut txn = txn(1_000_000);
+                let mut at = key(10_000).to_vec();
+                for number in 0..ROWS {
+                    let row = key(20_000 + number);
+                    locks.lock_gap(&mut txn, &at, &row, Some(WAIT)).unwrap();
+                    let granted = locks.acquire(&mut txn, &row, LockMode::Exclusive, WAIT);
+                    granted.unwrap();
+                    at.clear();
+                    at.extend_from_slice(&row);
+                    at.push(0);
+                }
+                locks.release_all(&mut txn);
+            });
+            open.end(&locks);
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, alone, contended, scan);
 criterion_main!(benches);

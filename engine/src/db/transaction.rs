@@ -146,6 +146,7 @@ impl Transaction {
     /// Begins a statement: below [`Isolation::RepeatableRead`] the next read sees what is committed then. An interrupt that came before is forgotten.
     pub fn start_statement(&mut self) {
         self.core.locks.forget_interrupt(self.locks.id());
+        self.locks.forget_survey();
         if self.isolation < Isolation::RepeatableRead {
             self.snapshot = None;
         }
@@ -248,6 +249,7 @@ impl Transaction {
 
     /// A cursor over the keys of [lower, upper).
     pub fn cursor(&mut self, lower: &[u8], upper: &[u8], view: View) -> Result<Cursor> {
+        self.locks.forget_survey();
         let guard = match view {
             View::Snapshot => self.snapshot().clone(),
             View::Newest => Arc::new(self.core.snapshots.take()),

@@ -15,7 +15,7 @@ use crate::{ErrorKind, Result};
 
 use LockMode::{Exclusive, Shared};
 
-pub const PROGRAMS: [fn(); 7] = [
+pub const PROGRAMS: [fn(); 10] = [
     rows_in_opposite_orders,
     upgrades,
     bulk_locks,
@@ -23,6 +23,9 @@ pub const PROGRAMS: [fn(); 7] = [
     an_interrupt,
     gaps_against_additions,
     additions_into_each_others_gaps,
+    a_scan_in_steps,
+    two_scans_in_steps,
+    additions_that_are_undone_and_made_again,
 ];
 
 const WAIT: LockWait = LockWait::Timeout(Duration::from_secs(1));
@@ -297,6 +300,62 @@ fn gaps_against_additions() {
         session.add(3)
     };
     let programs: [Program; 3] = [reads_twice, adds, |session| session.add(2)];
+    assert!(run(&World::new(1000), &programs) >= 2);
+}
+
+/// Reads a range gap by gap, as a scan does. What it has read stays as it is, to the end.
+fn scan(session: &mut Session, gaps: impl Iterator<Item = u8> + Clone) -> Result<()> {
+    let mut read = Vec::new();
+    for from in gaps {
+        session.gap(from, from + 1)?;
+        read.push((from, session.committed(from, from + 1)));
+        thread::yield_now();
+        for (from, before) in &read {
+            assert_eq!(session.committed(*from, from + 1), *before, "a phantom");
+        }
+    }
+    Ok(())
+}
+
+fn scans_forward(session: &mut Session) -> Result<()> {
+    scan(session, 0..4)
+}
+
+fn scans_backward(session: &mut Session) -> Result<()> {
+    scan(session, (0..4).rev())
+}
+
+fn a_scan_in_steps() {
+    let adds: Program = |session| {
+        session.add(3)?;
+        session.add(1)
+    };
+    let programs: [Program; 3] = [scans_forward, adds, |session| session.add(2)];
+    assert!(run(&World::new(1000), &programs) >= 2);
+    let programs: [Program; 3] = [scans_backward, adds, |session| session.add(0)];
+    assert!(run(&World::new(1000), &programs) >= 2);
+}
+
+fn two_scans_in_steps() {
+    let programs: [Program; 4] = [
+        scans_forward,
+        scans_backward,
+        |session| session.add(2),
+        |session| session.add(1),
+    ];
+    assert!(run(&World::new(1000), &programs) >= 3);
+}
+
+/// A statement that fails gives back what it added; the next one adds it all the same.
+fn additions_that_are_undone_and_made_again() {
+    let adds: Program = |session| {
+        let savepoint = session.batch.savepoint();
+        session.add(3)?;
+        session.batch.rollback_to(savepoint);
+        session.add(2)?;
+        session.add(3)
+    };
+    let programs: [Program; 3] = [scans_forward, adds, |session| session.add(1)];
     assert!(run(&World::new(1000), &programs) >= 2);
 }
 

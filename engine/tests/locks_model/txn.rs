@@ -104,14 +104,23 @@ pub mod batch {
     use super::sync::Mutex;
     use crate::Result;
 
+    pub use smartengine::txn::batch::Nearby;
+
     /// The keys that a batch gives values to.
     #[derive(Default)]
     pub struct BatchView(Mutex<BTreeSet<Vec<u8>>>);
 
     impl BatchView {
-        pub fn has_live_put_in(&self, from: &[u8], to: &[u8]) -> Result<bool> {
+        /// One look for each part, so that others go on between them.
+        pub fn nearby(&self, from: &[u8], to: &[u8]) -> Result<Nearby> {
             let keys = self.0.lock();
-            Ok(keys.range(from.to_vec()..to.to_vec()).next().is_some())
+            if keys.range(from.to_vec()..to.to_vec()).next().is_some() {
+                return Ok(Nearby::Within);
+            }
+            let behind = keys.range(to.to_vec()..).next().cloned();
+            drop(keys);
+            let before = self.0.lock().range(..from.to_vec()).next_back().cloned();
+            Ok(Nearby::Around { before, behind })
         }
 
         pub fn keys(&self) -> BTreeSet<Vec<u8>> {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use own_iter::OwnIter;
-pub use view::BatchView;
+pub use view::{BatchView, Nearby};
 
 use super::record::OpWriter;
 use super::spill::{Run, SpillSpace};

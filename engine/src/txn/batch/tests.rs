@@ -230,14 +230,29 @@ fn check(batch: &Batch, writes: &[(u8, Option<u8>)]) {
         entries.prev().unwrap();
     }
     assert_eq!(count, writes.len());
-    for (from, to) in [(0, 40), (3, 9), (20, 21), (7, 7)] {
-        let has = batch.view().has_live_put_in(&[from], &[to]).unwrap();
-        let put = |(key, value): &(u8, Option<u8>)| (from..to).contains(key) && value.is_some();
-        let must = expected
-            .iter()
-            .any(|(key, kind, _)| (from..to).contains(&key[0]) && *kind == ValueKind::Put);
-        assert!(has || !must);
-        assert!(!has || writes.iter().any(put));
+    for (from, to) in [(0, 40), (3, 9), (20, 21), (7, 8)] {
+        check_nearby(batch, writes, &expected, from, to);
+    }
+}
+
+fn check_nearby(batch: &Batch, writes: &[(u8, Option<u8>)], expected: &[Write], from: u8, to: u8) {
+    let inside = |key: &u8| (from..to).contains(key);
+    match batch.view().nearby(&[from], &[to]).unwrap() {
+        Nearby::Within => {
+            let put = |(key, value): &(u8, Option<u8>)| inside(key) && value.is_some();
+            assert!(writes.iter().any(put));
+        }
+        Nearby::Around { before, behind } => {
+            let before = before.map(|key| key[0]);
+            let behind = behind.map(|key| key[0]);
+            assert!(before.is_none_or(|key| key < from) && behind.is_none_or(|key| key >= to));
+            for (key, kind, _) in expected {
+                let key = key[0];
+                assert!(!inside(&key) || *kind == ValueKind::Delete);
+                assert!(key >= from || before.is_some_and(|before| key <= before));
+                assert!(key < to || behind.is_some_and(|behind| behind <= key));
+            }
+        }
     }
 }
 

@@ -13,6 +13,54 @@ use crate::sst::IterOptions;
 use crate::txn::spill::Run;
 use crate::types::{KeyRef, ValueKind, user_key_of};
 
+/// What a batch holds in and around a range of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nearby {
+    /// It adds or changes a key of the range. A key that it has removed again counts as well: a rollback to a savepoint may bring it back without
+    /// asking anybody.
+    Within,
+    /// It does not. Outside of the range, nothing of it lies between the two keys, where there are any.
+    Around {
+        /// A key before the range.
+        before: Option<Vec<u8>>,
+        /// A key at or behind its end.
+        behind: Option<Vec<u8>>,
+    },
+}
+
+impl Default for Nearby {
+    fn default() -> Self {
+        Self::Around {
+            before: None,
+            behind: None,
+        }
+    }
+}
+
+impl Nearby {
+    /// What two parts of a batch hold together.
+    fn and(self, other: Self) -> Self {
+        let (
+            Self::Around { before, behind },
+            Self::Around {
+                before: other_before,
+                behind: other_behind,
+            },
+        ) = (self, other)
+        else {
+            return Self::Within;
+        };
+        let behind = match (behind, other_behind) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Self::Around {
+            before: before.max(other_before),
+            behind,
+        }
+    }
+}
+
 /// What a batch consists of at one moment.
 #[derive(Clone)]
 pub(super) struct Parts {
@@ -61,21 +109,27 @@ impl BatchView {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Whether the transaction has added or changed a key of [from, to), as far as that is not rolled back. A key that it has removed again counts as well: a
-    /// rollback to a savepoint may bring it back without asking anybody.
-    pub fn has_live_put_in(&self, from: &[u8], to: &[u8]) -> Result<bool> {
+    /// What the transaction has written in and around [from, to), as far as that is not rolled back. Reads from disk where it was spilled.
+    pub fn nearby(&self, from: &[u8], to: &[u8]) -> Result<Nearby> {
         let (parts, _) = self.parts();
-        if let Some(list) = parts.list
-            && list_has_put_in(list, from, to)?
-        {
-            return Ok(true);
-        }
+        let mut all = match parts.list {
+            Some(list) => look(&mut MemIter::over(list), from, to)?,
+            None => Nearby::default(),
+        };
         for run in parts.runs.iter().rev() {
-            if run.overlaps(from, to) && run_has_put_in(run, from, to)? {
-                return Ok(true);
+            if all == Nearby::Within {
+                break;
             }
+            let found = match run.outside(from, to) {
+                Some((before, behind)) => Nearby::Around {
+                    before: before.map(<[u8]>::to_vec),
+                    behind: behind.map(<[u8]>::to_vec),
+                },
+                None => look(&mut run.iter(IterOptions::default()), from, to)?,
+            };
+            all = all.and(found);
         }
-        Ok(false)
+        Ok(all)
     }
 
     /// An iterator over all live writes with keys of [lower, upper), and maybe others; also those written later.
@@ -84,26 +138,16 @@ impl BatchView {
     }
 }
 
-fn list_has_put_in(list: Arc<SkipList>, from: &[u8], to: &[u8]) -> Result<bool> {
-    let mut position = MemIter::over(list);
-    position.seek(KeyRef::before(from))?;
-    while position.valid() && user_key_of(position.key()) < to {
-        if KeyRef::decode(position.key()).kind() == Some(ValueKind::Put) {
-            return Ok(true);
+fn look(entries: &mut impl InternalIterator, from: &[u8], to: &[u8]) -> Result<Nearby> {
+    entries.seek(KeyRef::before(from))?;
+    while entries.valid() && user_key_of(entries.key()) < to {
+        if KeyRef::decode(entries.key()).kind() == Some(ValueKind::Put) {
+            return Ok(Nearby::Within);
         }
-        position.next()?;
+        entries.next()?;
     }
-    Ok(false)
-}
-
-fn run_has_put_in(run: &Arc<Run>, from: &[u8], to: &[u8]) -> Result<bool> {
-    let mut position = run.iter(IterOptions::default());
-    position.seek(KeyRef::before(from))?;
-    while position.valid() && user_key_of(position.key()) < to {
-        if KeyRef::decode(position.key()).kind() == Some(ValueKind::Put) {
-            return Ok(true);
-        }
-        position.next()?;
-    }
-    Ok(false)
+    let behind = entries.valid().then(|| user_key_of(entries.key()).to_vec());
+    entries.seek_for_prev(KeyRef::before(from))?;
+    let before = entries.valid().then(|| user_key_of(entries.key()).to_vec());
+    Ok(Nearby::Around { before, behind })
 }

@@ -16,18 +16,18 @@ mod gaps;
 mod graph;
 mod key;
 mod list;
+mod range;
 mod registry;
 mod shard;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use self::gaps::{Gaps, latch_of};
+use self::gaps::{Gaps, Range};
 use self::graph::{Entered, Outcome, WaitGraph, Waiter, Wanted};
 use self::registry::{ActiveTxn, Registry};
 use self::shard::{SHARD_SHIFT, Shard};
 use super::TxnId;
-use super::batch::BatchView;
 use super::sync::Mutex;
 use super::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::txn::Isolation;
@@ -83,6 +83,8 @@ pub struct TxnLocks {
     has_bulk: bool,
     /// The latches under which it has gaps.
     gaps: Vec<usize>,
+    /// Where nobody had added anything when it last looked without locking a gap.
+    surveyed: Option<Range>,
     count: u64,
     active: Option<Arc<ActiveTxn>>,
 }
@@ -98,6 +100,7 @@ impl TxnLocks {
             given_back: 0,
             has_bulk: false,
             gaps: Vec::new(),
+            surveyed: None,
             count: 0,
             active: None,
         }
@@ -108,6 +111,11 @@ impl TxnLocks {
         debug_assert!(self.count == 0 && self.active.is_none());
         self.id = id;
         self.isolation = isolation;
+    }
+
+    /// A new cursor is made: what others have added is looked up again.
+    pub fn forget_survey(&mut self) {
+        self.surveyed = None;
     }
 
     /// What listings call the transaction by, from its next lock or write on if it has none.
@@ -270,7 +278,7 @@ impl LockManager {
     }
 
     /// Makes a transaction known to others, if it is not.
-    fn enter<'a>(&self, txn: &'a mut TxnLocks) -> &'a ActiveTxn {
+    fn enter<'a>(&self, txn: &'a mut TxnLocks) -> &'a Arc<ActiveTxn> {
         txn.active.get_or_insert_with(|| {
             let active = Arc::new(ActiveTxn::new(txn.id, txn.isolation, txn.label));
             self.registry.enter(active.clone());
@@ -501,9 +509,10 @@ impl LockManager {
         for latch in txn.gaps.drain(..) {
             self.gaps.release(id, latch);
         }
+        txn.surveyed = None;
         txn.count = 0;
         if let Some(active) = txn.active.take() {
-            self.registry.leave(id);
+            self.registry.leave(&active);
             if active.awaited.load(Ordering::Relaxed) {
                 let end = key::end_of(id);
                 self.release_key(id, key::hash(&end), &end);
@@ -546,82 +555,6 @@ impl LockManager {
         if self.interrupted.load(Ordering::Relaxed) > 0 && self.graph.lock().forget_interrupt(id) {
             self.interrupted.fetch_sub(1, Ordering::Relaxed);
         }
-    }
-
-    /// To be called before `key` is written into the transaction's batch, which `share` gives to others to look at.
-    pub fn will_write(
-        &self,
-        txn: &mut TxnLocks,
-        key: &[u8],
-        share: impl FnOnce() -> Arc<BatchView>,
-    ) {
-        self.enter(txn).will_write(key, share);
-    }
-
-    /// A transaction whose gap covers a key that `txn` has just put into its batch. If there is one, the key has to be taken back until
-    /// [`LockManager::await_gap`] has returned, and then to be put and asked about again.
-    pub fn gap_owner(&self, txn: &TxnLocks, key: &[u8]) -> Option<TxnId> {
-        self.gaps.owner_of(txn.id, key)
-    }
-
-    /// Waits for the end of a transaction whose gap covers `key`.
-    pub fn await_gap(
-        &self,
-        txn: &mut TxnLocks,
-        key: &[u8],
-        owner: TxnId,
-        wait: LockWait,
-    ) -> Result<()> {
-        self.await_end(txn, owner, Wanted::Insertion, key, wait)
-    }
-
-    /// Locks the gap [from, to), both of one index: nobody else adds a key to it while this transaction runs. First waits for those who
-    /// have; with no `wait`, what they have added is passed over.
-    pub fn lock_gap(
-        &self,
-        txn: &mut TxnLocks,
-        from: &[u8],
-        to: &[u8],
-        wait: Option<LockWait>,
-    ) -> Result<()> {
-        if from >= to {
-            return Ok(());
-        }
-        self.enter(txn);
-        loop {
-            let taken = self.gaps.take(txn.id, from, to, |from, to| {
-                wait.and_then(|_| self.registry.writer_in(txn.id, from, to))
-            });
-            match (taken, wait) {
-                (Ok(true), _) => {
-                    txn.gaps.push(latch_of(from));
-                    return Ok(());
-                }
-                (Ok(false), _) | (Err(_), None) => return Ok(()),
-                (Err(writer), Some(wait)) => {
-                    self.await_end(txn, writer, Wanted::Gap, from, wait)?;
-                }
-            }
-        }
-    }
-
-    /// Waits for those who have added a key to [from, to); whether there were any.
-    pub fn await_additions(
-        &self,
-        txn: &mut TxnLocks,
-        from: &[u8],
-        to: &[u8],
-        wait: LockWait,
-    ) -> Result<bool> {
-        let mut waited = false;
-        if from < to {
-            self.enter(txn);
-            while let Some(writer) = self.registry.writer_in(txn.id, from, to) {
-                self.await_end(txn, writer, Wanted::Gap, from, wait)?;
-                waited = true;
-            }
-        }
-        Ok(waited)
     }
 
     /// Waits until `other` has ended.

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use super::key::index_of;
-use crate::txn::batch::BatchView;
-use crate::txn::sync::RwLock;
+use super::gaps::{LATCHES, latch_of};
+use crate::txn::batch::{BatchView, Nearby};
 use crate::txn::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::txn::sync::{Mutex, RwLock};
 use crate::txn::{Isolation, TxnId};
 
 /// What others may know of a running transaction.
@@ -22,13 +22,9 @@ pub struct ActiveTxn {
     pub memory: AtomicU64,
     /// Whether anybody waits, or is about to, for it to end.
     pub awaited: AtomicBool,
-    /// The indexes that it wrote to: of each a bit, by the id's remainder.
-    indexes: AtomicU64,
+    /// The latches of the indexes that it wrote to, a bit each.
+    wrote_under: AtomicU64,
     batch: OnceLock<Arc<BatchView>>,
-}
-
-fn bit_of(key: &[u8]) -> u64 {
-    1 << (index_of(key) % u64::BITS)
 }
 
 impl ActiveTxn {
@@ -42,35 +38,39 @@ impl ActiveTxn {
             writes: AtomicU64::new(0),
             memory: AtomicU64::new(0),
             awaited: AtomicBool::new(false),
-            indexes: AtomicU64::new(0),
+            wrote_under: AtomicU64::new(0),
             batch: OnceLock::new(),
         }
     }
 
-    /// It is about to write `key` into its batch.
-    pub fn will_write(&self, key: &[u8], share: impl FnOnce() -> Arc<BatchView>) {
-        self.batch.get_or_init(share);
-        let bit = bit_of(key);
-        if self.indexes.load(Ordering::Relaxed) & bit == 0 {
-            self.indexes.fetch_or(bit, Ordering::Relaxed);
+    /// What it has written in and around [from, to). Reads from disk where it was spilled.
+    pub fn nearby(&self, from: &[u8], to: &[u8]) -> Nearby {
+        match self.batch.get() {
+            // One that cannot be read may have anything.
+            Some(batch) => batch.nearby(from, to).unwrap_or(Nearby::Within),
+            None => Nearby::default(),
         }
-    }
-
-    /// Whether it has written a key of [from, to) that is there.
-    fn has_put_in(&self, from: &[u8], to: &[u8]) -> bool {
-        self.indexes.load(Ordering::Relaxed) & bit_of(from) != 0
-            && self
-                .batch
-                .get()
-                // A batch that cannot be read may have anything.
-                .is_some_and(|batch| batch.has_live_put_in(from, to).unwrap_or(true))
     }
 }
 
+type Txns = HashMap<TxnId, Arc<ActiveTxn>>;
+
 /// All of them.
-#[derive(Default)]
 pub struct Registry {
-    active: RwLock<HashMap<TxnId, Arc<ActiveTxn>>>,
+    active: RwLock<Txns>,
+    /// Those that have written, by the latches of the indexes.
+    writers: Box<[Mutex<Txns>]>,
+}
+
+const _: () = assert!(LATCHES == u64::BITS as usize, "a bit for each latch");
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            active: RwLock::default(),
+            writers: (0..LATCHES).map(|_| Mutex::default()).collect(),
+        }
+    }
 }
 
 impl Registry {
@@ -78,17 +78,39 @@ impl Registry {
         self.active.write().insert(txn.id, txn);
     }
 
-    pub fn leave(&self, id: TxnId) {
-        self.active.write().remove(&id);
+    pub fn leave(&self, txn: &ActiveTxn) {
+        let mut wrote_under = txn.wrote_under.load(Ordering::Relaxed);
+        while wrote_under != 0 {
+            let latch = wrote_under.trailing_zeros() as usize;
+            self.writers[latch].lock().remove(&txn.id);
+            wrote_under &= wrote_under - 1;
+        }
+        self.active.write().remove(&txn.id);
     }
 
-    /// A transaction other than `but` that has added a key to [from, to).
-    pub fn writer_in(&self, but: TxnId, from: &[u8], to: &[u8]) -> Option<TxnId> {
-        let active = self.active.read();
-        let mut others = active.values().filter(|txn| txn.id != but);
-        others
-            .find(|txn| txn.has_put_in(from, to))
-            .map(|txn| txn.id)
+    /// A transaction, whose batch `share` gives to others to look at, is about to write `key` into it.
+    pub fn will_write(
+        &self,
+        txn: &Arc<ActiveTxn>,
+        key: &[u8],
+        share: impl FnOnce() -> Arc<BatchView>,
+    ) {
+        let latch = latch_of(key);
+        // Nobody else sets bits.
+        let wrote_under = txn.wrote_under.load(Ordering::Relaxed);
+        if wrote_under & (1 << latch) == 0 {
+            txn.batch.get_or_init(share);
+            self.writers[latch].lock().insert(txn.id, txn.clone());
+            txn.wrote_under
+                .store(wrote_under | (1 << latch), Ordering::Relaxed);
+        }
+    }
+
+    /// The transactions other than `but` that have written under a latch.
+    pub fn writers(&self, latch: usize, but: TxnId) -> Vec<Arc<ActiveTxn>> {
+        let writers = self.writers[latch].lock();
+        let others = writers.values().filter(|txn| txn.id != but);
+        others.cloned().collect()
     }
 
     /// Calls `hold` while `id` is known to run, which is told that it is awaited; false where it has ended.

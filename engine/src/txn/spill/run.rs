@@ -161,6 +161,20 @@ impl Run {
         range.is_some_and(|(smallest, _)| smallest.as_slice() < upper)
     }
 
+    /// Keys of it before and behind [lower, upper), with nothing of it between them, as far as that is known without reading; none if it
+    /// may have keys in the range.
+    pub fn outside(&self, lower: &[u8], upper: &[u8]) -> Option<(Option<&[u8]>, Option<&[u8]>)> {
+        let after = self
+            .ranges
+            .partition_point(|(_, largest)| largest.as_slice() < lower);
+        let behind = self.ranges.get(after).map(|range| range.0.as_slice());
+        if behind.is_some_and(|behind| behind < upper) {
+            return None;
+        }
+        let before = after.checked_sub(1).and_then(|at| self.ranges.get(at));
+        Some((before.map(|range| range.1.as_slice()), behind))
+    }
+
     /// The newest write of a key that is not rolled back; `hash` is [`crate::sst::key_hash`] of the key.
     pub fn get(&self, user_key: &[u8], hash: u64) -> Result<Option<Found>> {
         let newest = self.newest.load(Ordering::Acquire);

@@ -1,9 +1,12 @@
 //! Gaps against additions.
 
+use std::cell::Cell;
+
 use super::*;
 use crate::cache::BlockCache;
 use crate::env::fs::FaultFs;
-use crate::txn::batch::Batch;
+use crate::txn::batch::{Batch, Nearby};
+use crate::txn::locks::gaps::{Gaps, index_around};
 use crate::txn::spill::SpillSpace;
 
 struct Writer {
@@ -154,9 +157,114 @@ fn waiting_for_a_gap_ends_by_timeout_and_by_interrupt_and_leaves_no_trace() {
         locks.interrupt(2);
         let (refused, mut b) = b.join().unwrap();
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Interrupted);
-        assert!(!b.batch.view().has_live_put_in(&key(0), &key(99)).unwrap());
+        let nearby = b.batch.view().nearby(&key(0), &key(99)).unwrap();
+        assert_ne!(nearby, Nearby::Within);
         b.end(locks);
     });
     a.end(&locks);
+    assert!(locks.is_idle() && locks.registry.all().is_empty());
+}
+
+#[test]
+fn a_scan_asks_once_either_way_and_again_where_something_was_added() {
+    let gaps = Gaps::default();
+    let asked = Cell::new(0);
+    let clear = |from: &[u8], to: &[u8]| {
+        asked.set(asked.get() + 1);
+        Ok(index_around(from, to))
+    };
+    let mut latches = Vec::new();
+    let mut take = |from: &[u8], to: &[u8]| {
+        let taken = gaps.take(1, &mut latches, from, to, Some(&clear));
+        taken.unwrap();
+        asked.take()
+    };
+    let mut scan = |keys: &mut dyn Iterator<Item = u8>| -> u32 {
+        keys.map(|from| take(&key(from), &key(from + 1))).sum()
+    };
+    assert_eq!(scan(&mut (100..150)), 1);
+    assert_eq!(scan(&mut (50..100).rev()), 0);
+    for added in [20, 180] {
+        assert_eq!(gaps.owner_of(2, &key(added)), None);
+    }
+    assert_eq!(gaps.owner_of(2, &key(120)), Some(1));
+    assert_eq!(scan(&mut (150..180)), 0);
+    assert_eq!(scan(&mut (21..50).rev()), 0);
+    let behind = [&key(180)[..], &[0]].concat();
+    assert_eq!(take(&behind, &key(250)), 0);
+    // The keys themselves: what is learnt there holds for all.
+    assert_eq!(take(&key(10), &key(21)), 1);
+    assert_eq!(take(&key(180), &behind), 0);
+    assert_eq!(latches.len(), 1);
+    gaps.release(1, latches[0]);
+    assert!(gaps.is_empty());
+}
+
+/// As it may read from disk. What is added meanwhile counts.
+#[test]
+fn others_add_keys_while_writers_are_asked() {
+    let gaps = Gaps::default();
+    let (inside, outside) = (key(15), key(30));
+    let asked = Cell::new(0);
+    let survey = |from: &[u8], to: &[u8]| {
+        asked.set(asked.get() + 1);
+        if asked.get() == 1 {
+            // With the latch held this would wait for ever.
+            assert_eq!(gaps.owner_of(2, &inside), None);
+            assert_eq!(gaps.owner_of(2, &outside), None);
+            return Ok(index_around(from, to));
+        }
+        Err(2)
+    };
+    let mut latches = Vec::new();
+    let mut take = |from: u8, to: u8| {
+        let taken = gaps.take(1, &mut latches, &key(from), &key(to), Some(&survey));
+        (taken, asked.get())
+    };
+    assert_eq!(take(10, 20), (Err(2), 2));
+    asked.set(0);
+    // Around the gap it is known to be clear up to what was added.
+    let (taken, _) = take(20, 25);
+    assert_eq!((taken, asked.get()), (Ok(()), 1));
+    asked.set(5);
+    assert_eq!(take(25, 30), (Ok(()), 5));
+    assert_eq!(take(16, 20), (Ok(()), 5));
+    assert_eq!(take(30, 31), (Err(2), 6));
+    assert_eq!(gaps.owner_of(2, &key(24)), Some(1));
+    assert_eq!(gaps.owner_of(2, &key(30)), None);
+}
+
+#[test]
+fn of_writers_those_of_the_index_are_asked_until_they_end() {
+    let locks = manager();
+    let [mut a, mut b, mut c] = [1, 2, 3].map(Writer::new);
+    a.add(&locks, &key(1), NO_WAIT).unwrap();
+    a.add(&locks, &[0, 0, 0, 2, 1], NO_WAIT).unwrap();
+    b.add(&locks, &key(2), NO_WAIT).unwrap();
+    let ids = |latch, but| {
+        let mut ids: Vec<_> = locks
+            .registry
+            .writers(latch, but)
+            .iter()
+            .map(|txn| txn.id)
+            .collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(
+        (ids(1, 3), ids(2, 3), ids(3, 3)),
+        (vec![1, 2], vec![1], vec![])
+    );
+    assert_eq!(ids(1, 1), [2]);
+    // Of a long row of gaps beside what they wrote each is free.
+    for from in 10..100 {
+        c.gap(&locks, &key(from), &key(from + 1), NO_WAIT).unwrap();
+    }
+    assert!(c.gap(&locks, &key(2), &key(10), NO_WAIT).is_err());
+    a.end(&locks);
+    b.end(&locks);
+    assert_eq!((ids(1, 3), ids(2, 3)), (vec![], vec![]));
+    c.gap(&locks, &key(2), &key(10), NO_WAIT).unwrap();
+    c.end(&locks);
     assert!(locks.is_idle() && locks.registry.all().is_empty());
 }
