@@ -1,11 +1,11 @@
 // Transactions over InnoDB and this engine that the binary log does not get: with sql_log_bin = 0, in schemas that are left out of it, and all that a replica
 // applies that writes no binary log of its own. DDL is one as well, since the server's dictionary is InnoDB's.
 //
-// The server prepares and commits both parts, and writes nothing down in between: after a crash it rolls back what it finds prepared, though the other
-// part may have committed. The same holds for DDL where a log is synced less often than at each commit (sync_binlog, innodb_flush_log_at_trx_commit or
-// smartengine_flush_log_at_trx_commit other than 1): what was written down may be gone after a loss of power, while one of the parts is not. For rows
-// the user has chosen that; but of a table neither may be left with what the other has dropped. So InnoDB's part decides. It commits first, and this engine's part is put on record as one whose counterpart is known to be
-// prepared. After a crash, by what InnoDB has of it:
+// The server prepares and commits both parts, and writes nothing down in between: after a crash it rolls back what it finds prepared, though the other part
+// may have committed. The same holds for DDL where a log is synced less often than at each commit (sync_binlog, innodb_flush_log_at_trx_commit or
+// smartengine_flush_log_at_trx_commit other than 1): what was written down may be gone after a loss of power, while one of the parts is not. For rows the
+// user has chosen that; but of a table neither may be left with what the other has dropped. So InnoDB's part decides. It commits first, and this engine's
+// part is put on record as one whose counterpart is known to be prepared. After a crash, by what InnoDB has of it:
 //
 // - ours is not on record: InnoDB's part cannot have committed. The server rolls both back;
 // - ours is on record, and InnoDB lists its part as prepared: the same;
