@@ -11,6 +11,8 @@ pub mod env;
 mod error;
 pub mod flush;
 pub mod format;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod gc;
 pub mod inspect;
 pub mod iter;

@@ -64,7 +64,17 @@ fn encode(owners: &Owners) -> [u8; LEN] {
     array
 }
 
-fn decode(bytes: &[u8]) -> Result<Owners> {
+/// Bytes of two writers, for [`crate::fuzz`].
+pub fn sample() -> [u8; LEN] {
+    let writer = |epoch, number| WriterId { epoch, number };
+    encode(&Owners {
+        writer: writer(1, 2),
+        attaching: writer(3, 4),
+    })
+}
+
+/// Whose log it is, by these bytes.
+pub fn decode(bytes: &[u8]) -> Result<Owners> {
     let Some(bytes) = bytes.first_chunk::<LEN>().filter(|_| bytes.len() == LEN) else {
         return Err(Error::corruption(format!(
             "{} bytes, {LEN} expected",

@@ -30,7 +30,8 @@ const MAGIC: &[u8; 8] = b"SESTOREI";
 const VERSION: u32 = 1;
 const LEN: usize = 32;
 
-fn encode(id: u128) -> [u8; LEN] {
+/// The bytes of a number.
+pub fn encode(id: u128) -> [u8; LEN] {
     let mut bytes = [0; LEN];
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());

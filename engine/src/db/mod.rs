@@ -1,7 +1,7 @@
 //! The engine: everything below it, put together.
 
 mod attach;
-mod attached;
+pub(crate) mod attached;
 mod background;
 mod core;
 mod counters;

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 10] = [
     &["remote_wal"],
     &["txn", "flush", "compaction", "gc", "options"],
     &["db"],
-    &["inspect"],
+    &["inspect", "fuzz"],
 ];
 
 /// Neighbours that may: flushes and compactions write the same outputs and drop by the same rules.
