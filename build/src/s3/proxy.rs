@@ -105,6 +105,11 @@ pub fn add_faults(proxy: &Proxy, one_in: u64) {
         Fault::Throttle {
             bytes_per_second: 100_000,
         },
+        Fault::Page { status: 200 },
+        Fault::Page { status: 404 },
+        Fault::PageInstead { status: 200 },
+        Fault::Shorten,
+        Fault::WrongRange,
     ] {
         proxy.add(Rule::sometimes(one_in, fault));
     }

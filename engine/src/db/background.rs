@@ -137,6 +137,7 @@ fn start_each(core: &Arc<Core>, threads: &mut Vec<JoinHandle<()>>) -> Result<()>
         }
         spawn("se-watch".to_owned(), Box::new(Core::run_watch))?;
     }
+    spawn("se-orphans".to_owned(), Box::new(Core::run_orphans))?;
     spawn("se-gc".to_owned(), Box::new(Core::run_removal))
 }
 
@@ -323,6 +324,7 @@ impl Core {
             Ok(done) => any |= done,
             Err(error) => tracing::warn!("drop of an index, left to the next start: {error}"),
         }
+        self.look_for_orphans();
         self.work_on_removal();
         self.check_open()?;
         Ok(any)

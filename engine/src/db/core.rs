@@ -3,7 +3,7 @@
 //! Locks, in the order in which they may be taken: `write_lock` (one group at a time), `manifest` (one edit at a time),
 //! `state_lock` (one change of [`State`] at a time). Readers take none of them.
 //!
-//! `manifest`, `flushing` and `removal` are held while the store is waited for, for as long as it is away; so may be `write_lock`, for the local disk. Whatever
+//! `manifest`, `flushing`, `removal` and `orphans` are held while the store is waited for, for as long as it is away; so may be `write_lock`, for the local disk. Whatever
 //! tells how things stand ([`Core::stats`], the report, the listings) takes none of these, only locks that are held for moments.
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use super::counters::Counters;
 use super::drops::Drops;
+use super::orphans::OrphanSearch;
 use super::persistent_cache::PersistentCache;
 use super::range_stats::Hurry;
 use super::removal::Removal;
@@ -115,6 +116,8 @@ pub struct Core {
     pub compaction_failing: Failing,
     pub manifest_failing: Failing,
     pub removal: Mutex<Removal>,
+    /// What is still to be looked for after the open.
+    pub orphans: Mutex<Option<OrphanSearch>>,
     pub hurry: Hurry,
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod identity;
 mod ingest;
 mod maintenance;
 mod open;
+mod orphans;
 mod persistent_cache;
 mod pinned;
 mod prepared;

@@ -3,8 +3,8 @@
 //! In order: lock the data directory; read the manifest; see that the WAL is this store's; replay it from the version's floor into memtables
 //! (a torn tail is cut, anything else wrong refuses the open and changes nothing), where prepared transactions without a decision are found,
 //! and commits by files that are not in the version; write a manifest edit with the next epoch, which also gives this writer file ids of its
-//! own; finish those commits; take the prepared transactions back; remove objects that neither the version nor a prepare names; start the
-//! threads. A crash between any two of these steps leaves what the next open does again: the epoch may have risen without a writer, which costs
+//! own; finish those commits; take the prepared transactions back; start the threads, one of which looks for objects that neither the version nor a
+//! prepare names ([`super::orphans`]). A crash between any two of these steps leaves what the next open does again: the epoch may have risen without a writer, which costs
 //! a range of file ids.
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,6 +18,7 @@ use super::core::{Core, Ids, Tunables};
 use super::drops::Drops;
 use super::identity::MissingLog;
 use super::ingest::Files;
+use super::orphans::OrphanSearch;
 use super::persistent_cache::PersistentCache;
 use super::prepared::{Detached, Undecided};
 use super::range_stats::Hurry;
@@ -260,8 +261,12 @@ struct Opened {
 /// Attaches to the manifest and reads the log. A writer that still lives may write to the manifest meanwhile: then it begins anew.
 fn open_log(options: &Options, store: &Arc<dyn ObjectStore>) -> Result<Opened> {
     let mut attempt = 1;
+    let load = || match options.manual {
+        true => Manifest::load(store.clone()),
+        false => Manifest::load_at_once(store.clone()),
+    };
     loop {
-        let (mut manifest, version) = Manifest::load(store.clone()).context(|| "read manifest")?;
+        let (mut manifest, version) = load().context(|| "read manifest")?;
         let next_id = manifest.next_id();
         let error = match open_log_of(options, store, &mut manifest, &version) {
             Ok((wal, version, remote, replayed, number)) => {
@@ -280,7 +285,7 @@ fn open_log(options: &Options, store: &Arc<dyn ObjectStore>) -> Result<Opened> {
         if !options.remote_wal || attached || attempt == ATTACH_ATTEMPTS {
             return Err(error);
         }
-        let (now, _) = Manifest::load(store.clone()).context(|| "read manifest")?;
+        let (now, _) = load().context(|| "read manifest")?;
         if now.next_id() == next_id {
             return Err(error);
         }
@@ -436,6 +441,7 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         compaction_failing: Failing::default(),
         manifest_failing: Failing::default(),
         removal: Mutex::new(Removal::new(obsolete)),
+        orphans: Mutex::new(None),
         hurry: Hurry::default(),
         options,
     });
@@ -457,7 +463,12 @@ pub(super) fn open(options: Options) -> Result<Engine> {
         younger.finish_write(0, 0);
     }
     let detached = Detached::recover(&core, replayed.undecided)?;
-    core.remove_orphans(&kept_files)?;
+    let version = core.state.load().files.version.clone();
+    *core.orphans.lock() = Some(OrphanSearch::new(
+        &version,
+        kept_files,
+        core.remote.is_some(),
+    ));
     let threads = background::start(&core)?;
     Ok(Engine {
         core,

@@ -4,9 +4,10 @@
 //! removed before the log records that made it superfluous are in the store themselves: a server that loses its disk goes back to
 //! what is there, and must find what belongs to it. Without a log in the store there is no wait of either kind.
 //!
-//! What a crash or a close leaves to be done, the next open finds by comparing listings with the version ([`crate::gc`]).
+//! What is due goes together, by as few requests as the store can do with ([`crate::object_store::ObjectStore::delete_many`]). What could not be removed is tried again,
+//! object by object with longer and longer pauses. What a crash or a close leaves to be done is found after the next open ([`super::orphans`]).
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,18 +16,32 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::core::Core;
 use super::state::Obsolete;
 use crate::env::failpoint;
-use crate::gc;
 use crate::manifest::{Manifest, sst_key};
 use crate::remote_wal::chunk_key;
-use crate::{Result, ResultExt};
+use crate::{Error, Result};
 
 /// How soon to look again for what waits for the log.
 const SOON: Duration = Duration::from_millis(100);
+/// Objects that are removed before it is looked whether the engine closes.
+const AT_ONCE: usize = 4000;
+/// The pause after a removal that failed; doubled each time, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// Something that is to be removed.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Garbage {
     File(u64),
     Chunk(u64),
+}
+
+impl Garbage {
+    fn key(self) -> String {
+        match self {
+            Self::File(id) => sst_key(id),
+            Self::Chunk(id) => chunk_key(id),
+        }
+    }
 }
 
 struct Pending {
@@ -37,10 +52,19 @@ struct Pending {
     what: Garbage,
 }
 
+/// What could not be removed.
+struct Again {
+    due: Duration,
+    pause: Duration,
+    what: Garbage,
+}
+
 /// What is to be removed, and where more of it is announced.
 pub struct Removal {
     obsolete: Receiver<Obsolete>,
-    pending: Vec<Pending>,
+    /// In the order in which it was announced, and so of both `due` and `logged`: only the first is looked at.
+    pending: VecDeque<Pending>,
+    again: Vec<Again>,
     stopped: bool,
 }
 
@@ -48,7 +72,8 @@ impl Removal {
     pub fn new(obsolete: Receiver<Obsolete>) -> Self {
         Self {
             obsolete,
-            pending: Vec::new(),
+            pending: VecDeque::new(),
+            again: Vec::new(),
             stopped: false,
         }
     }
@@ -112,104 +137,115 @@ impl Core {
             pending.due = now.saturating_add(self.options.gc_grace);
             pending.logged = self.wal.end();
         }
-        removal.pending.push(pending);
+        removal.pending.push_back(pending);
     }
 
     fn time_to_next(&self, removal: &Removal) -> Option<Duration> {
         let now = self.clock.now();
-        let times = removal.pending.iter().map(|pending| {
+        let first = removal.pending.front().map(|pending| {
             match pending.due.saturating_sub(now) {
                 // It is due, and waits for the log.
                 Duration::ZERO => SOON,
                 time => time,
             }
         });
-        times.min()
+        let again = removal.again.iter().map(|again| again.due);
+        let again = again.min().map(|due| due.saturating_sub(now).max(SOON));
+        first.into_iter().chain(again).min()
     }
 
     fn remove_due(&self, removal: &mut Removal) {
-        if self.remote.is_some() && self.check_open().is_err() {
-            // The store may be away, and the close is not to wait for it.
-            return;
-        }
-        let now = self.clock.now();
         let uploaded = match &self.remote {
             Some(remote) => remote.uploaded(),
             None => u64::MAX,
         };
-        let mut due = Vec::new();
-        removal.pending.retain_mut(|pending| {
-            let ready = pending.due <= now && pending.logged <= uploaded;
-            if ready {
-                due.push(std::mem::replace(&mut pending.what, Garbage::Chunk(0)));
+        loop {
+            if self.remote.is_some() && self.check_open().is_err() {
+                // The store may be away, and the close is not to wait for it.
+                return;
             }
-            !ready
-        });
-        let mut files = HashSet::new();
-        for what in due {
-            match what {
-                Garbage::File(id) => {
-                    files.insert(id);
+            let now = self.clock.now();
+            let mut due = Vec::new();
+            removal.again.retain(|again| {
+                let wait = again.due > now || due.len() == AT_ONCE;
+                if !wait {
+                    due.push((again.what, again.pause * 2));
                 }
-                Garbage::Chunk(id) => self.delete_object(&chunk_key(id)),
+                wait
+            });
+            while due.len() < AT_ONCE
+                && let Some(first) = removal.pending.front()
+                && first.due <= now
+                && first.logged <= uploaded
+            {
+                due.push((first.what, FIRST_PAUSE));
+                removal.pending.pop_front();
             }
+            if due.is_empty() {
+                return;
+            }
+            self.remove(&due, &mut removal.again);
         }
-        self.remove_files(&files);
     }
 
-    fn remove_files(&self, files: &HashSet<u64>) {
-        if files.is_empty() {
-            return;
+    /// Removes these; what fails is noted to be tried again after the pause beside it.
+    fn remove(&self, due: &[(Garbage, Duration)], again: &mut Vec<Again>) {
+        let files: HashSet<u64> = due
+            .iter()
+            .filter_map(|&(what, _)| match what {
+                Garbage::File(id) => Some(id),
+                Garbage::Chunk(_) => None,
+            })
+            .collect();
+        if !files.is_empty() {
+            self.cache.erase_files(&files);
         }
-        self.cache.erase_files(files);
-        let mut ordered: Vec<u64> = files.iter().copied().collect();
-        ordered.sort_unstable();
-        for id in ordered {
-            self.delete_object(&sst_key(id));
+        let keys: Vec<String> = due.iter().map(|(what, _)| what.key()).collect();
+        let mut failed = Vec::new();
+        for (&(what, pause), result) in due.iter().zip(self.delete_objects(&keys)) {
+            let Err(error) = result else {
+                continue;
+            };
+            if pause == FIRST_PAUSE {
+                failed.push(error);
+            }
+            let pause = pause.min(LONGEST_PAUSE);
+            again.push(Again {
+                due: self.clock.now().saturating_add(pause),
+                pause,
+                what,
+            });
         }
+        if let Some(first) = failed.first() {
+            let count = failed.len();
+            tracing::warn!(
+                "{count} objects that are not needed could not be removed, trying again: {first}"
+            );
+        }
+    }
+
+    fn delete_objects(&self, keys: &[String]) -> Vec<Result<()>> {
+        let hit: Vec<Result<()>> = keys
+            .iter()
+            .map(|_| failpoint::hit("gc.before_delete"))
+            .collect();
+        let go = keys.iter().zip(&hit).filter(|(_, hit)| hit.is_ok());
+        let go: Vec<String> = go.map(|(key, _)| key.clone()).collect();
+        let mut deleted = self.store.delete_many(&go).into_iter();
+        let missing = || Err(Error::new(crate::ErrorKind::Internal, "no result"));
+        let results = hit.into_iter().map(|hit| {
+            let result = hit.and_then(|()| deleted.next().unwrap_or_else(missing));
+            let done = u64::from(result.is_ok());
+            self.stats.deleted_files.fetch_add(done, Ordering::Relaxed);
+            result
+        });
+        results.collect()
     }
 
     fn trim_manifest(&self, next_id: u64) {
         if let Err(error) = Manifest::trim(&*self.store, next_id) {
             tracing::warn!("{error}");
         }
-    }
-
-    /// Deletes an object that nobody needs; a failure costs space until the next open.
-    pub(super) fn delete_object(&self, key: &str) {
-        if self.remote.is_some() && self.check_open().is_err() {
-            return;
-        }
-        match failpoint::hit("gc.before_delete").and_then(|()| self.store.delete(key)) {
-            Ok(()) => {
-                self.stats.deleted_files.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(error) => tracing::warn!("delete {key}: {error}"),
-        }
-    }
-
-    /// Removes what neither the version nor a file in `kept` needs, or, where others may read the store, has it removed after the grace period.
-    pub(super) fn remove_orphans(&self, kept: &HashSet<u64>) -> Result<()> {
-        let version = self.state.load().files.version.clone();
-        let listed = gc::list_all(&*self.store, gc::SST_PREFIX).context(|| "list files")?;
-        for orphan in gc::orphans(&version, kept, &listed) {
-            match self.remote {
-                None => {
-                    tracing::info!("removing {}, which no version names", sst_key(orphan));
-                    self.delete_object(&sst_key(orphan));
-                }
-                Some(_) => self.tell_obsolete(Obsolete::File(orphan)),
-            }
-        }
-        if self.remote.is_some() {
-            let listed = gc::list_all(&*self.store, crate::remote_wal::CHUNK_PREFIX)
-                .context(|| "list the log in the store")?;
-            for chunk in gc::old_chunks(&version, &listed) {
-                self.tell_obsolete(Obsolete::Chunk(chunk));
-            }
-        }
-        self.stats.deleted_files.store(0, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Has something removed when that may be.

@@ -1,8 +1,8 @@
 //! Removing objects that nobody needs.
 //!
 //! A file leaves the newest version by a manifest edit; it is deleted when the last reader that still uses it is gone. What a crash leaves
-//! behind, outputs never named by an edit and files whose deletion did not happen, is found at the next open by comparing the
-//! listing with the version: [`orphans`] is the plan. Failing to delete loses space, never data, so errors are logged and the next open tries again.
+//! behind, outputs never named by an edit and files whose deletion did not happen, is found after the next open by comparing
+//! listings with the version: [`Orphans`] is the plan. Failing to delete loses space, never data, so errors are logged and it is tried again.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use crate::remote_wal::{FENCE_LEN, parse_chunk_key};
 pub const SST_PREFIX: &str = "sst/";
 
 /// Objects per listing.
-const PAGE: usize = 1000;
+pub const PAGE: usize = 1000;
 
 /// All objects whose keys begin with `prefix`.
 pub fn list_all(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<ObjectMeta>> {
@@ -31,32 +31,47 @@ pub fn list_all(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<ObjectMeta>
     }
 }
 
-/// The numbers of those files in `listed` that `version` does not name and that are not in `kept`. What a writer of a later epoch than the
-/// version's has written is its own affair.
-///
-/// Only for the writer of the version's epoch, before it writes itself: its own outputs under way would be among them.
-pub fn orphans(version: &Version, kept: &HashSet<u64>, listed: &[ObjectMeta]) -> Vec<u64> {
-    let live: HashSet<u64> = (0..LEVELS)
-        .flat_map(|level| version.level(level))
-        .map(|file| file.id)
-        .chain(kept.iter().copied())
-        .collect();
-    let end = first_file_of_epoch(version.epoch + 1);
-    listed
-        .iter()
-        .filter_map(|object| parse_sst_key(&object.key))
-        .filter(|id| *id < end && !live.contains(id))
-        .collect()
+/// What of the objects in a store nobody can name any more, by one version.
+pub struct Orphans {
+    live: HashSet<u64>,
+    end: u64,
+    first_chunk: u64,
 }
 
-/// The ids of those chunks in `listed` that come before the first one that `version` needs; fences stay.
-pub fn old_chunks(version: &Version, listed: &[ObjectMeta]) -> Vec<u64> {
-    listed
-        .iter()
-        .filter(|object| object.size > FENCE_LEN)
-        .filter_map(|object| parse_chunk_key(&object.key))
-        .filter(|id| *id < version.first_chunk)
-        .collect()
+impl Orphans {
+    /// Files are orphans below `end`, if neither `version` names them nor they are in `kept`.
+    pub fn new(version: &Version, kept: HashSet<u64>, end: u64) -> Self {
+        let named = (0..LEVELS).flat_map(|level| version.level(level));
+        let mut live = kept;
+        live.extend(named.map(|file| file.id));
+        Self {
+            live,
+            end,
+            first_chunk: version.first_chunk,
+        }
+    }
+
+    /// The numbers of those files in `listed` that are orphans.
+    pub fn files<'a>(&'a self, listed: &'a [ObjectMeta]) -> impl Iterator<Item = u64> + 'a {
+        listed
+            .iter()
+            .filter_map(|object| parse_sst_key(&object.key))
+            .filter(|id| *id < self.end && !self.live.contains(id))
+    }
+
+    /// The ids of those chunks in `listed` that come before the first one that the version needs; fences stay.
+    pub fn chunks<'a>(&'a self, listed: &'a [ObjectMeta]) -> impl Iterator<Item = u64> + 'a {
+        listed
+            .iter()
+            .filter(|object| object.size > FENCE_LEN)
+            .filter_map(|object| parse_chunk_key(&object.key))
+            .filter(|id| *id < self.first_chunk)
+    }
+}
+
+/// What the next writer finds to be orphans after the one that made `version`: its own files are among them, those of a later epoch are not.
+pub fn orphans_of_next(version: &Version, kept: HashSet<u64>) -> Orphans {
+    Orphans::new(version, kept, first_file_of_epoch(version.epoch + 1))
 }
 
 #[cfg(test)]
@@ -91,10 +106,13 @@ mod tests {
         names.extend(["sst/x", "sst/1.sst"]);
         let kept = HashSet::from([first + 1]);
         // Not what is kept, not a later writer's, not what is no file of ours.
-        assert_eq!(
-            orphans(&version, &kept, &listed(&names)),
-            [first, first_file_of_epoch(2)]
-        );
+        let next: Vec<u64> = orphans_of_next(&version, kept.clone())
+            .files(&listed(&names))
+            .collect();
+        assert_eq!(next, [first, first_file_of_epoch(2)]);
+        // Nor, to the version's own writer, what it may be writing itself.
+        let own = Orphans::new(&version, kept, first_file_of_epoch(2));
+        assert_eq!(own.files(&listed(&names)).collect::<Vec<_>>(), [first]);
     }
 
     #[test]
@@ -108,6 +126,7 @@ mod tests {
             key: crate::remote_wal::chunk_key(id),
             size,
         });
-        assert_eq!(old_chunks(&version, &listed), [3, 6]);
+        let orphans = orphans_of_next(&version, HashSet::new());
+        assert_eq!(orphans.chunks(&listed).collect::<Vec<_>>(), [3, 6]);
     }
 }

@@ -28,10 +28,9 @@ pub fn garbage(store: &dyn ObjectStore, overview: &Overview) -> Result<Vec<Garba
     let version = &overview.version;
     let (prepared, in_store) = prepared_files(store, overview)?;
     let mut found = Vec::new();
-    let orphans = gc::orphans(version, &prepared, &overview.objects);
-    let orphans: HashSet<String> = orphans.into_iter().map(sst_key).collect();
-    let chunks = gc::old_chunks(version, &overview.objects);
-    let chunks: HashSet<String> = chunks.into_iter().map(chunk_key).collect();
+    let of_next = gc::orphans_of_next(version, prepared);
+    let orphans: HashSet<String> = of_next.files(&overview.objects).map(sst_key).collect();
+    let chunks: HashSet<String> = of_next.chunks(&overview.objects).map(chunk_key).collect();
     let old_manifest = overview
         .manifest_id
         .map(|id| Manifest::first_kept(id.saturating_add(1)));

@@ -40,7 +40,7 @@ pub fn overview(store: &Arc<dyn ObjectStore>) -> Result<Overview> {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
-    let (manifest, version) = Manifest::load(store.clone())?;
+    let (manifest, version) = Manifest::load_at_once(store.clone())?;
     let objects = list_all(&**store, "")?;
     refuse_nothing(&objects)?;
     let needed: Vec<(u64, u64)> = objects

@@ -17,7 +17,10 @@ mod invariants;
 mod tests;
 mod version;
 
+use std::ops::Range;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 pub use edit::{FileMeta, LEVELS, VersionEdit, first_file_of_epoch, parse_sst_key, sst_key};
 pub use format::{ManifestObject, ObjectKind, decode_files, encode_files};
@@ -70,9 +73,20 @@ fn parse_id(digits: &str) -> Option<u64> {
 impl Manifest {
     /// Reads the newest version. A store without any manifest gives an empty one.
     ///
-    /// It writes nothing. To write, a caller commits an edit with the next epoch first, which fences the writer before it.
+    /// It writes nothing. To write, a caller commits an edit with the next epoch first, which fences the writer before it. Objects are read one after the
+    /// other; of a store that is far away [`Manifest::load_at_once`] is faster.
     pub fn load(store: Arc<dyn ObjectStore>) -> Result<(Self, Version)> {
-        let (version, next_id) = load_newest(&*store)?.unwrap_or_default();
+        Self::load_by(store, 1)
+    }
+
+    /// The same by three round trips as a rule: the hint, then a full version with all edits that may follow before the next one, then a listing that shows no more.
+    /// Each object is asked for by a thread of its own.
+    pub fn load_at_once(store: Arc<dyn ObjectStore>) -> Result<(Self, Version)> {
+        Self::load_by(store, FULL_EVERY)
+    }
+
+    fn load_by(store: Arc<dyn ObjectStore>, at_once: u64) -> Result<(Self, Version)> {
+        let (version, next_id) = load_newest(&*store, at_once)?.unwrap_or_default();
         let manifest = Self {
             store,
             current: Arc::new(version.clone()),
@@ -263,12 +277,15 @@ impl Manifest {
             let page = store
                 .list(MANIFEST_PREFIX, &after, LIST_PAGE)
                 .context(|| "trim manifest")?;
-            for meta in &page {
-                if meta.key >= end {
-                    return Ok(deleted);
-                }
-                store.delete(&meta.key).context(|| "trim manifest")?;
+            // In any order: a load that finds a gap looks for the newest full version, which is above all of these.
+            let keys = page.iter().map(|meta| &meta.key);
+            let old: Vec<String> = keys.take_while(|key| **key < end).cloned().collect();
+            for result in store.delete_many(&old) {
+                result.context(|| "trim manifest")?;
                 deleted += 1;
+            }
+            if old.len() < page.len() {
+                return Ok(deleted);
             }
             match page.last() {
                 Some(last) if page.len() == LIST_PAGE => after.clone_from(&last.key),
@@ -345,16 +362,16 @@ fn newest_full(store: &dyn ObjectStore) -> Result<Option<u64>> {
 }
 
 /// The newest version and the id after its object; `None` for a store that never had any.
-fn load_newest(store: &dyn ObjectStore) -> Result<Option<(Version, u64)>> {
+fn load_newest(store: &dyn ObjectStore, at_once: u64) -> Result<Option<(Version, u64)>> {
     if let Some(base) = read_hint(store)?
-        && let Ok(loaded) = load_from(store, base)?
+        && let Ok(loaded) = load_from(store, base, at_once)?
     {
         return Ok(Some(loaded));
     }
     let mut gap = String::new();
     for _ in 0..LOAD_ATTEMPTS {
         let loaded = match newest_full(store)? {
-            Some(base) => load_from(store, base)?.map(Some),
+            Some(base) => load_from(store, base, at_once)?.map(Some),
             None => refuse_orphans(store)?.map(|()| None),
         };
         match loaded {
@@ -367,32 +384,77 @@ fn load_newest(store: &dyn ObjectStore) -> Result<Option<(Version, u64)>> {
 }
 
 /// Reads the full version `base` and all edits after it, and makes sure that nothing comes after those; the inner error says what is missing.
-fn load_from(store: &dyn ObjectStore, base: u64) -> Result<Result<(Version, u64), String>> {
+///
+/// As many objects are asked for at the same time as `at_once` says, and taken in their order, up to the first that is not there: what comes behind it, or went
+/// wrong there, does not count. A writer that goes on meanwhile may fill the place and those behind it, so the place is looked at once more before it is
+/// called a gap.
+fn load_from(
+    store: &dyn ObjectStore,
+    base: u64,
+    at_once: u64,
+) -> Result<Result<(Version, u64), String>> {
     let mut version = Version::default();
     let mut id = base;
+    let mut last = None;
     loop {
-        let bytes = match store.get(&manifest_key(id)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => break,
+        let fetched = match last.take() {
+            Some(object) => vec![Ok(object)],
+            None => fetch(store, id..id.saturating_add(at_once)),
+        };
+        let mut ended = false;
+        for bytes in fetched {
+            let bytes = match bytes {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    ended = true;
+                    break;
+                }
+                Err(error) => return Err(error.context(format_args!("read manifest {id}"))),
+            };
+            let object = decode(&bytes, id)?;
+            if object.kind == ObjectKind::Edit && id.is_multiple_of(FULL_EVERY) {
+                return Err(Error::corruption(format!(
+                    "read manifest {id}: an edit, where a full version belongs"
+                )));
+            }
+            version = step(&version, &object)?;
+            id += 1;
+        }
+        if !ended {
+            continue;
+        }
+        let missing = manifest_key(id);
+        let Some(later) = store.list(MANIFEST_PREFIX, &missing, 1)?.into_iter().next() else {
+            break;
+        };
+        last = match store.get(&missing) {
+            Ok(object) => Some(object),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Err(format!("there is {}, but not {missing}", later.key)));
+            }
             Err(error) => return Err(error.context(format_args!("read manifest {id}"))),
         };
-        let object = decode(&bytes, id)?;
-        if object.kind == ObjectKind::Edit && id.is_multiple_of(FULL_EVERY) {
-            return Err(Error::corruption(format!(
-                "read manifest {id}: an edit, where a full version belongs"
-            )));
-        }
-        version = step(&version, &object)?;
-        id += 1;
-    }
-    let missing = manifest_key(id);
-    if let Some(later) = store.list(MANIFEST_PREFIX, &missing, 1)?.first() {
-        return Ok(Err(format!("there is {}, but not {missing}", later.key)));
     }
     if id == base {
-        return Ok(Err(format!("{missing} is not there")));
+        return Ok(Err(format!("{} is not there", manifest_key(id))));
     }
     Ok(Ok((version, id)))
+}
+
+/// Asks for these objects, each by a thread of its own; the answers are in the order of the ids.
+fn fetch(store: &dyn ObjectStore, ids: Range<u64>) -> Vec<Result<Bytes>> {
+    if ids.end - ids.start <= 1 {
+        return ids.map(|id| store.get(&manifest_key(id))).collect();
+    }
+    std::thread::scope(|scope| {
+        let ask = |id| scope.spawn(move || store.get(&manifest_key(id)));
+        let asked: Vec<_> = ids.map(ask).collect();
+        let panicked = |_| Err(Error::new(ErrorKind::Internal, "a thread panicked"));
+        asked
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(panicked))
+            .collect()
+    })
 }
 
 /// A store that holds SSTs but no manifest is damaged, not new: taking it for new would make garbage of them.

@@ -6,6 +6,7 @@ mod level0;
 mod lifecycle;
 mod limits;
 mod object_store;
+mod orphans;
 mod persistent_cache;
 mod phantoms;
 mod prepared;

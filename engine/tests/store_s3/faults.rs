@@ -302,8 +302,11 @@ fn everything_survives_a_network_that_fails_at_random() {
             Fault::DropAnswer,
             Fault::Truncate,
             LOST[1],
+            Fault::Page { status: 200 },
+            Fault::PageInstead { status: 404 },
+            Fault::Shorten,
         ] {
-            site.proxy.add(Rule::sometimes(12, fault));
+            site.proxy.add(Rule::sometimes(15, fault));
         }
         let mut sequence = Sequence::new(seed);
         for number in 0..60_u64 {

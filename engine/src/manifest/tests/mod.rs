@@ -1,4 +1,5 @@
 mod damage;
+mod distant;
 mod model;
 mod rules;
 

@@ -1,0 +1,147 @@
+//! Looking, after an open, for what a crash or a close of an earlier writer has left in the store, while the engine serves already.
+//!
+//! Only outputs that no edit came to name, files whose removal did not happen, and old chunks of the log are looked for, by listings of `sst/` and `wal/`, a page at a time.
+//! What is found is removed as everything else is, after the grace period where others may read the store ([`super::removal`]). A listing that fails
+//! is tried again later, one that hangs keeps nobody waiting but the close; a crash in between leaves the rest to the next open.
+//!
+//! # Why nothing is taken for an orphan that is none
+//!
+//! While this looks, the engine flushes, compacts, ingests, and may be superseded. What is looked for was fixed when the engine was opened, and can only become
+//! less than it was:
+//!
+//! - Files of this writer's epoch and of later ones are none of this: their numbers are not below [`first_file_of_epoch`] of the epoch that this writer took, and the
+//!   listing ends there. No number of an earlier epoch is given out by then: whoever held such an epoch can publish no edit any more, so
+//!   what it still writes is an orphan as well.
+//! - A file of an earlier epoch is in use if the version at the end of the open names it, or a prepared transaction without a decision. Both are noted down
+//!   then, after commits by files that the log held were finished. Later versions name a file of an earlier epoch only if one of the two did: flushes and compactions
+//!   make new files or move those of the version before, and commits by files bring files of this epoch, or those of a prepared transaction. So whatever is not noted
+//!   down stays out of every later version, of this writer's and of its successors', who go on from these.
+//! - A file that is noted down and leaves the version later is not found here, but removed by who lets go of it.
+//! - A chunk below the first that the version at the end of the open needs is below the first of every later version, since that only rises; chunks' ids are not used again
+//!   below it. Fences stay, by their size.
+//! - A successor may attach meanwhile: what is removed is garbage to it for the same reasons.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::core::Core;
+use super::state::Obsolete;
+use crate::gc::{self, Orphans};
+use crate::manifest::{Version, first_file_of_epoch, sst_key};
+use crate::remote_wal::{CHUNK_PREFIX, chunk_key};
+use crate::{ErrorKind, Result, ResultExt};
+
+/// The pause after a listing that failed; doubled each time, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// What is looked for, and how far.
+pub struct OrphanSearch {
+    orphans: Orphans,
+    /// Folders that are left, the last one first: what its keys begin with, and the key at which it ends.
+    folders: Vec<(&'static str, String)>,
+    /// The last key that was listed.
+    after: String,
+    found: u64,
+    pause: Duration,
+    /// When it is tried again, by the engine's clock.
+    again_at: Duration,
+}
+
+impl OrphanSearch {
+    /// What to look for after the open that gave `version`, whose epoch is this writer's; `kept` are files that prepared transactions name.
+    pub fn new(version: &Version, kept: HashSet<u64>, with_log: bool) -> Self {
+        let end = first_file_of_epoch(version.epoch);
+        let mut folders = Vec::new();
+        if with_log {
+            folders.push((CHUNK_PREFIX, chunk_key(version.first_chunk)));
+        }
+        folders.push((gc::SST_PREFIX, sst_key(end)));
+        Self {
+            orphans: Orphans::new(version, kept, end),
+            folders,
+            after: String::new(),
+            found: 0,
+            pause: FIRST_PAUSE,
+            again_at: Duration::ZERO,
+        }
+    }
+}
+
+impl Core {
+    /// The thread's body: ends when everything was looked at.
+    pub(super) fn run_orphans(&self) {
+        while self.check_open().is_ok() {
+            let seen = self.signal.now();
+            match self.look_for_orphans() {
+                None => return,
+                Some(pause) if pause.is_zero() => {}
+                // A signal may be the close.
+                Some(pause) => self.signal.wait(seen, pause),
+            }
+        }
+    }
+
+    /// Looks at one more page. How long to wait before the next one, if there is any.
+    pub(super) fn look_for_orphans(&self) -> Option<Duration> {
+        let mut search = self.orphans.lock();
+        let now = self.clock.now();
+        let next = search.as_mut()?;
+        if next.again_at > now {
+            return Some(next.again_at - now);
+        }
+        match self.look_at_page(next) {
+            Ok(true) => {
+                next.pause = FIRST_PAUSE;
+                Some(Duration::ZERO)
+            }
+            Ok(false) => {
+                if next.found > 0 {
+                    tracing::info!(
+                        "{} objects in the store are left from before, and go",
+                        next.found
+                    );
+                }
+                *search = None;
+                None
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => None,
+            Err(error) => {
+                if next.pause == FIRST_PAUSE {
+                    tracing::warn!("look for what is left from before, trying again: {error}");
+                }
+                next.again_at = self.clock.now().saturating_add(next.pause);
+                next.pause = (next.pause * 2).min(LONGEST_PAUSE);
+                Some(Duration::ZERO)
+            }
+        }
+    }
+
+    /// Whether there is another page.
+    fn look_at_page(&self, search: &mut OrphanSearch) -> Result<bool> {
+        let Some((prefix, end)) = search.folders.last() else {
+            return Ok(false);
+        };
+        let listed = self.store.list(prefix, &search.after, gc::PAGE);
+        let mut listed = listed.context(|| format!("list {prefix}"))?;
+        let full = listed.len() == gc::PAGE;
+        let last = listed.last().map(|object| object.key.clone());
+        listed.retain(|object| object.key < *end);
+        for id in search.orphans.files(&listed) {
+            search.found += 1;
+            self.tell_obsolete(Obsolete::File(id));
+        }
+        for id in search.orphans.chunks(&listed) {
+            search.found += 1;
+            self.tell_obsolete(Obsolete::Chunk(id));
+        }
+        match last {
+            Some(last) if full && last < *end => search.after = last,
+            _ => {
+                search.folders.pop();
+                search.after.clear();
+            }
+        }
+        Ok(!search.folders.is_empty())
+    }
+}
