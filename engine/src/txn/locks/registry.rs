@@ -53,13 +53,14 @@ impl ActiveTxn {
     }
 }
 
-type Txns = HashMap<TxnId, Arc<ActiveTxn>>;
+/// By id: who comes later is at the end, as a rule.
+type Writers = Vec<(TxnId, Arc<ActiveTxn>)>;
 
 /// All of them.
 pub struct Registry {
-    active: RwLock<Txns>,
+    active: RwLock<HashMap<TxnId, Arc<ActiveTxn>>>,
     /// Those that have written, by the latches of the indexes.
-    writers: Box<[Mutex<Txns>]>,
+    writers: Box<[Mutex<Writers>]>,
 }
 
 const _: () = assert!(LATCHES == u64::BITS as usize, "a bit for each latch");
@@ -82,7 +83,10 @@ impl Registry {
         let mut wrote_under = txn.wrote_under.load(Ordering::Relaxed);
         while wrote_under != 0 {
             let latch = wrote_under.trailing_zeros() as usize;
-            self.writers[latch].lock().remove(&txn.id);
+            let mut writers = self.writers[latch].lock();
+            if let Ok(place) = writers.binary_search_by_key(&txn.id, |&(id, _)| id) {
+                writers.remove(place);
+            }
             wrote_under &= wrote_under - 1;
         }
         self.active.write().remove(&txn.id);
@@ -100,7 +104,10 @@ impl Registry {
         let wrote_under = txn.wrote_under.load(Ordering::Relaxed);
         if wrote_under & (1 << latch) == 0 {
             txn.batch.get_or_init(share);
-            self.writers[latch].lock().insert(txn.id, txn.clone());
+            let mut writers = self.writers[latch].lock();
+            let place = writers.partition_point(|&(id, _)| id < txn.id);
+            writers.insert(place, (txn.id, txn.clone()));
+            drop(writers);
             txn.wrote_under
                 .store(wrote_under | (1 << latch), Ordering::Relaxed);
         }
@@ -109,8 +116,8 @@ impl Registry {
     /// The transactions other than `but` that have written under a latch.
     pub fn writers(&self, latch: usize, but: TxnId) -> Vec<Arc<ActiveTxn>> {
         let writers = self.writers[latch].lock();
-        let others = writers.values().filter(|txn| txn.id != but);
-        others.cloned().collect()
+        let others = writers.iter().filter(|&&(id, _)| id != but);
+        others.map(|(_, txn)| txn.clone()).collect()
     }
 
     /// Calls `hold` while `id` is known to run, which is told that it is awaited; false where it has ended.
