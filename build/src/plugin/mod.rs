@@ -1,5 +1,8 @@
 //! Builds `ha_smartengine.so`.
 //!
+//! There are two kinds: what a user installs, and what is tested, which has the engine's failure points compiled in. Only the crates from the engine
+//! up are compiled for each; what they depend on and the objects of the C++ side serve both.
+//!
 //! Cargo makes one static library of the engine, the bridge and the handler; `g++` links it into the shared library that the
 //! server loads. Only what the server looks up by name is exported, and each symbol that is left to be found at load
 //! time must be one the server has, so a missing one fails here instead of there.
@@ -41,23 +44,49 @@ pub struct PluginArgs {
 /// A plugin that was built. It stays as it is until the process ends, whatever others build in this checkout.
 #[derive(Clone, Debug)]
 pub struct Plugin {
-    /// `ha_smartengine.so` in `target/release` (or `target/debug`): the newest that was built there.
+    /// `ha_smartengine.so`; what a user installs is in `target/release` (or `target/debug`): the newest that was built there.
     pub library: PathBuf,
     /// A folder for `--plugin-dir`: it has the server's own plugins and components too.
     pub folder: PathBuf,
     _hold: Hold,
 }
 
-/// Builds and links.
+/// Which plugin is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Installed,
+    Tested,
+}
+
+/// The environment variable that arms failure points, as it stands in a library that has them.
+const FAILURE_POINTS: &[u8] = b"SMARTENGINE_FAILPOINTS";
+
+/// Builds and links what a user installs.
 pub fn build(mysql: &Mysql, args: PluginArgs) -> Result<Plugin> {
+    build_kind(mysql, args, Kind::Installed)
+}
+
+/// Builds and links the plugin with failure points.
+pub fn build_for_tests(mysql: &Mysql, args: PluginArgs) -> Result<Plugin> {
+    build_kind(mysql, args, Kind::Tested)
+}
+
+fn build_kind(mysql: &Mysql, args: PluginArgs, kind: Kind) -> Result<Plugin> {
     let tools = Tools::locate()?;
     let profile = if args.debug { "debug" } else { "release" };
     let target = paths::target().join(profile);
-    let folders = target.join("mysql-plugins");
     // From here on no other command changes the archive that is linked.
-    let _lock = FolderLock::acquire(&folders)?;
+    let _lock = FolderLock::acquire(&target.join("mysql-plugins"))?;
+    let folders = target.join(match kind {
+        Kind::Installed => "mysql-plugins",
+        Kind::Tested => "mysql-plugins-tested",
+    });
     let mut cargo = cargo(mysql, &tools);
     cargo.args(["build", "--package", "smartengine-plugin"]);
+    if kind == Kind::Tested {
+        cargo.args(["--package", "smartengine-ffi"]);
+        cargo.args(["--features", "smartengine/failpoints"]);
+    }
     if !args.debug {
         cargo.arg("--release");
     }
@@ -67,12 +96,15 @@ pub fn build(mysql: &Mysql, args: PluginArgs) -> Result<Plugin> {
     let hold = folder.hold()?;
     if !folder.library().exists() {
         // Under another name until it has been checked, so that a library that is there is one that loads.
-        link(mysql, &archive, &folder.unchecked())?;
+        link(mysql, &archive, &folder.unchecked(), kind)?;
         folder.accept()?;
     }
     folder.link_stock(&mysql.plugins())?;
-    let library = target.join(folder::LIBRARY);
-    folder.publish(&library)?;
+    let mut library = folder.library();
+    if kind == Kind::Installed {
+        library = target.join(folder::LIBRARY);
+        folder.publish(&library)?;
+    }
     folder.remove_others()?;
     Ok(Plugin {
         library,
@@ -111,7 +143,7 @@ pub fn cargo(mysql: &Mysql, tools: &Tools) -> Command {
 }
 
 /// Links, and checks that the server has what the library wants of it.
-fn link(mysql: &Mysql, archive: &Path, plugin: &Path) -> Result<()> {
+fn link(mysql: &Mysql, archive: &Path, plugin: &Path, kind: Kind) -> Result<()> {
     let server = Symbols::of(&mysql.mysqld(), &["-D", "--defined-only"])?;
     let script = plugin.with_extension("map");
     fs::write(
@@ -145,7 +177,30 @@ fn link(mysql: &Mysql, archive: &Path, plugin: &Path) -> Result<()> {
             demangle(&missing)
         );
     }
+    let bytes = fs::read(plugin).with_context(|| format!("read {}", plugin.display()))?;
+    let has_points = contains(&bytes, FAILURE_POINTS);
+    if has_points != (kind == Kind::Tested) {
+        bail!(
+            "{} {} failure points: the feature smartengine/failpoints belongs to the tests' build, and to no other",
+            plugin.display(),
+            if has_points { "has" } else { "has no" }
+        );
+    }
     Ok(())
+}
+
+/// Whether `part` occurs in `bytes`.
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    let first = part.first().copied().unwrap_or_default();
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| *byte == first) {
+        rest = &rest[at..];
+        if rest.starts_with(part) {
+            return true;
+        }
+        rest = &rest[1..];
+    }
+    false
 }
 
 /// Symbols as `nm` lists them: a kind and a name.

@@ -40,7 +40,7 @@ pub struct StressArgs {
 pub fn run(args: &StressArgs, mysql: &MysqlArgs) -> Result<()> {
     let mysql = Mysql::locate(mysql)?;
     let plugin = match args.engine {
-        Engine::Smartengine => Some(plugin::build(&mysql, args.plugin)?),
+        Engine::Smartengine => Some(plugin::build_for_tests(&mysql, args.plugin)?),
         _ => None,
     };
     let tally = run_with(&mysql, plugin.as_ref(), args.time, args.threads)?;

@@ -152,7 +152,7 @@ fn rust(full: bool, mysql: &Mysql, tools: &Tools, report: &mut Report) {
 }
 
 fn with_plugin(args: &TestArgs, mysql: &Mysql, report: &mut Report) {
-    let plugin = match plugin::build(mysql, PluginArgs::default()) {
+    let plugin = match plugin::build_for_tests(mysql, PluginArgs::default()) {
         Ok(plugin) => plugin,
         Err(error) => return report.add("plugin build", Err(error)),
     };

@@ -66,7 +66,7 @@ pub fn run(mut args: MtrArgs, mysql: &MysqlArgs) -> Result<()> {
     let mysql = Mysql::locate(mysql)?;
     let plugin = match args.innodb {
         true => None,
-        false => Some(plugin::build(&mysql, args.plugin)?),
+        false => Some(plugin::build_for_tests(&mysql, args.plugin)?),
     };
     args.s3 = s3::running()?;
     if let Some(server) = &args.s3 {

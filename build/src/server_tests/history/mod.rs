@@ -85,7 +85,7 @@ impl Default for HistoryArgs {
 pub fn run(args: &HistoryArgs, mysql: &MysqlArgs) -> Result<()> {
     let mysql = Mysql::locate(mysql)?;
     let plugin = match args.engine {
-        Engine::Smartengine => Some(plugin::build(&mysql, args.plugin)?),
+        Engine::Smartengine => Some(plugin::build_for_tests(&mysql, args.plugin)?),
         Engine::InnoDb => None,
     };
     run_with(args, &mysql, plugin.as_ref())

@@ -75,7 +75,7 @@ impl Default for LostDiskArgs {
 
 pub fn run(args: &LostDiskArgs, mysql: &MysqlArgs) -> Result<()> {
     let mysql = Mysql::locate(mysql)?;
-    let plugin = plugin::build(&mysql, args.plugin)?;
+    let plugin = plugin::build_for_tests(&mysql, args.plugin)?;
     run_with(args, &mysql, &plugin)
 }
 

@@ -101,7 +101,7 @@ struct Totals {
 pub fn run(args: &TortureArgs, mysql: &MysqlArgs) -> Result<()> {
     let mysql = Mysql::locate(mysql)?;
     let plugin = match args.engine {
-        Engine::Smartengine => Some(plugin::build(&mysql, args.plugin)?),
+        Engine::Smartengine => Some(plugin::build_for_tests(&mysql, args.plugin)?),
         Engine::InnoDb => None,
     };
     run_with(args, &mysql, plugin.as_ref())

@@ -1,12 +1,4 @@
-//! Named points at which a run can be made to fail: to return an error, to panic, or to die on the spot.
-//!
-//! Production code calls [`hit`] with the point's name, which costs one relaxed atomic load while nothing is armed. A test arms
-//! a point with [`arm`]. A live server is broken from outside by the environment variable `SMARTENGINE_FAILPOINTS`, read at
-//! the first hit: `name=action` or `name=action@n` (at the nth hit and not before), several separated by `;`, where action is
-//! `error`, `panic`, `abort` (the process is killed as by kill -9: nothing is flushed, no handler runs) or `sleep:<ms>`. A value
-//! that does not parse makes every hit fail, so that a mistyped test cannot pass by doing nothing.
-//!
-//! Points are named `layer.step`, "flush.before_install". They are global to the process.
+//! What a build with failure points has of them: which are armed, and what each does.
 //!
 //! `unsafe`: one call of `kill(2)` on this process itself. The standard library's abort raises SIGABRT, which a server
 //! handles for seconds, writing a stack trace while its other threads go on: not the sudden death that is to be tested.
@@ -271,7 +263,7 @@ mod tests {
 
         let run = |points: &str| {
             std::process::Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "env::failpoint::tests::victim"])
+                .args(["--exact", "env::failpoint::armed::tests::victim"])
                 .env("SMARTENGINE_TEST_VICTIM", "1")
                 .env(ENVIRONMENT_VARIABLE, points)
                 .output()
