@@ -68,7 +68,7 @@ fn bucket() -> Option<Backend> {
     let url = format!(
         "{}/{:032x}?{query}",
         place.trim_end_matches('/'),
-        unique_u128()
+        unique_u128().unwrap()
     );
     Some(Backend {
         name: "s3",

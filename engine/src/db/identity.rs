@@ -72,7 +72,7 @@ fn of_store(store: &dyn ObjectStore) -> Result<u128> {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        match store.put_if_absent(NAME, &encode(unique_u128())) {
+        match store.put_if_absent(NAME, &encode(unique_u128()?)) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }

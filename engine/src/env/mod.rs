@@ -8,4 +8,6 @@ pub mod fs;
 mod random;
 
 pub use clock::{Clock, SystemClock};
-pub use random::{Sequence, quick_random, seed_quick_random, unique_u128};
+pub use random::{
+    Sequence, any_seed, quick_random, seed_quick_random, seed_unique_numbers, unique_u128,
+};

@@ -1,29 +1,49 @@
 //! Numbers that no other process draws, and numbers that a seed repeats.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A number that differs on each call, between processes and between machines.
+use super::failpoint;
+use crate::{Error, ErrorKind, Result};
+
+/// A number that differs on each call, between processes and between machines: 128 bits of the operating system's random source.
 ///
-/// It is made from the standard library's hash keys, which the operating system seeds, so it serves to tell two writers
-/// apart and not as a secret.
-pub fn unique_u128() -> u128 {
-    let time = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos());
-    let half = || {
-        let mut hasher = RandomState::new().build_hasher();
-        hasher.write_u128(time);
-        hasher.write_u32(std::process::id());
-        u128::from(hasher.finish())
-    };
-    (half() << 64) | half()
+/// Writers are told apart by such a number, so there is no other way to come by one: where the source fails, so does this.
+pub fn unique_u128() -> Result<u128> {
+    failpoint::hit("random.before_draw")?;
+    if let Some(number) = UNIQUE.with_borrow_mut(|seeded| seeded.as_mut().map(Sequence::next_u128))
+    {
+        return Ok(number);
+    }
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::with_source(
+            ErrorKind::Unavailable,
+            format!("draw a number from the system's random source: {error}"),
+            error,
+        )
+    })?;
+    Ok(u128::from_le_bytes(bytes))
+}
+
+/// Makes what [`unique_u128`] gives to this thread follow from a seed, so that a simulated run repeats.
+pub fn seed_unique_numbers(seed: u64) {
+    UNIQUE.set(Some(Sequence::new(seed)));
+}
+
+/// A seed that most likely differs between processes and machines, for hash tables and delays: two that agree do no harm.
+///
+/// It is made from the standard library's hash keys.
+pub fn any_seed() -> u64 {
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.finish()
 }
 
 thread_local! {
     static QUICK: Cell<u64> = const { Cell::new(0) };
+    static UNIQUE: RefCell<Option<Sequence>> = const { RefCell::new(None) };
 }
 
 /// A number that costs next to nothing, for choices that only have to be spread (xorshift, Marsaglia 2003). Each thread has its own sequence.
@@ -67,6 +87,10 @@ impl Sequence {
         z ^ (z >> 31)
     }
 
+    fn next_u128(&mut self) -> u128 {
+        (u128::from(self.next_u64()) << 64) | u128::from(self.next_u64())
+    }
+
     /// A number below `bound`; 0 for a bound of 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next_u64() % bound.max(1)
@@ -75,12 +99,41 @@ impl Sequence {
 
 #[cfg(test)]
 mod tests {
-    use super::{Sequence, quick_random, seed_quick_random, unique_u128};
+    use super::{Sequence, quick_random, seed_quick_random, seed_unique_numbers, unique_u128};
 
     #[test]
     fn no_two_calls_agree() {
-        let drawn: std::collections::HashSet<u128> = (0..1000).map(|_| unique_u128()).collect();
+        let drawn: std::collections::HashSet<u128> =
+            (0..1000).map(|_| unique_u128().unwrap()).collect();
         assert_eq!(drawn.len(), 1000);
+        // Neither half repeats, and no bit stands still.
+        let halves: std::collections::HashSet<u64> = drawn
+            .iter()
+            .flat_map(|number| [*number as u64, (*number >> 64) as u64])
+            .collect();
+        assert_eq!(halves.len(), 2000);
+        assert_eq!(
+            drawn.iter().fold(0, |bits, number| bits | number),
+            u128::MAX
+        );
+        assert_eq!(
+            drawn.iter().fold(u128::MAX, |bits, number| bits & number),
+            0
+        );
+    }
+
+    #[test]
+    fn unique_numbers_repeat_after_a_seed() {
+        let draw = |seed| {
+            std::thread::spawn(move || {
+                seed_unique_numbers(seed);
+                std::array::from_fn::<u128, 8, _>(|_| unique_u128().unwrap())
+            })
+            .join()
+            .unwrap()
+        };
+        assert_eq!(draw(6), draw(6));
+        assert_ne!(draw(6), draw(7));
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Manifest {
             store,
             current: Arc::new(version.clone()),
             next_id,
-            nonce: unique_u128(),
+            nonce: unique_u128()?,
             attached: false,
             fenced: None,
         };

@@ -168,7 +168,7 @@ impl Shared {
         let dir = self
             .root
             .join(TEMPORARY)
-            .join(format!("{:032x}", unique_u128()));
+            .join(format!("{:032x}", unique_u128()?));
         let refuse = |error| Error::io(format_args!("create {}", dir.display()), error);
         fs::create_dir_all(&dir).map_err(refuse)?;
         let lock = OpenOptions::new()

@@ -27,7 +27,7 @@ const WHY: &str = "two servers on it would each believe that they own it and des
 /// cannot be reached is passed on as it is.
 pub fn probe_put_if_absent(store: &Arc<dyn ObjectStore>) -> Result<()> {
     let clock = SystemClock::new();
-    let name = format!("probe/{:032x}", unique_u128());
+    let name = format!("probe/{:032x}", unique_u128()?);
     let mut result = probe_existing(&**store, &name);
     for round in 0..ROUNDS {
         if result.is_err() || (round > 0 && clock.now() > ENOUGH) {

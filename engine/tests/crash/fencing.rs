@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use smartengine::env::failpoint::{Action, arm};
 use smartengine::env::fs::{FaultFs, PowerLoss};
+use smartengine::env::unique_u128;
 use smartengine::object_store::{Fault, FaultStore, MemoryStore, ObjectStore, Operation, Rule};
 use smartengine::{Engine, ErrorKind};
 
 use crate::history::{Writer, check_no_garbage, create, in_store};
-use crate::with_others;
+use crate::{alone, with_others};
 
 #[test]
 fn the_later_writer_wins_and_has_all_that_was_acknowledged() {
@@ -202,4 +204,25 @@ fn late_chunks_of_a_fenced_writer_are_not_read() {
     writer.check(&engine, 23..=23);
     late.check(&engine, kept + 20..=kept + 20);
     check_no_garbage(&engine);
+}
+
+#[test]
+fn who_cannot_draw_a_number_to_be_told_by_does_not_attach() {
+    let _guard = alone();
+    let store = Arc::new(MemoryStore::new());
+    create(in_store(&FaultFs::new(), store.clone()))
+        .close()
+        .unwrap();
+    let attached = Engine::open(in_store(&FaultFs::new(), store.clone())).unwrap();
+    let keys = store.list("", "", usize::MAX).unwrap();
+    let armed = arm("random.before_draw", Action::Error, 1);
+    assert_eq!(unique_u128().unwrap_err().kind(), ErrorKind::Unavailable);
+    let opened = Engine::open(in_store(&FaultFs::new(), store.clone()));
+    let error = opened.err().unwrap();
+    assert!(error.message().contains("random.before_draw"), "{error}");
+    drop(armed);
+    // It took nothing from the writer that is there.
+    assert_eq!(store.list("", "", usize::MAX).unwrap(), keys);
+    let writer = Writer::in_store(0);
+    writer.write_one(&attached).unwrap();
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use smartengine::env::fs::{FaultFs, PowerLoss};
-use smartengine::env::{Clock, Sequence, seed_quick_random};
+use smartengine::env::{Clock, Sequence, seed_quick_random, seed_unique_numbers};
 use smartengine::object_store::MemoryStore;
 use smartengine::{Engine, Error, ErrorKind, Result};
 
@@ -117,6 +117,7 @@ impl Clock for Life {
 impl World {
     pub fn new(seed: u64, defect: Option<Defect>) -> Arc<Self> {
         seed_quick_random(seed);
+        seed_unique_numbers(seed);
         let mut sequence = Sequence::new(seed);
         let nodes = 2 + sequence.below(2) as usize;
         let death_odds = [0, 2000, 500, 120][sequence.below(4) as usize];

@@ -34,7 +34,7 @@ impl Bucket {
 
     /// A URL of an empty prefix, at `server`, with more parameters.
     pub fn url(&self, server: SocketAddr, parameters: &str) -> String {
-        let prefix = format!("{:032x}", unique_u128());
+        let prefix = format!("{:032x}", unique_u128().unwrap());
         let name = &self.name;
         format!("s3://{name}/{prefix}?endpoint=http://{server}&region=us-east-1{parameters}")
     }

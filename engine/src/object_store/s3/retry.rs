@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::failure::{Cause, Failure};
-use crate::env::{Sequence, unique_u128};
+use crate::env::{Sequence, any_seed};
 use crate::object_store::StoreOptions;
 use crate::object_store::meter::{Meter, Request, RequestKind, Service};
 
@@ -67,7 +67,7 @@ impl Attempts {
             request_timeout: options.request_timeout,
             deadline: options.deadline,
             connections: Semaphore::new(options.max_connections),
-            random: Mutex::new(Sequence::new(unique_u128() as u64)),
+            random: Mutex::new(Sequence::new(any_seed())),
             meter: Arc::new(Meter::new()),
         }
     }

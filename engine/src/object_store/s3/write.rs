@@ -14,13 +14,13 @@ use crate::object_store::meter::RequestKind;
 use crate::{Error, ErrorKind, Result};
 
 /// A mark that no other call draws.
-pub(super) fn new_mark() -> String {
-    format!("{:032x}", unique_u128())
+pub(super) fn new_mark() -> Result<String> {
+    Ok(format!("{:032x}", unique_u128()?))
 }
 
 impl Remote {
     pub async fn put(&self, key: &str, data: Bytes) -> Result<()> {
-        let put = self.send(key, data, &new_mark(), RequestKind::Put).await;
+        let put = self.send(key, data, &new_mark()?, RequestKind::Put).await;
         put.map_err(|failure| self.error("write", key, failure))
     }
 
@@ -73,7 +73,7 @@ impl Remote {
     }
 
     pub async fn put_if_absent(&self, key: &str, data: Bytes) -> Result<()> {
-        let mark = new_mark();
+        let mark = new_mark()?;
         let sent = self.send(key, data.clone(), &mark, RequestKind::PutIfAbsent);
         let Err(failure) = sent.await else {
             return Ok(());

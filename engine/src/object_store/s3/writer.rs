@@ -190,7 +190,7 @@ impl Drop for S3Writer {
 
 impl Remote {
     async fn begin(&self, key: &str) -> Result<Upload> {
-        let mark = new_mark();
+        let mark = new_mark()?;
         let load = Load::empty(RequestKind::MultipartCreate);
         let begun = self.attempts.call(
             load,

@@ -4,11 +4,11 @@ use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::env::unique_u128;
+use crate::env::any_seed;
 use crate::txn::TxnId;
 
 /// A seed of the process, so that nobody can choose keys that collide.
-static SEED: LazyLock<u64> = LazyLock::new(|| unique_u128() as u64);
+static SEED: LazyLock<u64> = LazyLock::new(any_seed);
 
 /// The index id of keys that stand for a transaction. No index has it: ids are given out from below, and end before it.
 const END_INDEX: u32 = u32::MAX;
