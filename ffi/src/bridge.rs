@@ -1,18 +1,14 @@
 //! The signatures that C++ sees, and nothing else: bodies are in the sibling files, named by the noun of the function.
 //!
 //! Rules. A function that can fail returns [`api::Status`]; the message of the last failure on this thread is
-//! [`api::last_error`]. No function unwinds: each body runs inside `guard`. Pointers in a [`api::Bytes`] that Rust hands out stay
+//! [`api::last_error`]. No function unwinds, nor does dropping a handle: `build.rs` puts the guard around whatever is declared here. Pointers in a [`api::Bytes`] that Rust hands out stay
 //! good until the next call with the same reader; those that C++ passes in are read only during the call.
 //! A transaction and its readers belong to one thread at a time; `engine_interrupt` may be called from any thread.
 
-use crate::engine::*;
-use crate::failpoint::failpoint;
-use crate::listing::*;
-use crate::log::set_log_sink;
-use crate::prepared::*;
-use crate::reader::*;
-use crate::status::last_error;
-use crate::txn::*;
+use crate::engine::EngineHandle;
+use crate::entries::*;
+use crate::reader::ReaderHandle;
+use crate::txn::TxnHandle;
 
 #[cxx::bridge(namespace = "smartengine::ffi")]
 #[allow(clippy::missing_safety_doc)]
@@ -43,7 +39,7 @@ pub mod api {
         Panic,
     }
 
-    #[derive(Clone, Copy, Debug)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     struct Status {
         code: Code,
         /// For `Duplicate`: the place in the slice of `WriteOp` whose key exists.
@@ -373,13 +369,13 @@ pub mod api {
         /// Installs where log lines go: an `extern "C" void(uint8_t level, const uint8_t *text, size_t size)` with level 0 error, 1 warning,
         /// 2 information. It may be called from any thread, until the engine is closed.
         unsafe fn set_log_sink(sink: usize);
-        /// Passes a failure point of the plugin's, which the environment may have armed; the names are in ffi/src/failpoint.rs.
+        /// Passes a failure point of the plugin's, which the environment may have armed in a test's build; the names are in ffi/src/failpoint.rs.
         fn failpoint(name: &str) -> Status;
 
         // Engine (ffi/src/engine.rs).
 
-        /// Opens or creates the store; null where `status` is not `Ok`.
-        fn engine_open(options: &EngineOptions, status: &mut Status) -> *mut EngineHandle;
+        /// Opens or creates the store; null where it fails.
+        fn engine_open(options: &EngineOptions) -> *mut EngineHandle;
         /// Stops every thread, keeps everything committed and frees the handle. No transaction or reader may be left.
         unsafe fn engine_close(engine: *mut EngineHandle) -> Status;
         fn engine_set_options(engine: &EngineHandle, options: &DynamicOptions) -> Status;
@@ -466,7 +462,8 @@ pub mod api {
         /// Whether it has locked a row in a version that its snapshot does not see. What it writes to such rows must then be found through every
         /// index: all entries are written anew, and entries of the snapshot that lead to its own rows are compared with them.
         fn txn_saw_newer(txn: &TxnHandle) -> bool;
-        /// Checks all `Insert`s first, then writes all; on any error none of the operations is written.
+        /// Does the operations in order, so that each sees what those before it did; on any error none of them is written, and the place of the
+        /// one that failed is `op`.
         fn txn_apply(txn: &mut TxnHandle, ops: &[WriteOp]) -> Status;
         /// The counter becomes at least `value` when the transaction ends, by commit or by rollback. That of a prepared one goes with its
         /// decision.

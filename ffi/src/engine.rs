@@ -3,7 +3,7 @@
 //! `unsafe` is here for the one handle that C++ owns as a raw pointer, between `engine_open` and `engine_close`, and for the function of C++'s that
 //! is told of waits.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use smartengine::object_store::{RequestStats, Service, StoreOptions, open_store_with, place_of};
@@ -11,33 +11,49 @@ use smartengine::sst::Compression;
 use smartengine::{Engine, Error, ErrorKind, Options, Result, ResultExt, WalSync};
 
 use crate::bridge::api::{
-    Code, DynamicOptions, EngineOptions, EngineStats, PathStyle, RangeStats, Status, StoreRequests,
+    DynamicOptions, EngineOptions, EngineStats, PathStyle, RangeStats, StoreRequests,
 };
-use crate::guard::{guard, guard_value};
+use crate::guard::{Handle, Held};
 
 /// Reads under way ahead of scans, over a store that is not a local directory.
 const PREFETCH: usize = 16;
 
 /// What C++ holds while the engine is open.
-pub struct EngineHandle {
+pub type EngineHandle = Handle<Opened>;
+
+pub struct Opened {
     pub engine: Arc<Engine>,
 }
 
+impl Held for Opened {
+    const DROP: &'static str = "ffi.drop_engine";
+}
+
+/// The engines that are open; a server has one.
+static OPEN: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
+
+fn open_engines() -> MutexGuard<'static, Vec<Weak<Engine>>> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Stops all writes, for good: of a panic it is not known what it has left half done.
+pub fn poison(why: &str) {
+    for engine in open_engines().iter().filter_map(Weak::upgrade) {
+        engine.poison(why);
+    }
+}
+
 /// Opens or creates the store.
-pub fn engine_open(options: &EngineOptions, status: &mut Status) -> *mut EngineHandle {
-    let mut handle = std::ptr::null_mut();
-    *status = guard(None, || {
-        let place = || match options.store_url.as_str() {
-            "" => options.data_dir.clone(),
-            url => place_of(url).to_owned(),
-        };
-        let engine = Engine::open(convert(options)?).context(place)?;
-        handle = Box::into_raw(Box::new(EngineHandle {
-            engine: Arc::new(engine),
-        }));
-        Ok(Status::OK)
-    });
-    handle
+pub fn engine_open(options: &EngineOptions) -> Result<*mut EngineHandle> {
+    let place = || match options.store_url.as_str() {
+        "" => options.data_dir.clone(),
+        url => place_of(url).to_owned(),
+    };
+    let engine = Arc::new(Engine::open(convert(options)?).context(place)?);
+    let mut open = open_engines();
+    open.retain(|other| other.strong_count() > 0);
+    open.push(Arc::downgrade(&engine));
+    Ok(Box::into_raw(Handle::new(Opened { engine })))
 }
 
 fn convert(given: &EngineOptions) -> Result<Options> {
@@ -130,231 +146,202 @@ fn wal_sync(flush_log_at_trx_commit: u32) -> WalSync {
 ///
 /// # Safety
 /// `engine` comes from [`engine_open`] and is not used any more.
-pub unsafe fn engine_close(engine: *mut EngineHandle) -> Status {
+pub unsafe fn engine_close(engine: *mut EngineHandle) -> Result<()> {
     // SAFETY: made by `engine_open`; the caller gives it up.
     let handle = unsafe { Box::from_raw(engine) };
-    guard(None, || {
-        let engine = Arc::into_inner(handle.engine).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Internal,
-                "the engine is closed while a transaction is left",
-            )
-        })?;
-        engine.close()?;
-        Ok(Status::OK)
-    })
+    let engine = Arc::into_inner(handle.take()?.engine).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Internal,
+            "the engine is closed while a transaction is left",
+        )
+    })?;
+    engine.close()
 }
 
 /// Changes options that can change while the engine runs.
-pub fn engine_set_options(handle: &EngineHandle, options: &DynamicOptions) -> Status {
+pub fn engine_set_options(handle: &Opened, options: &DynamicOptions) -> Result<()> {
     let engine = &*handle.engine;
-    guard(Some(engine), || {
-        engine.set_block_cache_size(options.block_cache_size);
-        engine.set_memtable_sizes(options.memtable_size, options.total_memtable_size);
-        engine.set_level0_compaction_trigger(options.level0_file_num_compaction_trigger as usize);
-        engine.set_rate_limit(options.rate_limiter_bytes_per_sec);
-        engine.set_wal_sync(wal_sync(options.flush_log_at_trx_commit));
-        engine.set_max_row_locks(options.max_row_locks);
-        engine.set_transaction_memory(options.transaction_memory);
-        engine.set_auto_compactions(!options.disable_auto_compactions);
-        engine.pause_background_work(options.pause_background_work);
-        engine.set_wal_upload(
-            Duration::from_millis(options.wal_upload_interval_ms),
-            options.wal_upload_size,
-        );
-        engine.set_store_limits(
-            options.max_unuploaded_wal,
-            Duration::from_secs(options.store_wait_timeout),
-        );
-        Ok(Status::OK)
-    })
+    engine.set_block_cache_size(options.block_cache_size);
+    engine.set_memtable_sizes(options.memtable_size, options.total_memtable_size);
+    engine.set_level0_compaction_trigger(options.level0_file_num_compaction_trigger as usize);
+    engine.set_rate_limit(options.rate_limiter_bytes_per_sec);
+    engine.set_wal_sync(wal_sync(options.flush_log_at_trx_commit));
+    engine.set_max_row_locks(options.max_row_locks);
+    engine.set_transaction_memory(options.transaction_memory);
+    engine.set_auto_compactions(!options.disable_auto_compactions);
+    engine.pause_background_work(options.pause_background_work);
+    engine.set_wal_upload(
+        Duration::from_millis(options.wal_upload_interval_ms),
+        options.wal_upload_size,
+    );
+    engine.set_store_limits(
+        options.max_unuploaded_wal,
+        Duration::from_secs(options.store_wait_timeout),
+    );
+    Ok(())
 }
 
 /// Reserves index ids.
-pub fn engine_allocate_indexes(handle: &EngineHandle, count: u32, first: &mut u32) -> Status {
-    guard(Some(&handle.engine), || {
-        *first = handle.engine.allocate_indexes(count)?;
-        Ok(Status::OK)
-    })
+pub fn engine_allocate_indexes(handle: &Opened, count: u32, first: &mut u32) -> Result<()> {
+    *first = handle.engine.allocate_indexes(count)?;
+    Ok(())
 }
 
 /// Drops indexes.
-pub fn engine_drop_indexes(handle: &EngineHandle, indexes: &[u32]) -> Status {
-    guard(Some(&handle.engine), || {
-        handle.engine.drop_indexes(indexes)?;
-        Ok(Status::OK)
-    })
+pub fn engine_drop_indexes(handle: &Opened, indexes: &[u32]) -> Result<()> {
+    handle.engine.drop_indexes(indexes)
 }
 
 /// Drops every index that is not in `named`.
-pub fn engine_retain_indexes(handle: &EngineHandle, named: &[u32], dropped: &mut u32) -> Status {
-    guard(Some(&handle.engine), || {
-        *dropped = handle.engine.retain_indexes(named)?.len() as u32;
-        Ok(Status::OK)
-    })
+pub fn engine_retain_indexes(handle: &Opened, named: &[u32], dropped: &mut u32) -> Result<()> {
+    *dropped = handle.engine.retain_indexes(named)?.len() as u32;
+    Ok(())
 }
 
 /// Counts indexes that are not in `named`.
-pub fn engine_unnamed_indexes(handle: &EngineHandle, named: &[u32], found: &mut u32) -> Status {
-    guard(Some(&handle.engine), || {
-        *found = handle.engine.unnamed_indexes(named)?.len() as u32;
-        Ok(Status::OK)
-    })
+pub fn engine_unnamed_indexes(handle: &Opened, named: &[u32], found: &mut u32) -> Result<()> {
+    *found = handle.engine.unnamed_indexes(named)?.len() as u32;
+    Ok(())
 }
 
 /// Estimates a range; nothing where it cannot be read.
-pub fn engine_range_stats(handle: &EngineHandle, lower: &[u8], upper: &[u8]) -> RangeStats {
-    guard_value(Some(&handle.engine), RangeStats::default(), || {
-        let stats = handle.engine.range_stats(lower, upper)?;
-        Ok(RangeStats {
-            entries: stats.entries,
-            bytes: stats.bytes,
-        })
+pub fn engine_range_stats(handle: &Opened, lower: &[u8], upper: &[u8]) -> Result<RangeStats> {
+    let stats = handle.engine.range_stats(lower, upper)?;
+    Ok(RangeStats {
+        entries: stats.entries,
+        bytes: stats.bytes,
     })
 }
 
 /// Writes all memtables to the store.
-pub fn engine_flush(handle: &EngineHandle) -> Status {
-    guard(Some(&handle.engine), || {
-        handle.engine.flush().map(|()| Status::OK)
-    })
+pub fn engine_flush(handle: &Opened) -> Result<()> {
+    handle.engine.flush()
 }
 
 /// Compacts everything.
-pub fn engine_compact(handle: &EngineHandle) -> Status {
-    guard(Some(&handle.engine), || {
-        handle.engine.compact().map(|()| Status::OK)
-    })
+pub fn engine_compact(handle: &Opened) -> Result<()> {
+    handle.engine.compact()
 }
 
 /// Makes every commit and prepare so far durable.
-pub fn engine_sync_wal(handle: &EngineHandle, group: bool) -> Status {
-    guard(Some(&handle.engine), || {
-        if !group || handle.engine.wal_sync() == WalSync::EachCommit {
-            handle.engine.sync_wal()?;
-        }
-        Ok(Status::OK)
-    })
+pub fn engine_sync_wal(handle: &Opened, group: bool) -> Result<()> {
+    if !group || handle.engine.wal_sync() == WalSync::EachCommit {
+        handle.engine.sync_wal()?;
+    }
+    Ok(())
 }
 
 /// Whether commits are synced before they are acknowledged.
-pub fn engine_syncs_each_commit(handle: &EngineHandle) -> bool {
-    guard_value(Some(&handle.engine), false, || {
-        Ok(handle.engine.wal_sync() == WalSync::EachCommit)
-    })
+pub fn engine_syncs_each_commit(handle: &Opened) -> bool {
+    handle.engine.wal_sync() == WalSync::EachCommit
 }
 
 /// The newest commit that can be seen.
-pub fn engine_visible(handle: &EngineHandle) -> u64 {
+pub fn engine_visible(handle: &Opened) -> u64 {
     handle.engine.visible()
 }
 
 /// Fails if no writes are taken any more.
-pub fn engine_check_writes(handle: &EngineHandle) -> Status {
-    guard(Some(&handle.engine), || {
-        handle.engine.check_writes().map(|()| Status::OK)
-    })
+pub fn engine_check_writes(handle: &Opened) -> Result<()> {
+    handle.engine.check_writes()
 }
 
 /// Where the log ends.
-pub fn engine_log_end(handle: &EngineHandle) -> u64 {
+pub fn engine_log_end(handle: &Opened) -> u64 {
     handle.engine.log_end()
 }
 
 /// Has the log sent to the store.
-pub fn engine_want_uploaded(handle: &EngineHandle, position: u64) {
+pub fn engine_want_uploaded(handle: &Opened, position: u64) {
     handle.engine.want_uploaded(position);
 }
 
 /// Waits for the log to be in the store.
 pub fn engine_wait_uploaded(
-    handle: &EngineHandle,
+    handle: &Opened,
     position: u64,
     millis: u64,
     done: &mut bool,
-) -> Status {
-    guard(Some(&handle.engine), || {
-        let time = Duration::from_millis(millis);
-        *done = handle.engine.wait_uploaded(position, time)?;
-        Ok(Status::OK)
-    })
+) -> Result<()> {
+    let time = Duration::from_millis(millis);
+    *done = handle.engine.wait_uploaded(position, time)?;
+    Ok(())
 }
 
 /// Counters and gauges.
-pub fn engine_stats(handle: &EngineHandle) -> EngineStats {
-    guard_value(Some(&handle.engine), EngineStats::default(), || {
-        let stats = handle.engine.stats();
-        let remote = handle.engine.remote_wal();
-        let waiting = remote.as_ref().map_or(0, |remote| {
-            handle.engine.log_end().saturating_sub(remote.uploaded)
-        });
-        let remote = remote.unwrap_or_default();
-        let requests = handle.engine.object_store_stats();
-        let of = |service| {
-            let of_it = |one: &&RequestStats| one.kind.service() == service;
-            requests.iter().filter(of_it).map(store_requests).fold(
-                StoreRequests::default(),
-                |a, b| StoreRequests {
-                    requests: a.requests + b.requests,
-                    errors: a.errors + b.errors,
-                    retries: a.retries + b.retries,
-                    bytes_sent: a.bytes_sent + b.bytes_sent,
-                    bytes_received: a.bytes_received + b.bytes_received,
-                    micros: a.micros + b.micros,
-                },
-            )
-        };
-        Ok(EngineStats {
-            memtable_bytes: stats.memtable_bytes,
-            immutable_memtables: stats.immutable_memtables,
-            block_cache_bytes: stats.block_cache_bytes,
-            block_cache_hits: stats.block_cache_hits,
-            block_cache_misses: stats.block_cache_misses,
-            filter_hits: stats.filter_hits,
-            filter_misses: stats.filter_misses,
-            persistent_cache_bytes: stats.persistent_cache_bytes,
-            persistent_cache_hits: stats.persistent_cache_hits,
-            persistent_cache_misses: stats.persistent_cache_misses,
-            persistent_cache_hit_bytes: stats.persistent_cache_hit_bytes,
-            persistent_cache_fetched_bytes: stats.persistent_cache_fetched_bytes,
-            persistent_cache_written_bytes: stats.persistent_cache_written_bytes,
-            persistent_cache_evictions: stats.persistent_cache_evictions,
-            persistent_cache_damaged: stats.persistent_cache_damaged,
-            wal_bytes_written: stats.wal_bytes_written,
-            wal_appends: stats.wal_appends,
-            wal_syncs: stats.wal_syncs,
-            wal_group_commits: stats.group_commits,
-            commits: stats.commits,
-            rollbacks: stats.rollbacks,
-            flushes: stats.flushes,
-            flush_bytes: stats.flush_bytes,
-            compactions: stats.compactions,
-            compaction_read_bytes: stats.compaction_read_bytes,
-            compaction_write_bytes: stats.compaction_write_bytes,
-            stall_micros: stats.stall_micros,
-            stalls: stats.stalls,
-            sst_files: stats.sst_files(),
-            sst_bytes: stats.sst_bytes(),
-            row_locks: stats.row_locks,
-            lock_waits: stats.lock_waits,
-            lock_timeouts: stats.lock_timeouts,
-            deadlocks: stats.deadlocks,
-            active_transactions: stats.active_transactions,
-            snapshots: stats.snapshots,
-            spilled_transactions: stats.spilled_transactions,
-            spilled_bytes: stats.spilled_bytes,
-            ingested_files: stats.ingested_files,
-            ingested_bytes: stats.ingested_bytes,
-            wal_chunks_uploaded: remote.chunks,
-            wal_bytes_uploaded: remote.bytes,
-            wal_bytes_waiting: waiting,
-            wal_upload_failing: u64::from(remote.failing.is_some()),
-            object_store_put: of(Service::Put),
-            object_store_get: of(Service::Get),
-            object_store_list: of(Service::List),
-            object_store_delete: of(Service::Delete),
-        })
-    })
+pub fn engine_stats(handle: &Opened) -> EngineStats {
+    let stats = handle.engine.stats();
+    let remote = handle.engine.remote_wal();
+    let waiting = remote.as_ref().map_or(0, |remote| {
+        handle.engine.log_end().saturating_sub(remote.uploaded)
+    });
+    let remote = remote.unwrap_or_default();
+    let requests = handle.engine.object_store_stats();
+    let of = |service| {
+        let of_it = |one: &&RequestStats| one.kind.service() == service;
+        requests
+            .iter()
+            .filter(of_it)
+            .map(store_requests)
+            .fold(StoreRequests::default(), |a, b| StoreRequests {
+                requests: a.requests + b.requests,
+                errors: a.errors + b.errors,
+                retries: a.retries + b.retries,
+                bytes_sent: a.bytes_sent + b.bytes_sent,
+                bytes_received: a.bytes_received + b.bytes_received,
+                micros: a.micros + b.micros,
+            })
+    };
+    EngineStats {
+        memtable_bytes: stats.memtable_bytes,
+        immutable_memtables: stats.immutable_memtables,
+        block_cache_bytes: stats.block_cache_bytes,
+        block_cache_hits: stats.block_cache_hits,
+        block_cache_misses: stats.block_cache_misses,
+        filter_hits: stats.filter_hits,
+        filter_misses: stats.filter_misses,
+        persistent_cache_bytes: stats.persistent_cache_bytes,
+        persistent_cache_hits: stats.persistent_cache_hits,
+        persistent_cache_misses: stats.persistent_cache_misses,
+        persistent_cache_hit_bytes: stats.persistent_cache_hit_bytes,
+        persistent_cache_fetched_bytes: stats.persistent_cache_fetched_bytes,
+        persistent_cache_written_bytes: stats.persistent_cache_written_bytes,
+        persistent_cache_evictions: stats.persistent_cache_evictions,
+        persistent_cache_damaged: stats.persistent_cache_damaged,
+        wal_bytes_written: stats.wal_bytes_written,
+        wal_appends: stats.wal_appends,
+        wal_syncs: stats.wal_syncs,
+        wal_group_commits: stats.group_commits,
+        commits: stats.commits,
+        rollbacks: stats.rollbacks,
+        flushes: stats.flushes,
+        flush_bytes: stats.flush_bytes,
+        compactions: stats.compactions,
+        compaction_read_bytes: stats.compaction_read_bytes,
+        compaction_write_bytes: stats.compaction_write_bytes,
+        stall_micros: stats.stall_micros,
+        stalls: stats.stalls,
+        sst_files: stats.sst_files(),
+        sst_bytes: stats.sst_bytes(),
+        row_locks: stats.row_locks,
+        lock_waits: stats.lock_waits,
+        lock_timeouts: stats.lock_timeouts,
+        deadlocks: stats.deadlocks,
+        active_transactions: stats.active_transactions,
+        snapshots: stats.snapshots,
+        spilled_transactions: stats.spilled_transactions,
+        spilled_bytes: stats.spilled_bytes,
+        ingested_files: stats.ingested_files,
+        ingested_bytes: stats.ingested_bytes,
+        wal_chunks_uploaded: remote.chunks,
+        wal_bytes_uploaded: remote.bytes,
+        wal_bytes_waiting: waiting,
+        wal_upload_failing: u64::from(remote.failing.is_some()),
+        object_store_put: of(Service::Put),
+        object_store_get: of(Service::Get),
+        object_store_list: of(Service::List),
+        object_store_delete: of(Service::Delete),
+    }
 }
 
 /// The sums of one kind of requests.
@@ -375,29 +362,19 @@ pub fn micros(time: Duration) -> u64 {
 }
 
 /// The report for SHOW ENGINE … STATUS.
-pub fn engine_status_text(handle: &EngineHandle) -> String {
-    guard_value(Some(&handle.engine), String::new(), || {
-        Ok(handle.engine.status())
-    })
+pub fn engine_status_text(handle: &Opened) -> String {
+    handle.engine.status()
 }
 
 /// A counter's value.
-pub fn engine_counter(handle: &EngineHandle, key: &[u8], value: &mut u64) -> Status {
-    guard(Some(&handle.engine), || {
-        *value = handle.engine.counter(key)?;
-        Ok(Status {
-            code: Code::Ok,
-            op: 0,
-        })
-    })
+pub fn engine_counter(handle: &Opened, key: &[u8], value: &mut u64) -> Result<()> {
+    *value = handle.engine.counter(key)?;
+    Ok(())
 }
 
 /// Wakes a transaction that waits for a lock.
-pub fn engine_interrupt(handle: &EngineHandle, txn_id: u64) {
-    guard(Some(&handle.engine), || {
-        handle.engine.interrupt(txn_id);
-        Ok(Status::OK)
-    });
+pub fn engine_interrupt(handle: &Opened, txn_id: u64) {
+    handle.engine.interrupt(txn_id);
 }
 
 type WaitObserver = unsafe extern "C" fn(waiting: u64, awaited: u64);
@@ -406,7 +383,7 @@ type WaitObserver = unsafe extern "C" fn(waiting: u64, awaited: u64);
 ///
 /// # Safety
 /// `observer` is the address of a [`WaitObserver`] that stays good while the engine is open.
-pub unsafe fn engine_observe_waits(handle: &EngineHandle, observer: usize) {
+pub unsafe fn engine_observe_waits(handle: &Opened, observer: usize) {
     // SAFETY: the caller says so.
     let observer = unsafe { std::mem::transmute::<usize, WaitObserver>(observer) };
     handle

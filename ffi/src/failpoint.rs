@@ -1,24 +1,18 @@
 //! The plugin's failure points. They are armed as the engine's are, and each has its name here.
 
-use smartengine::Error;
 use smartengine::env::failpoint::hit;
-
-use crate::bridge::api::Status;
-use crate::guard::guard;
+use smartengine::{Error, Result};
 
 /// Passes the point of this name.
-pub fn failpoint(name: &str) -> Status {
-    guard(None, || {
-        match name {
-            "catalog.before_capture" => hit("catalog.before_capture"),
-            "catalog.first_try_throws" => hit("catalog.first_try_throws"),
-            "catalog.replayed" => hit("catalog.replayed"),
-            "catalog.disk_written" => hit("catalog.disk_written"),
-            "innodb_part.noted" => hit("innodb_part.noted"),
-            "innodb_part.committed" => hit("innodb_part.committed"),
-            "catalog.written_by_8_0" => hit("catalog.written_by_8_0"),
-            _ => Err(Error::invalid(format!("no failure point {name:?}"))),
-        }?;
-        Ok(Status::OK)
-    })
+pub fn failpoint(name: &str) -> Result<()> {
+    match name {
+        "catalog.before_capture" => hit("catalog.before_capture"),
+        "catalog.first_try_throws" => hit("catalog.first_try_throws"),
+        "catalog.replayed" => hit("catalog.replayed"),
+        "catalog.disk_written" => hit("catalog.disk_written"),
+        "innodb_part.noted" => hit("innodb_part.noted"),
+        "innodb_part.committed" => hit("innodb_part.committed"),
+        "catalog.written_by_8_0" => hit("catalog.written_by_8_0"),
+        _ => Err(Error::invalid(format!("no failure point {name:?}"))),
+    }
 }

@@ -2,6 +2,7 @@
 
 mod bridge;
 mod engine;
+mod entries;
 mod failpoint;
 mod guard;
 mod listing;

@@ -15,14 +15,16 @@ use smartengine::{
 };
 
 use crate::bridge::api::{Bytes, Entry, LockMode, LockWait, ReadSpec, Seek, Status};
-use crate::engine::EngineHandle;
-use crate::guard::guard;
+use crate::engine::Opened;
+use crate::guard::{Handle, Held};
 use crate::locator::locate_row;
 use crate::scan::{Direction, Gaps, Scan, Target};
-use crate::txn::TxnHandle;
+use crate::txn::Txn;
 
 /// What C++ holds for a handler.
-pub struct ReaderHandle {
+pub type ReaderHandle = Handle<Reader>;
+
+pub struct Reader {
     // All of these are dropped before the engine.
     scan: Option<Scan>,
     value: Option<Value>,
@@ -36,7 +38,11 @@ pub struct ReaderHandle {
     unlocked: bool,
     /// Whether the row read last is one that the transaction wrote or removed, found through an entry of its snapshot.
     own_row: bool,
-    engine: Arc<Engine>,
+    _engine: Arc<Engine>,
+}
+
+impl Held for Reader {
+    const DROP: &'static str = "ffi.drop_reader";
 }
 
 const PLAIN: ReadSpec = ReadSpec {
@@ -119,7 +125,7 @@ fn without_semi_consistent(spec: &ReadSpec) -> ReadSpec {
     spec
 }
 
-impl ReaderHandle {
+impl Reader {
     fn clear(&mut self) {
         self.value = None;
         self.row = None;
@@ -347,8 +353,8 @@ fn missing_row(key: &[u8]) -> Error {
 }
 
 /// A reader that reads nothing yet.
-pub fn reader_create(handle: &EngineHandle) -> Box<ReaderHandle> {
-    Box::new(ReaderHandle {
+pub fn reader_create(handle: &Opened) -> Box<ReaderHandle> {
+    Handle::new(Reader {
         scan: None,
         value: None,
         row: None,
@@ -358,53 +364,49 @@ pub fn reader_create(handle: &EngineHandle) -> Box<ReaderHandle> {
         locked: false,
         unlocked: false,
         own_row: false,
-        engine: handle.engine.clone(),
+        _engine: handle.engine.clone(),
     })
 }
 
 /// A point read by the full key.
 pub fn reader_get(
-    reader: &mut ReaderHandle,
-    txn: &mut TxnHandle,
+    reader: &mut Reader,
+    txn: &mut Txn,
     key: &[u8],
     spec: &ReadSpec,
     entry: &mut Entry,
-) -> Status {
-    let TxnHandle { txn, engine } = txn;
-    guard(Some(engine), || {
-        reader.scan = None;
-        reader.key.clear();
-        reader.key.extend_from_slice(key);
-        let spec = &without_semi_consistent(spec);
-        let found = reader.get(txn, spec)?;
-        if found {
-            reader.show(entry, spec.row_index != 0);
-        }
-        Ok(Status::found(found))
-    })
+) -> Result<Status> {
+    let txn = &mut txn.txn;
+    reader.scan = None;
+    reader.key.clear();
+    reader.key.extend_from_slice(key);
+    let spec = &without_semi_consistent(spec);
+    let found = reader.get(txn, spec)?;
+    if found {
+        reader.show(entry, spec.row_index != 0);
+    }
+    Ok(Status::found(found))
 }
 
 /// Prepares a scan.
 pub fn reader_open(
-    reader: &mut ReaderHandle,
-    txn: &mut TxnHandle,
+    reader: &mut Reader,
+    txn: &mut Txn,
     lower: &[u8],
     upper: &[u8],
     spec: &ReadSpec,
-) -> Status {
-    let TxnHandle { txn, engine } = txn;
-    guard(Some(engine), || {
-        reader.clear();
-        reader.scan = None;
-        reader.spec = *spec;
-        let (view, gaps) = if is_locking(spec) {
-            (View::Newest, gaps_of(txn, spec))
-        } else {
-            (View::Snapshot, Gaps::Open)
-        };
-        reader.scan = Some(Scan::new(txn, lower, upper, view, gaps)?);
-        Ok(Status::OK)
-    })
+) -> Result<()> {
+    let txn = &mut txn.txn;
+    reader.clear();
+    reader.scan = None;
+    reader.spec = *spec;
+    let (view, gaps) = if is_locking(spec) {
+        (View::Newest, gaps_of(txn, spec))
+    } else {
+        (View::Snapshot, Gaps::Open)
+    };
+    reader.scan = Some(Scan::new(txn, lower, upper, view, gaps)?);
+    Ok(())
 }
 
 fn gaps_of(txn: &Transaction, spec: &ReadSpec) -> Gaps {
@@ -425,33 +427,31 @@ fn gaps_of(txn: &Transaction, spec: &ReadSpec) -> Gaps {
 
 /// Moves an open scan, and shows the entry it comes to.
 fn go(
-    reader: &mut ReaderHandle,
-    txn: &mut TxnHandle,
+    reader: &mut Reader,
+    txn: &mut Txn,
     entry: &mut Entry,
     place: impl FnOnce(&mut Scan, &mut Transaction) -> Result<Direction>,
-) -> Status {
-    let TxnHandle { txn, engine } = txn;
-    guard(Some(engine), || {
-        let Some(scan) = &mut reader.scan else {
-            return Err(Error::new(ErrorKind::Internal, "a scan was not opened"));
-        };
-        let direction = place(scan, txn)?;
-        let found = reader.settle(txn, direction)?;
-        if found {
-            reader.show(entry, reader.spec.row_index != 0);
-        }
-        Ok(Status::found(found))
-    })
+) -> Result<Status> {
+    let txn = &mut txn.txn;
+    let Some(scan) = &mut reader.scan else {
+        return Err(Error::new(ErrorKind::Internal, "a scan was not opened"));
+    };
+    let direction = place(scan, txn)?;
+    let found = reader.settle(txn, direction)?;
+    if found {
+        reader.show(entry, reader.spec.row_index != 0);
+    }
+    Ok(Status::found(found))
 }
 
 /// Places an open scan.
 pub fn reader_seek(
-    reader: &mut ReaderHandle,
-    txn: &mut TxnHandle,
+    reader: &mut Reader,
+    txn: &mut Txn,
     seek: Seek,
     key: &[u8],
     entry: &mut Entry,
-) -> Status {
+) -> Result<Status> {
     let target = match seek {
         Seek::AtOrAfter => Target::AtOrAfter(key),
         Seek::First => Target::First,
@@ -462,12 +462,12 @@ pub fn reader_seek(
 }
 
 fn step(
-    reader: &mut ReaderHandle,
-    txn: &mut TxnHandle,
+    reader: &mut Reader,
+    txn: &mut Txn,
     entry: &mut Entry,
     start: Target<'_>,
     direction: Direction,
-) -> Status {
+) -> Result<Status> {
     if reader.unlocked {
         return read_again(reader, txn, entry, direction);
     }
@@ -482,71 +482,64 @@ fn step(
 
 /// Waits for the row that was shown though another holds it; goes on if it is gone.
 fn read_again(
-    reader: &mut ReaderHandle,
-    txn: &mut TxnHandle,
+    reader: &mut Reader,
+    txn: &mut Txn,
     entry: &mut Entry,
     direction: Direction,
-) -> Status {
-    let TxnHandle { txn, engine } = txn;
-    guard(Some(engine), || {
-        let spec = without_semi_consistent(&reader.spec);
-        let mut found = matches!(reader.read_entry(txn, &spec)?, Step::Arrived);
-        if !found {
-            if let Some(scan) = &mut reader.scan {
-                scan.step(txn, direction)?;
-            }
-            found = reader.settle(txn, direction)?;
+) -> Result<Status> {
+    let txn = &mut txn.txn;
+    let spec = without_semi_consistent(&reader.spec);
+    let mut found = matches!(reader.read_entry(txn, &spec)?, Step::Arrived);
+    if !found {
+        if let Some(scan) = &mut reader.scan {
+            scan.step(txn, direction)?;
         }
-        if found {
-            reader.show(entry, spec.row_index != 0);
-        }
-        Ok(Status::found(found))
-    })
+        found = reader.settle(txn, direction)?;
+    }
+    if found {
+        reader.show(entry, spec.row_index != 0);
+    }
+    Ok(Status::found(found))
 }
 
 /// To the next entry; to the first one of a scan that was only opened.
-pub fn reader_next(reader: &mut ReaderHandle, txn: &mut TxnHandle, entry: &mut Entry) -> Status {
+pub fn reader_next(reader: &mut Reader, txn: &mut Txn, entry: &mut Entry) -> Result<Status> {
     step(reader, txn, entry, Target::First, Direction::Forward)
 }
 
 /// To the entry before; to the last one of a scan that was only opened.
-pub fn reader_prev(reader: &mut ReaderHandle, txn: &mut TxnHandle, entry: &mut Entry) -> Status {
+pub fn reader_prev(reader: &mut Reader, txn: &mut Txn, entry: &mut Entry) -> Result<Status> {
     step(reader, txn, entry, Target::Last, Direction::Backward)
 }
 
 /// Reads and locks the row of the entry that the scan stands on; `NotFound` where it is gone or to be passed over.
 pub fn reader_fetch_row(
-    reader: &mut ReaderHandle,
-    txn: &mut TxnHandle,
+    reader: &mut Reader,
+    txn: &mut Txn,
     spec: &ReadSpec,
     entry: &mut Entry,
-) -> Status {
-    let TxnHandle { txn, engine } = txn;
-    guard(Some(engine), || {
-        let spec = &without_semi_consistent(spec);
-        let arrived = matches!(reader.read_entry(txn, spec)?, Step::Arrived);
-        if arrived {
-            reader.show(entry, spec.row_index != 0);
-        }
-        Ok(Status::found(arrived))
-    })
+) -> Result<Status> {
+    let txn = &mut txn.txn;
+    let spec = &without_semi_consistent(spec);
+    let arrived = matches!(reader.read_entry(txn, spec)?, Step::Arrived);
+    if arrived {
+        reader.show(entry, spec.row_index != 0);
+    }
+    Ok(Status::found(arrived))
 }
 
 /// Gives up the lock of the row read last, if that read took it.
-pub fn reader_unlock_row(reader: &mut ReaderHandle, txn: &mut TxnHandle) {
-    let TxnHandle { txn, engine } = txn;
-    guard(Some(engine), || {
-        if reader.locked {
-            txn.unlock(&reader.row_key);
-            reader.locked = false;
-        }
-        reader.unlocked = false;
-        Ok(Status::OK)
-    });
+pub fn reader_unlock_row(reader: &mut Reader, txn: &mut Txn) {
+    let txn = &mut txn.txn;
+    if reader.locked {
+        txn.unlock(&reader.row_key);
+        reader.locked = false;
+    }
+    reader.unlocked = false;
 }
 
 /// Changes what a locking scan does about rows that others hold.
-pub fn reader_set_wait(reader: &mut ReaderHandle, txn: &TxnHandle, wait: LockWait) {
+pub fn reader_set_wait(reader: &mut Reader, txn: &Txn, wait: LockWait) {
     reader.spec.wait = wait;
     let gaps = gaps_of(&txn.txn, &reader.spec);
     if let Some(scan) = &mut reader.scan
@@ -557,18 +550,7 @@ pub fn reader_set_wait(reader: &mut ReaderHandle, txn: &TxnHandle, wait: LockWai
 }
 
 /// Ends a scan and lets go of everything pinned.
-pub fn reader_close(reader: &mut ReaderHandle) {
-    let ReaderHandle {
-        scan,
-        value,
-        row,
-        unlocked,
-        engine,
-        ..
-    } = reader;
-    guard(Some(engine), || {
-        (*scan, *value, *row) = (None, None, None);
-        *unlocked = false;
-        Ok(Status::OK)
-    });
+pub fn reader_close(reader: &mut Reader) {
+    (reader.scan, reader.value, reader.row) = (None, None, None);
+    reader.unlocked = false;
 }

@@ -6,17 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use smartengine::{Engine, Transaction, Write};
+use smartengine::{Engine, Result, Transaction, Write};
 
 use crate::bridge::api::{Bytes, Isolation, OpKind, Status, WriteOp};
-use crate::engine::EngineHandle;
-use crate::guard::{guard, guard_value};
+use crate::engine::Opened;
+use crate::guard::{Handle, Held};
 
-/// What C++ holds for a session's transaction.
-pub struct TxnHandle {
+/// What C++ holds for a session's transaction. Dropping it rolls the transaction back.
+pub type TxnHandle = Handle<Txn>;
+
+pub struct Txn {
     // Dropped before the engine.
     pub txn: Transaction,
     pub engine: Arc<Engine>,
+}
+
+impl Held for Txn {
+    const DROP: &'static str = "ffi.drop_txn";
 }
 
 fn convert(isolation: Isolation) -> smartengine::Isolation {
@@ -41,147 +47,126 @@ impl Bytes {
 }
 
 /// Begins a transaction.
-pub fn txn_begin(handle: &EngineHandle, isolation: Isolation) -> Box<TxnHandle> {
+pub fn txn_begin(handle: &Opened, isolation: Isolation) -> Box<TxnHandle> {
     let txn = handle.engine.begin(convert(isolation));
-    Box::new(TxnHandle {
+    Handle::new(Txn {
         txn,
         engine: handle.engine.clone(),
     })
 }
 
 /// Names it for `engine_interrupt`.
-pub fn txn_id(handle: &TxnHandle) -> u64 {
+pub fn txn_id(handle: &Txn) -> u64 {
     handle.txn.id()
 }
 
 /// Starts a statement.
-pub fn txn_start_statement(handle: &mut TxnHandle) {
+pub fn txn_start_statement(handle: &mut Txn) {
     handle.txn.start_statement();
 }
 
 /// Takes the snapshot now.
-pub fn txn_take_snapshot(handle: &mut TxnHandle) -> Status {
-    let TxnHandle { txn, engine } = handle;
-    guard(Some(engine), || {
-        txn.take_snapshot();
-        Ok(Status::OK)
-    })
+pub fn txn_take_snapshot(handle: &mut Txn) -> Result<()> {
+    handle.txn.take_snapshot();
+    Ok(())
 }
 
 /// What listings call it by.
-pub fn txn_set_label(handle: &mut TxnHandle, label: u64) {
+pub fn txn_set_label(handle: &mut Txn, label: u64) {
     handle.txn.set_label(label);
 }
 
 /// How long lock requests wait.
-pub fn txn_set_lock_wait_timeout(handle: &mut TxnHandle, millis: u64) {
+pub fn txn_set_lock_wait_timeout(handle: &mut Txn, millis: u64) {
     handle
         .txn
         .set_lock_wait_timeout(Duration::from_millis(millis));
 }
 
 /// Its snapshot's number.
-pub fn txn_snapshot(handle: &TxnHandle) -> u64 {
+pub fn txn_snapshot(handle: &Txn) -> u64 {
     handle.txn.snapshot_seq()
 }
 
 /// Whether it has written anything.
-pub fn txn_has_writes(handle: &TxnHandle) -> bool {
+pub fn txn_has_writes(handle: &Txn) -> bool {
     handle.txn.has_writes()
 }
 
 /// Whether it has no writes and no locks.
-pub fn txn_holds_nothing(handle: &TxnHandle) -> bool {
-    guard_value(Some(&handle.engine), false, || {
-        Ok(handle.txn.holds_nothing())
-    })
+pub fn txn_holds_nothing(handle: &Txn) -> bool {
+    handle.txn.holds_nothing()
 }
 
 /// Whether it has locked a row in a version that its snapshot does not see.
-pub fn txn_saw_newer(handle: &TxnHandle) -> bool {
+pub fn txn_saw_newer(handle: &Txn) -> bool {
     handle.txn.saw_newer()
 }
 
-/// Checks all `Insert`s first, then writes all.
-pub fn txn_apply(handle: &mut TxnHandle, ops: &[WriteOp]) -> Status {
-    let TxnHandle { txn, engine } = handle;
-    let mut place = 0;
-    let mut status = guard(Some(engine), || {
-        let writes: SmallVec<[Write<'_>; 16]> = ops
-            .iter()
-            .map(|op| {
-                // SAFETY: what C++ lends it leaves alone during the call.
-                let (key, value) = unsafe { (op.key.get(), op.value.get()) };
-                match op.kind {
-                    OpKind::Insert => Write::Insert(key, value),
-                    OpKind::InsertForUpdate => Write::InsertForUpdate(key, value),
-                    OpKind::Delete => Write::Delete(key),
-                    OpKind::LockDelete => Write::LockDelete(key),
-                    OpKind::Add => Write::Add(key, value),
-                    _ => Write::Put(key, value),
-                }
-            })
-            .collect();
-        txn.apply(&writes).map_err(|(failed, error)| {
-            place = failed;
-            error
-        })?;
-        Ok(Status::OK)
-    });
-    status.op = place as u32;
-    status
+/// Does the operations in order; all are written or none.
+pub fn txn_apply(handle: &mut Txn, ops: &[WriteOp]) -> Status {
+    let writes: SmallVec<[Write<'_>; 16]> = ops
+        .iter()
+        .map(|op| {
+            // SAFETY: what C++ lends it leaves alone during the call.
+            let (key, value) = unsafe { (op.key.get(), op.value.get()) };
+            match op.kind {
+                OpKind::Insert => Write::Insert(key, value),
+                OpKind::InsertForUpdate => Write::InsertForUpdate(key, value),
+                OpKind::Delete => Write::Delete(key),
+                OpKind::LockDelete => Write::LockDelete(key),
+                OpKind::Add => Write::Add(key, value),
+                _ => Write::Put(key, value),
+            }
+        })
+        .collect();
+    match handle.txn.apply(&writes) {
+        Ok(()) => Status::OK,
+        Err((place, error)) => Status {
+            op: place as u32,
+            ..Status::from_error(&error)
+        },
+    }
 }
 
 /// Raises a counter when the transaction ends.
-pub fn txn_raise_counter(handle: &mut TxnHandle, key: &[u8], value: u64) -> Status {
-    let TxnHandle { txn, engine } = handle;
-    guard(Some(engine), || {
-        txn.raise_counter(key, value).map(|()| Status::OK)
-    })
+pub fn txn_raise_counter(handle: &mut Txn, key: &[u8], value: u64) -> Result<()> {
+    handle.txn.raise_counter(key, value)
 }
 
 /// A place to roll back to.
-pub fn txn_savepoint(handle: &mut TxnHandle) -> u64 {
+pub fn txn_savepoint(handle: &mut Txn) -> u64 {
     handle.txn.savepoint() as u64
 }
 
 /// Undoes every write since the savepoint.
-pub fn txn_rollback_to(handle: &mut TxnHandle, savepoint: u64) -> Status {
-    let TxnHandle { txn, engine } = handle;
-    guard(Some(engine), || {
-        txn.rollback_to(usize::try_from(savepoint).unwrap_or(usize::MAX));
-        Ok(Status::OK)
-    })
+pub fn txn_rollback_to(handle: &mut Txn, savepoint: u64) -> Result<()> {
+    handle
+        .txn
+        .rollback_to(usize::try_from(savepoint).unwrap_or(usize::MAX));
+    Ok(())
 }
 
 /// Commits.
-pub fn txn_commit(handle: &mut TxnHandle, sync: bool) -> Status {
-    let TxnHandle { txn, engine } = handle;
-    guard(Some(engine), || {
-        let done = if sync {
-            txn.commit()
-        } else {
-            txn.commit_with(false)
-        };
-        done.map(|()| Status::OK)
-    })
+pub fn txn_commit(handle: &mut Txn, sync: bool) -> Result<()> {
+    if sync {
+        handle.txn.commit()
+    } else {
+        handle.txn.commit_with(false)
+    }
 }
 
 /// Where what it logged ends.
-pub fn txn_log_end(handle: &TxnHandle) -> u64 {
+pub fn txn_log_end(handle: &Txn) -> u64 {
     handle.txn.log_end()
 }
 
 /// Rolls back.
-pub fn txn_rollback(handle: &mut TxnHandle) -> Status {
-    let TxnHandle { txn, engine } = handle;
-    guard(Some(engine), || txn.rollback().map(|()| Status::OK))
+pub fn txn_rollback(handle: &mut Txn) -> Result<()> {
+    handle.txn.rollback()
 }
 
 /// Makes an ended transaction new.
-pub fn txn_restart(handle: &mut TxnHandle, isolation: Isolation) {
-    let TxnHandle { txn, engine } = handle;
-    guard(Some(engine), || {
-        txn.restart(convert(isolation)).map(|()| Status::OK)
-    });
+pub fn txn_restart(handle: &mut Txn, isolation: Isolation) -> Result<()> {
+    handle.txn.restart(convert(isolation))
 }
