@@ -336,8 +336,9 @@ impl Transaction {
             .map_err(|(_, error)| error)
     }
 
-    /// Several writes in order, all or none. An error names the write it is about by its place; of the locks that they have taken only that on
-    /// a duplicate stays.
+    /// Several writes, all or none. They are done in order, and each acts on what those before it have left: a key may be removed and inserted anew
+    /// in one call. The first that fails ends the call: those before it are undone, those behind it are not looked at. Its error comes with
+    /// its place; of the locks that they have taken only that on a duplicate stays.
     pub fn apply(&mut self, writes: &[Write<'_>]) -> Result<(), (usize, Error)> {
         if let Err(error) = self.batch.spill_if_full() {
             return Err((0, error));

@@ -148,6 +148,38 @@ fn an_error_undoes_all_writes_of_one_call_and_names_the_culprit() {
 }
 
 #[test]
+fn writes_of_one_call_are_done_in_order_up_to_the_first_that_fails() {
+    let (_dir, engine) = open();
+    let (k, a, b) = (key("k"), key("a"), key("b"));
+    for name in ["k", "a", "b"] {
+        commit(&engine, name, b"old");
+    }
+    let mut txn = engine.begin(Isolation::RepeatableRead);
+    // An update whose new key is equal to the old one: looking at all inserts first would find the row a duplicate of itself.
+    txn.apply(&[Write::LockDelete(&k), Write::Insert(&k, b"new")])
+        .unwrap();
+    assert_eq!(&*txn.get(&k, View::Newest).unwrap().unwrap(), b"new");
+    // Of two duplicates the first is named, and the other stays as it was, without a lock.
+    let n = key("n");
+    let writes = [
+        Write::Insert(&n, b"1"),
+        Write::InsertForUpdate(&a, b"1"),
+        Write::InsertForUpdate(&b, b"1"),
+    ];
+    let (place, error) = txn.apply(&writes).unwrap_err();
+    assert_eq!((place, error.kind()), (1, ErrorKind::Duplicate));
+    let mut other = engine.begin(Isolation::RepeatableRead);
+    for (key, free) in [(&n, true), (&a, false), (&b, true)] {
+        let lock = other.try_lock(key, LockMode::Exclusive);
+        assert_eq!(lock.is_ok(), free, "{}", key.escape_ascii());
+    }
+    drop(other);
+    txn.commit().unwrap();
+    let mut reader = engine.begin(Isolation::RepeatableRead);
+    assert_eq!(&*reader.get(&k, View::Snapshot).unwrap().unwrap(), b"new");
+}
+
+#[test]
 fn an_ended_transaction_does_nothing() {
     let (_dir, engine) = open();
     let mut txn = engine.begin(Isolation::RepeatableRead);
