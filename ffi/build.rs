@@ -4,7 +4,7 @@
 //!
 //! On Rust's side each declared function gets an entry of its name, which is what C++ calls: it takes what the handles among the arguments hold,
 //! and runs the function's body inside the panic guard (`src/guard.rs`). The declaration is all that it takes, so no entry can be without its guard.
-//! For the tests there are the lists `ENTRIES` and `HANDLES` of what is declared.
+//! `unsafe` is generated for what is declared so. For the tests there are the lists `ENTRIES` and `HANDLES` of what is declared.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -96,7 +96,7 @@ fn entry(function: &Signature, handles: &[Ident]) -> String {
     });
     let mut call = quote!(bodies::#name(#(#arguments),*));
     if matches!(safety, Safety::Unsafe(_)) {
-        // The entry is as unsafe as what it calls, and its caller is told the same.
+        // SAFETY: the entry is as unsafe as what it calls, and its caller is told the same.
         call = quote!(unsafe { #call });
     }
     quote! {

@@ -1,9 +1,9 @@
 //! The signatures that C++ sees, and nothing else: bodies are in the sibling files, named by the noun of the function.
 //!
 //! Rules. A function that can fail returns [`api::Status`]; the message of the last failure on this thread is
-//! [`api::last_error`]. No function unwinds, nor does dropping a handle: `build.rs` puts the guard around whatever is declared here. Pointers in a [`api::Bytes`] that Rust hands out stay
-//! good until the next call with the same reader; those that C++ passes in are read only during the call.
-//! A transaction and its readers belong to one thread at a time; `engine_interrupt` may be called from any thread.
+//! [`api::last_error`]. No function unwinds, nor does dropping a handle: `build.rs` puts the guard around whatever is declared here.
+//! Pointers in a [`api::Bytes`] that Rust hands out stay good until the next call with the same reader; those that C++ passes in are
+//! read only during the call. A transaction and its readers belong to one thread at a time; `engine_interrupt` may be called from any thread.
 
 use crate::engine::EngineHandle;
 use crate::entries::*;
@@ -371,6 +371,9 @@ pub mod api {
         unsafe fn set_log_sink(sink: usize);
         /// Passes a failure point of the plugin's, which the environment may have armed in a test's build; the names are in ffi/src/failpoint.rs.
         fn failpoint(name: &str) -> Status;
+
+        /// The checksum of the plugin's own formats, CRC-32C.
+        fn crc32c(bytes: &[u8]) -> u32;
 
         // Engine (ffi/src/engine.rs).
 

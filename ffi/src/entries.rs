@@ -2,6 +2,9 @@
 //!
 //! A body takes what handles hold instead of the handles, and may return a [`smartengine::Result`] of what the entry returns.
 
+// A body that returns nothing is passed on as any other.
+#![allow(clippy::unit_arg)]
+
 use crate::bridge::api::*;
 use crate::engine::EngineHandle;
 use crate::guard::{self, IntoAnswer as _};
@@ -9,6 +12,7 @@ use crate::reader::ReaderHandle;
 use crate::txn::TxnHandle;
 
 mod bodies {
+    pub use crate::checksum::*;
     pub use crate::engine::*;
     pub use crate::failpoint::*;
     pub use crate::listing::*;

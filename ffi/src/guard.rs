@@ -114,7 +114,7 @@ impl<T: Held> Handle<T> {
         self.0.as_mut().ok_or_else(empty)
     }
 
-    pub fn take(mut self: Box<Self>) -> Result<T> {
+    pub fn take(mut self) -> Result<T> {
         self.0.take().ok_or_else(empty)
     }
 }

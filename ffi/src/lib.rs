@@ -1,6 +1,7 @@
 //! The cxx bridge between the engine and the MySQL plugin: handles, status and the panic guard.
 
 mod bridge;
+mod checksum;
 mod engine;
 mod entries;
 mod failpoint;

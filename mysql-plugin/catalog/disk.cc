@@ -8,9 +8,9 @@
 #include <cstring>
 #include <mutex>
 
+#include "base/checksum.h"
 #include "base/error_map.h"
 #include "base/log.h"
-#include "codec/table_def.h"
 #include "compat.h"
 #include "sql/mysqld.h"
 

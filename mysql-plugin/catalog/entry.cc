@@ -2,6 +2,7 @@
 
 #include <tuple>
 
+#include "base/checksum.h"
 #include "codec/table_def.h"
 
 namespace smartengine::catalog {

@@ -1,8 +1,8 @@
 #include "codec/table_def.h"
 
-#include <array>
 #include <initializer_list>
 
+#include "base/checksum.h"
 #include "compat.h"
 
 namespace smartengine {
@@ -14,18 +14,6 @@ constexpr uint16_t kFormatVersion = 1;
 constexpr uchar kTableTag = 'T';
 constexpr uchar kCounterTag = 'C';
 constexpr size_t kTagEnd = 5;  // u32 index id, u8 tag
-
-constexpr std::array<uint32_t, 256> make_crc_table() {
-  std::array<uint32_t, 256> table{};
-  for (uint32_t byte = 0; byte < 256; ++byte) {
-    uint32_t crc = byte;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0x82F63B78u : 0u);
-    table[byte] = crc;
-  }
-  return table;
-}
-
-constexpr std::array<uint32_t, 256> kCrcTable = make_crc_table();
 
 /// Appends to a buffer and remembers whether anything failed.
 class Writer {
@@ -250,12 +238,6 @@ bool append_tag(uchar tag, ByteBuffer *out) {
 }
 
 }  // namespace
-
-uint32_t crc32c(Slice bytes) {
-  uint32_t crc = ~uint32_t{0};
-  for (size_t i = 0; i < bytes.size; ++i) crc = kCrcTable[(crc ^ bytes.data[i]) & 0xFF] ^ (crc >> 8);
-  return ~crc;
-}
 
 uint32_t TableDef::count_indexes(const TABLE_SHARE &share) { return share.keys + (share.primary_key == MAX_KEY ? 1 : 0); }
 

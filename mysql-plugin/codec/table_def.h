@@ -109,9 +109,6 @@ Slice table_name_of_path(const char *path);
 /// Appends the key of a table's AUTO_INCREMENT counter.
 [[nodiscard]] bool append_counter_key(uint64_t table_id, ByteBuffer *out);
 
-/// CRC-32C (Castagnoli) of `bytes`.
-uint32_t crc32c(Slice bytes);
-
 }  // namespace smartengine
 
 #endif  // SMARTENGINE_TABLE_DEF_H

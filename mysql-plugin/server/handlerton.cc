@@ -100,9 +100,7 @@ ffi::EngineHandle &engine() { return *open_handle.load(std::memory_order_acquire
 
 int open_engine(::handlerton *handlerton) {
   ffi::set_log_sink(reinterpret_cast<size_t>(&log::smartengine_log_sink));
-  ffi::Status status{};
-  const ffi::EngineOptions options = sysvars::engine_options();
-  ffi::EngineHandle *opened = ffi::engine_open(options, status);
+  ffi::EngineHandle *opened = ffi::engine_open(sysvars::engine_options());
   if (opened == nullptr) {
     log::error("cannot start: " + std::string(ffi::last_error()));
     return 1;

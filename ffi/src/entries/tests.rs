@@ -210,6 +210,7 @@ const CALLS: &[(&str, Call)] = &[
     // SAFETY: 0 is no sink.
     ("set_log_sink", |_| unsafe { set_log_sink(0) }),
     ("failpoint", |_| panicked(failpoint("catalog.replayed"))),
+    ("crc32c", |_| empty(crc32c(b"123456789"))),
     ("engine_open", |s| {
         let dir = s._dir.path().join("other");
         assert!(engine_open(&options(&dir)).is_null());
