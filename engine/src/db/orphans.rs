@@ -98,7 +98,7 @@ impl Core {
             Ok(false) => {
                 if next.found > 0 {
                     tracing::info!(
-                        "{} objects in the store are left from before, and go",
+                        "{} objects that an earlier run left in the store are removed",
                         next.found
                     );
                 }
@@ -108,7 +108,9 @@ impl Core {
             Err(error) if error.kind() == ErrorKind::Interrupted => None,
             Err(error) => {
                 if next.pause == FIRST_PAUSE {
-                    tracing::warn!("look for what is left from before, trying again: {error}");
+                    tracing::warn!(
+                        "the search for objects that an earlier run left failed, trying again: {error}"
+                    );
                 }
                 next.again_at = self.clock.now().saturating_add(next.pause);
                 next.pause = (next.pause * 2).min(LONGEST_PAUSE);

@@ -219,7 +219,7 @@ impl Core {
         if let Some(first) = failed.first() {
             let count = failed.len();
             tracing::warn!(
-                "{count} objects that are not needed could not be removed, trying again: {first}"
+                "{count} objects that are no longer needed could not be removed, trying again: {first}"
             );
         }
     }
