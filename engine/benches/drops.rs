@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smartengine::manifest::Manifest;
-use smartengine::object_store::{LocalStore, MemoryStore, ObjectStore};
+use smartengine::object_store::{
+    Fault, FaultStore, LocalStore, MemoryStore, ObjectStore, Operation, Rule,
+};
 use smartengine::{Engine, Isolation, Options, WalSync};
 
 fn options(dir: &tempfile::TempDir, store: &Arc<dyn ObjectStore>) -> Options {
@@ -77,8 +79,6 @@ fn flush_beside(dropped: u32) {
     options.target_file_size = 64 << 10;
     options.memtable_size = 256 << 20;
     options.total_memtable_size = 512 << 20;
-    options.level0_slowdown_trigger = 100_000;
-    options.level0_stop_trigger = 200_000;
     let engine = Engine::open(options).unwrap();
     let kept = make_indexes(&engine, 2_000, 4_000);
     let indexes = make_indexes(&engine, 10_000, 100);
@@ -103,10 +103,22 @@ fn flush_beside(dropped: u32) {
     );
 }
 
+/// One in memory whose PUTs take as long as a bucket's.
+fn bucket() -> Arc<dyn ObjectStore> {
+    let store = FaultStore::new(Arc::new(MemoryStore::new()));
+    let delay = Fault::Delay(Duration::from_millis(20));
+    store.add(Rule::always(Operation::PutIfAbsent, delay));
+    Arc::new(store)
+}
+
 fn main() {
+    println!("a bucket whose PUT takes 20 ms:");
+    drop_each(500, |_| bucket());
+    println!("a folder:");
     drop_each(1_000, |dir| {
         Arc::new(LocalStore::open(dir.path().join("store")).unwrap())
     });
+    println!("in memory:");
     drop_each(10_000, |_| Arc::new(MemoryStore::new()));
     flush_beside(0);
     flush_beside(10_000);
