@@ -7,10 +7,11 @@
 //! holds a shared lock and asks for the exclusive one goes to the head of the queue. Locks are given back all together when the
 //! transaction ends, or one by one by [`LockManager::release`].
 //!
-//! A transaction's first 65,536 locks are explicit: their keys are kept. Of further ones only fingerprints are, 9 to 18 bytes a lock.
+//! A transaction's first 65,536 locks are explicit: their keys are kept. Of further ones only fingerprints are, 9 to 18 bytes for each.
 //!
-//! Gaps (`gaps`) are locked by scans at [`crate::Isolation::RepeatableRead`] and above. Who waits because of a gap waits for its owner's end,
-//! or for the end of who added a key to it: for a lock on a key that stands for that transaction, which it is made to hold when somebody asks.
+//! Gaps (`gaps`) are locked by scans at [`crate::Isolation::RepeatableRead`] and above. A request that waits because of a gap waits for its owner's end,
+//! or for the end of the transaction that added a key to it: for a lock on a key that stands for that transaction, which it is made to hold when somebody
+//! asks.
 
 mod gaps;
 mod graph;
@@ -267,7 +268,7 @@ impl LockManager {
         }
     }
 
-    /// When the last deadlock was, and what is told of it: who waited for what, and who gave way.
+    /// When the last deadlock was, and its description: who waited for what, and who gave way.
     pub fn last_deadlock(&self) -> Option<(SystemTime, String)> {
         self.graph.lock().last_deadlock().cloned()
     }
@@ -521,7 +522,7 @@ impl LockManager {
         self.forget_interrupt(id);
     }
 
-    /// Gives a lock back; whether there was one.
+    /// Gives a lock back; returns whether there was one.
     fn release_key(&self, id: TxnId, hash: u64, key: &[u8]) -> bool {
         let mut shard = self.shard(hash).lock();
         if let Some(lock) = shard.find(hash, key)
