@@ -39,6 +39,7 @@
 #include "sql/key.h"
 #include "sql/sql_class.h"
 #include "sql/table.h"
+#include "sql/transaction_info.h"
 #ifndef REFRESH_SOURCE
 #define REFRESH_SOURCE REFRESH_MASTER
 #endif
@@ -77,6 +78,13 @@ inline std::string owned_gtid_source(const THD *thd) {
   return {text, static_cast<size_t>(thd->owned_sid.to_string(text))};
 #endif
 }
+
+/// Makes the server forget that the transaction has written to a table, where it warns of transactions over two engines.
+#if __has_include("sql/engine_combination_tracker.h")
+inline void forget_written_engine(THD *thd) { thd->get_transaction()->tracker.clear_known_engine(); }
+#else
+inline void forget_written_engine(THD *) {}
+#endif
 
 /// The server's gtid_executed, as text.
 inline std::string executed_gtids() {

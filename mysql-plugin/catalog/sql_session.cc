@@ -43,11 +43,23 @@ SqlSession::SqlSession() : m_thd(create_internal_thd()) {
   m_thd->tx_isolation = ISO_READ_COMMITTED;
   m_thd->server_status |= SERVER_STATUS_AUTOCOMMIT;
   m_thd->m_disable_password_validation = true;
+  hide();
   use_defaults();
   run("SET time_zone = '+00:00'");
 }
 
-SqlSession::~SqlSession() { destroy_internal_thd(m_thd); }
+SqlSession::~SqlSession() {
+  // What it has counted is not to be added to the global status.
+  m_thd->status_var = {};
+  destroy_internal_thd(m_thd);
+}
+
+/// The server writes only clients' statements to the slow log, and the threads that have such a session have no instrumentation of
+/// performance_schema's.
+void SqlSession::hide() {
+  m_thd->variables.option_bits |= OPTION_LOG_OFF;
+  m_thd->m_audited = false;
+}
 
 void SqlSession::use_charsets(const std::string &client, const std::string &connection) {
   const CHARSET_INFO *named = get_charset_by_csname(client.c_str(), MY_CS_PRIMARY, MYF(0));

@@ -1,7 +1,8 @@
 // SQL inside the server: a session of the plugin's own, in a thread of its own, with all rights and without a client.
 //
-// What it does goes neither to the binary log nor through read_only. Its variables are the server's built-in defaults where
-// they change what a definition means, whatever this server is configured with.
+// What it does goes neither to the binary log nor through read_only, and nobody sees it: it is in no general or slow log, in no audit, in no
+// status counter and not in performance_schema. Its variables are the server's built-in defaults where they change what a definition means,
+// whatever this server is configured with.
 
 #ifndef SMARTENGINE_SQL_SESSION_H
 #define SMARTENGINE_SQL_SESSION_H
@@ -41,6 +42,8 @@ class SqlSession {
   THD *thd() { return m_thd; }
 
  private:
+  void hide();
+
   THD *m_thd;
   std::vector<Row> m_rows;
   unsigned m_error = 0;

@@ -1,5 +1,6 @@
 #include "base/error_map.h"
 #include "catalog/tables.h"
+#include "handler/create_options.h"
 #include "handler/ha_smartengine.h"
 #include "my_sys.h"
 #include "mysqld_error.h"
@@ -44,7 +45,7 @@ bool adds_foreign_key(THD *thd) {
 }
 
 /// What a table cannot have today. What InnoDB takes and only tunes itself by (ROW_FORMAT, KEY_BLOCK_SIZE, statistics)
-/// is taken.
+/// is taken, and what it takes no notice of (CONNECTION, UNION) as well.
 int refuse_unsupported(THD *thd, const HA_CREATE_INFO &create_info) {
   if (adds_foreign_key(thd)) return refuse("foreign keys");
   if (create_info.data_file_name != nullptr) return refuse_option("DATA DIRECTORY");
@@ -63,8 +64,6 @@ void warn_of_ignored(THD *thd, const HA_CREATE_INFO &create_info) {
   const LEX_STRING &compression = create_info.compress;
   if (compression.length != 0 && my_strcasecmp(system_charset_info, compression.str, "none") != 0) warn("COMPRESSION");
   if ((create_info.used_fields & HA_CREATE_USED_AUTOEXTEND_SIZE) != 0) warn("AUTOEXTEND_SIZE");
-  if (create_info.connect_string.length != 0) warn("CONNECTION");
-  if ((create_info.used_fields & HA_CREATE_USED_UNION) != 0) warn("UNION");
 }
 
 bool is_temporary(const HA_CREATE_INFO &create_info) { return (create_info.options & HA_LEX_CREATE_TMP_TABLE) != 0; }
@@ -125,6 +124,7 @@ int ha_smartengine::create_table(const char *name, TABLE *form, HA_CREATE_INFO *
   int error = refuse_unsupported(thd, *create_info);
   if (error != 0) return error;
   if (catalog::Attaching::active() && !is_temporary(*create_info)) return attach(*form, table_def);
+  if (create_options::refused(thd, *create_info) != nullptr) return HA_WRONG_CREATE_OPTION;
   warn_of_ignored(thd, *create_info);
   uint32_t first = 0;
   error = allocate_indexes(TableDef::count_indexes(*form->s), &first);

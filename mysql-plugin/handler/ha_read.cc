@@ -408,7 +408,8 @@ int ha_smartengine::rnd_next(uchar *record) {
   return guarded([&] {
     ha_statistic_increment(&System_status_var::ha_read_rnd_next_count);
     if (m_place == Place::kOpened) count_first();
-    return step(true, record);
+    const int error = step(true, record);
+    return error == 0 && m_in_place_of_innodb ? check_nulls(record) : error;
   });
 }
 

@@ -29,8 +29,8 @@ handler::Table_flags ha_smartengine::table_flags() const {
   const Table_flags flags = HA_NULL_IN_KEY | HA_CAN_INDEX_BLOBS | HA_CAN_SQL_HANDLER | HA_PRIMARY_KEY_REQUIRED_FOR_POSITION |
                             HA_PRIMARY_KEY_IN_READ_INDEX | HA_REQUIRES_KEY_COLUMNS_FOR_DELETE | HA_BINLOG_ROW_CAPABLE | HA_CAN_GEOMETRY |
                             HA_SUPPORTS_GEOGRAPHIC_GEOMETRY_COLUMN | HA_PARTIAL_COLUMN_READ | HA_TABLE_SCAN_ON_INDEX |
-                            HA_NO_READ_LOCAL_LOCK | HA_GENERATED_COLUMNS | HA_CAN_INDEX_VIRTUAL_GENERATED_COLUMN | HA_DESCENDING_INDEX |
-                            HA_SUPPORTS_DEFAULT_EXPRESSION | HA_ATTACHABLE_TRX_COMPATIBLE;
+                            HA_NO_READ_LOCAL_LOCK | HA_BLOB_PARTIAL_UPDATE | HA_GENERATED_COLUMNS | HA_CAN_INDEX_VIRTUAL_GENERATED_COLUMN |
+                            HA_DESCENDING_INDEX | HA_SUPPORTS_DEFAULT_EXPRESSION | HA_ATTACHABLE_TRX_COMPATIBLE;
   // As InnoDB: below REPEATABLE READ a statement run again elsewhere may see other rows.
   const THD *thd = ha_thd();
   return thd != nullptr && thd_get_trx_isolation(thd) <= ISO_READ_COMMITTED ? flags : flags | HA_BINLOG_STMT_CAPABLE;
@@ -139,6 +139,7 @@ int ha_smartengine::reset() {
   m_try_semi_consistent = false;
   m_changes_duplicates = false;
   m_auto_increment_rows = 0;
+  m_in_place_of_innodb.reset();
   // A rare large row must not hold its memory for as long as the table is open.
   m_row.shrink_to(kKeptRowBytes);
   flush_counts();

@@ -4,6 +4,7 @@
 // ha_read.cc         scans and point reads
 // ha_write.cc        INSERT, UPDATE, DELETE, AUTO_INCREMENT
 // ha_ddl.cc          CREATE, DROP, RENAME, TRUNCATE
+// ha_alter.cc        ALTER
 //
 // A row costs one call of the bridge. Buffers are the handler's own and keep their memory. What a read hands the server
 // (blobs, and keys of positions) points into bytes that the reader keeps until the handler's next read.
@@ -97,6 +98,8 @@ class ha_smartengine : public handler {
   int rename_table(const char *from, const char *to, const dd::Table *from_def, dd::Table *to_def) override;
   int truncate(dd::Table *table_def) override;
 
+  enum_alter_inplace_result check_if_supported_inplace_alter(TABLE *altered_table, Alter_inplace_info *info) override;
+
  private:
   /// How the rows of a scan are had.
   enum class Access : uint8_t {
@@ -185,6 +188,12 @@ class ha_smartengine : public handler {
   int create_table(const char *name, TABLE *form, HA_CREATE_INFO *create_info, dd::Table *table_def);
   int drop_table(THD *thd, const char *name, const dd::Table &table_def);
 
+  // ha_alter.cc
+  int check_nulls(const uchar *record) const;
+  int check_remaining_nulls();
+  ha_smartengine *altered_source() const;
+  int judge_copied_duplicate(uchar *record);
+
   TableShare *m_share = nullptr;
   Trx *m_trx = nullptr;
   std::optional<rust::Box<ffi::ReaderHandle>> m_scan;   ///< Index and table scans, and lookups in an index.
@@ -226,6 +235,8 @@ class ha_smartengine : public handler {
   std::vector<ffi::WriteOp> m_ops;
   std::vector<uint> m_op_keys;  ///< The server's key number of each operation.
   uint m_duplicate_key = MAX_KEY;
+  /// An ALTER TABLE copies this table that InnoDB would alter in place; these of its columns become NOT NULL.
+  std::optional<std::vector<const Field *>> m_in_place_of_innodb;
   status_vars::RowCounts m_counts;
 };
 

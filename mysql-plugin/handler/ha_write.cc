@@ -60,6 +60,7 @@ void ha_smartengine::remove_entry(uint key_number, const IndexEntry &entry) {
 }
 
 int ha_smartengine::apply_ops() {
+  Trx::expect_server_tables(ha_thd());
   const ffi::Status status = ffi::txn_apply(txn(), {m_ops.data(), m_ops.size()});
   if (ok(status)) return 0;
   if (status.code == ffi::Code::Duplicate && status.op < m_op_keys.size()) m_duplicate_key = m_op_keys[status.op];
@@ -89,6 +90,7 @@ int ha_smartengine::write_row(uchar *record) {
       add_entry(i, m_new_entries[i]);
     }
     error = apply_ops();
+    if (error == HA_ERR_FOUND_DUPP_KEY) error = judge_copied_duplicate(record);
     if (m_auto_increment_rows > 0) --m_auto_increment_rows;
     // A value that was given moves the counter with its row; that of a duplicate only where the row may take the
     // other's place, as InnoDB has it.

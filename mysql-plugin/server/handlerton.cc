@@ -55,7 +55,8 @@ void fill(::handlerton *handlerton) {
   handlerton->state = SHOW_OPTION_YES;
   handlerton->db_type = DB_TYPE_UNKNOWN;
   handlerton->create = create_handler;
-  handlerton->flags = HTON_SUPPORTS_ATOMIC_DDL | HTON_SUPPORTS_EXTENDED_KEYS | HTON_NO_PARTITION | HTON_SUPPORTS_GENERATED_INVISIBLE_PK;
+  handlerton->flags = HTON_SUPPORTS_ATOMIC_DDL | HTON_SUPPORTS_EXTENDED_KEYS | HTON_NO_PARTITION | HTON_SUPPORTS_GENERATED_INVISIBLE_PK |
+                      HTON_SUPPORTS_SECONDARY_ENGINE;
   handlerton->sdi_create = sdi_create;
   handlerton->sdi_drop = sdi_drop;
   handlerton->sdi_get_keys = sdi_get_keys;

@@ -139,6 +139,11 @@ int Trx::start_ddl(THD *thd) {
   return 0;
 }
 
+void Trx::expect_server_tables(THD *thd) {
+  const bool logged = opt_bin_log && (thd->variables.option_bits & OPTION_BIN_LOG) != 0;
+  if (thd->slave_thread || (owns_gtid(thd) && !logged)) forget_written_engine(thd);
+}
+
 void Trx::drop_on_commit(std::vector<uint32_t> indexes, uint64_t table_id) {
   m_drops.push_back({std::move(indexes), table_id, When::commit});
 }

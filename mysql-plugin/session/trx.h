@@ -45,6 +45,10 @@ class Trx {
   /// yet enlisted.
   int start_ddl(THD *thd);
 
+  /// To be called before a row is written. A GTID that is not logged, and how far a replica's applier has come, the server writes to tables of its
+  /// own, within this transaction and just before its commit. It would warn of a transaction over two engines then, which the user has not made.
+  static void expect_server_tables(THD *thd);
+
   bool active() const { return m_active; }
   bool prepared() const { return m_prepared; }
   /// Whether it has no writes and no locks.
