@@ -5,6 +5,7 @@ mod codec_library;
 pub mod counts;
 pub mod lint;
 pub mod mtr;
+mod sanitizers;
 mod server_image;
 
 use std::io::{BufRead, BufReader, Write};
@@ -56,6 +57,8 @@ enum Part {
     Rust,
     /// Instructions of fixed loops, held against those that are recorded
     Counts,
+    /// The plugin's codecs under sanitizers; only with --full, or named
+    Sanitizers,
     /// Our suites of mysql-test-run, and the stock ones
     Suites,
     /// Servers under load, killed, and robbed of their disks
@@ -125,6 +128,10 @@ pub fn run(args: &TestArgs, mysql: &MysqlArgs) -> Result<()> {
     }
     if args.wants(Part::Counts) {
         report.add("instruction counts", counts::check(&mysql));
+    }
+    if args.wants(Part::Sanitizers) && (args.full || !args.only.is_empty()) {
+        let result = sanitizers::check_codecs(&mysql);
+        report.add("codecs under sanitizers", result.map(|()| one_passed()));
     }
     if args.wants(Part::Suites) || args.wants(Part::Live) {
         with_plugin(args, &mysql, &mut report);

@@ -2,6 +2,7 @@
 //! over (`mysql-plugin/tests/image/start.cc`). So code that needs the server's collations and fields runs alone, in a second,
 //! under any tool.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,11 +53,30 @@ impl ServerImage {
 
     /// Runs it to its end and returns what it printed.
     pub fn output(&self, arguments: &[&str]) -> Result<String> {
-        let [program, options @ ..] = COMMAND;
+        self.output_with(&[], &[], arguments)
+    }
+
+    /// The same with libraries loaded before its own, and variables in its environment.
+    pub fn output_with(
+        &self,
+        libraries: &[PathBuf],
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<String> {
+        let [loader, option, library, server] = COMMAND;
+        let mut preloaded = OsString::new();
+        for before in libraries {
+            preloaded.push(before);
+            preloaded.push(" ");
+        }
+        preloaded.push(library);
         exec::output(
-            Command::new(program)
-                .args(options)
+            Command::new(loader)
+                .arg(option)
+                .arg(preloaded)
+                .arg(server)
                 .args(arguments)
+                .envs(environment.iter().copied())
                 .current_dir(&self.folder),
         )
     }
