@@ -1,6 +1,5 @@
 //! The transactions that have locked or written anything, as other threads may see them.
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -53,14 +52,43 @@ impl ActiveTxn {
     }
 }
 
-/// By id: who comes later is at the end, as a rule.
-type Writers = Vec<(TxnId, Arc<ActiveTxn>)>;
+/// Transactions by id. Who comes later is at the end, as a rule.
+#[derive(Default)]
+struct Txns(Vec<(TxnId, Arc<ActiveTxn>)>);
+
+impl Txns {
+    fn place(&self, id: TxnId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&id, |&(id, _)| id)
+    }
+
+    fn get(&self, id: TxnId) -> Option<&Arc<ActiveTxn>> {
+        let place = self.place(id).ok()?;
+        self.0.get(place).map(|(_, txn)| txn)
+    }
+
+    fn insert(&mut self, txn: Arc<ActiveTxn>) {
+        match self.place(txn.id) {
+            Ok(place) => self.0[place].1 = txn,
+            Err(place) => self.0.insert(place, (txn.id, txn)),
+        }
+    }
+
+    fn remove(&mut self, id: TxnId) {
+        if let Ok(place) = self.place(id) {
+            self.0.remove(place);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Arc<ActiveTxn>> {
+        self.0.iter().map(|(_, txn)| txn)
+    }
+}
 
 /// All of them.
 pub struct Registry {
-    active: RwLock<HashMap<TxnId, Arc<ActiveTxn>>>,
+    active: RwLock<Txns>,
     /// Those that have written, by the latches of the indexes.
-    writers: Box<[Mutex<Writers>]>,
+    writers: Box<[Mutex<Txns>]>,
 }
 
 const _: () = assert!(LATCHES == u64::BITS as usize, "a bit for each latch");
@@ -76,20 +104,17 @@ impl Default for Registry {
 
 impl Registry {
     pub fn enter(&self, txn: Arc<ActiveTxn>) {
-        self.active.write().insert(txn.id, txn);
+        self.active.write().insert(txn);
     }
 
     pub fn leave(&self, txn: &ActiveTxn) {
         let mut wrote_under = txn.wrote_under.load(Ordering::Relaxed);
         while wrote_under != 0 {
             let latch = wrote_under.trailing_zeros() as usize;
-            let mut writers = self.writers[latch].lock();
-            if let Ok(place) = writers.binary_search_by_key(&txn.id, |&(id, _)| id) {
-                writers.remove(place);
-            }
+            self.writers[latch].lock().remove(txn.id);
             wrote_under &= wrote_under - 1;
         }
-        self.active.write().remove(&txn.id);
+        self.active.write().remove(txn.id);
     }
 
     /// A transaction, whose batch `share` gives to others to look at, is about to write `key` into it.
@@ -104,10 +129,7 @@ impl Registry {
         let wrote_under = txn.wrote_under.load(Ordering::Relaxed);
         if wrote_under & (1 << latch) == 0 {
             txn.batch.get_or_init(share);
-            let mut writers = self.writers[latch].lock();
-            let place = writers.partition_point(|&(id, _)| id < txn.id);
-            writers.insert(place, (txn.id, txn.clone()));
-            drop(writers);
+            self.writers[latch].lock().insert(txn.clone());
             txn.wrote_under
                 .store(wrote_under | (1 << latch), Ordering::Relaxed);
         }
@@ -116,14 +138,14 @@ impl Registry {
     /// The transactions other than `but` that have written under a latch.
     pub fn writers(&self, latch: usize, but: TxnId) -> Vec<Arc<ActiveTxn>> {
         let writers = self.writers[latch].lock();
-        let others = writers.iter().filter(|&&(id, _)| id != but);
-        others.map(|(_, txn)| txn.clone()).collect()
+        let others = writers.iter().filter(|txn| txn.id != but);
+        others.cloned().collect()
     }
 
     /// Calls `hold` while `id` is known to run, which is told that it is awaited; false where it has ended.
     pub fn await_end(&self, id: TxnId, hold: impl FnOnce()) -> bool {
         let active = self.active.read();
-        let Some(txn) = active.get(&id) else {
+        let Some(txn) = active.get(id) else {
             return false;
         };
         txn.awaited.store(true, Ordering::Relaxed);
@@ -134,14 +156,12 @@ impl Registry {
     /// The labels of those that are still running.
     pub fn labels(&self, ids: &[TxnId]) -> Vec<u64> {
         let active = self.active.read();
-        let found = ids.iter().filter_map(|id| active.get(id));
+        let found = ids.iter().filter_map(|&id| active.get(id));
         found.map(|txn| txn.label).collect()
     }
 
     /// All of them, by id.
     pub fn all(&self) -> Vec<Arc<ActiveTxn>> {
-        let mut all: Vec<_> = self.active.read().values().cloned().collect();
-        all.sort_by_key(|txn| txn.id);
-        all
+        self.active.read().iter().cloned().collect()
     }
 }
