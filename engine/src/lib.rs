@@ -11,6 +11,8 @@ pub mod env;
 mod error;
 pub mod flush;
 pub mod format;
+// Not in a release: what else calls a function changes what the compiler inlines of it.
+#[cfg(debug_assertions)]
 #[doc(hidden)]
 pub mod fuzz;
 pub mod gc;

@@ -64,7 +64,8 @@ fn encode(owners: &Owners) -> [u8; LEN] {
     array
 }
 
-/// Bytes of two writers, for [`crate::fuzz`].
+/// Bytes of two writers, for fuzzing.
+#[cfg(debug_assertions)]
 pub fn sample() -> [u8; LEN] {
     let writer = |epoch, number| WriterId { epoch, number };
     encode(&Owners {

@@ -7,6 +7,9 @@
 //!
 //! Two seconds a decoder; a minute with `SMARTENGINE_TEST_FULL` (`cargo xtask test --full`). `SMARTENGINE_FUZZ_SEED` begins elsewhere. An input that fails is
 //! written to a file whose name the message gives; once it is understood it belongs into `tests/fuzz/found/<target>/`, which every run begins with.
+//!
+//! The entry points are not compiled into a release.
+#![cfg(debug_assertions)]
 
 mod memory;
 mod mutate;
