@@ -34,7 +34,7 @@ pub struct Reader {
     spec: ReadSpec,
     /// Whether the last read took a lock that the transaction did not hold, on `row_key`.
     locked: bool,
-    /// Whether the last read left the row to who holds it, so that the next step has to read it again.
+    /// Whether the last read left the row to the transaction that holds it, so that the next step has to read it again.
     unlocked: bool,
     /// Whether the row read last is one that the transaction wrote or removed, found through an entry of its snapshot.
     own_row: bool,
@@ -57,7 +57,7 @@ enum Step {
     PassOver,
 }
 
-/// What came of a request for a row's lock.
+/// The outcome of a request for a row's lock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Locking {
     /// The row is locked; whether it was not before.
@@ -426,7 +426,7 @@ fn gaps_of(txn: &Transaction, spec: &ReadSpec) -> Gaps {
 }
 
 /// Moves an open scan, and shows the entry it comes to.
-fn go(
+fn move_scan(
     reader: &mut Reader,
     txn: &mut Txn,
     entry: &mut Entry,
@@ -458,7 +458,7 @@ pub fn reader_seek(
         Seek::Before => Target::Before(key),
         _ => Target::Last,
     };
-    go(reader, txn, entry, |scan, txn| scan.seek(txn, target))
+    move_scan(reader, txn, entry, |scan, txn| scan.seek(txn, target))
 }
 
 fn step(
@@ -471,7 +471,7 @@ fn step(
     if reader.unlocked {
         return read_again(reader, txn, entry, direction);
     }
-    go(reader, txn, entry, |scan, txn| {
+    move_scan(reader, txn, entry, |scan, txn| {
         if !scan.placed() {
             return scan.seek(txn, start);
         }

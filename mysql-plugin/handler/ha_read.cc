@@ -48,7 +48,7 @@ void ha_smartengine::close_scan() {
   m_entry.unlocked = false;
 }
 
-/// Of a scan of the rows themselves; entries of other indexes are waited for, as InnoDB does.
+/// Only for a scan of the rows themselves; entries of other indexes are waited for, as InnoDB does.
 ffi::ReadSpec ha_smartengine::scan_spec(uint32_t row_index) const {
   ffi::ReadSpec spec = this->spec(row_index);
   if (m_try_semi_consistent && m_index != nullptr && m_index->is_row_index() && spec.wait == ffi::LockWait::Wait)
@@ -91,8 +91,8 @@ int ha_smartengine::open_index_scan(bool prefix_only, bool forward) {
 
 int ha_smartengine::decode_row(Slice row_key, Slice row, uchar *record) {
   if (codec().has_hidden_row_id() && !TableCodec::hidden_row_id_of_key(row_key, &m_row_id)) return damaged("row key", HA_ERR_TABLE_CORRUPT);
-  // From an index that it calls covering the server expects the virtual columns too, and what they are made of it has
-  // not asked for.
+  // From an index that it calls covering, the server expects the virtual columns too, although it has not asked for
+  // what they are made of.
   const bool with_virtual = m_keyread && table->vfield != nullptr;
   const bool all = m_read_all_columns || with_virtual || m_lock == ffi::LockMode::Exclusive || may_be_stale();
   const MY_BITMAP *wanted = all ? nullptr : table->read_set;
@@ -344,7 +344,7 @@ int ha_smartengine::index_prev(uchar *record) {
 
 int ha_smartengine::index_next_same(uchar *record, const uchar *key, uint length) {
   return guarded([&] {
-    // A point read found the only one.
+    // A point read has found the only entry.
     if (m_place == Place::kPoint) return HA_ERR_END_OF_FILE;
     if (!m_prefix_only || m_clipped) return handler::index_next_same(record, key, length);
     ha_statistic_increment(&System_status_var::ha_read_next_count);

@@ -10,8 +10,8 @@
 
 // A row and its index entries go to the engine as one list of operations, which it takes whole or not at all. An entry
 // that must be new to its index (a primary key, a unique key without NULL) is an Insert, which locks and checks; the
-// row's own lock covers the others, whose keys end with the primary key: they are Adds, which wait for who has locked the
-// gap that they go into. A Put changes what is there.
+// row's own lock covers the others, whose keys end with the primary key: they are Adds, which wait for a transaction that
+// has locked the gap that they go into. A Put changes what is there.
 
 namespace smartengine {
 
@@ -54,7 +54,7 @@ void ha_smartengine::add_entry(uint key_number, const IndexEntry &entry) {
   add_op(entry.unique ? insert_op() : ffi::OpKind::Add, entry.key.slice(), entry.value.slice(), key_number);
 }
 
-/// Whoever inserts the same unique key meanwhile waits, and learns whether it is free once this transaction has ended.
+/// A transaction that inserts the same unique key meanwhile waits, and learns whether it is free once this one has ended.
 void ha_smartengine::remove_entry(uint key_number, const IndexEntry &entry) {
   add_op(entry.unique ? ffi::OpKind::LockDelete : ffi::OpKind::Delete, entry.key.slice(), {}, key_number);
 }
@@ -123,7 +123,7 @@ int ha_smartengine::add_changed_entries(const uchar *old_record, const uchar *ne
       continue;
     }
     const bool moved = before.value.slice() != after.value.slice();
-    // Who was told of this duplicate holds it to the row that it leads to.
+    // The caller, which was told of this duplicate, expects the row that it leads to.
     if (moved && before.unique) remove_entry(i, before);
     if (moved || all) add_op(ffi::OpKind::Put, after.key.slice(), after.value.slice(), i);
   }
@@ -135,7 +135,7 @@ bool ha_smartengine::is_unchanged(const uchar *old_record, const uchar *new_reco
   const ptrdiff_t distance = old_record - new_record;
   for (uint i = bitmap_get_first_set(table->write_set); i != MY_BIT_NONE; i = bitmap_get_next_set(table->write_set, i)) {
     const Field *field = table->field[i];
-    // What it is made of tells as well, and it may not have been computed for both.
+    // The columns it is made of tell as much, and it may not have been computed for both records.
     if (field->is_virtual_gcol()) continue;
     const bool null = field->is_null_in_record(new_record);
     if (null != field->is_null_in_record(old_record)) return false;

@@ -3,8 +3,8 @@
 //! Locks, in the order in which they may be taken: `write_lock` (one group at a time), `manifest` (one edit at a time),
 //! `state_lock` (one change of [`State`] at a time). Readers take none of them.
 //!
-//! `manifest`, `flushing`, `removal` and `orphans` are held while the store is waited for, for as long as it is away; so may be `write_lock`, for the local disk. Whatever
-//! tells how things stand ([`Core::stats`], the report, the listings) takes none of these, only locks that are held for moments.
+//! `manifest`, `flushing`, `removal` and `orphans` are held while the store is waited for, for as long as it is away; so may be `write_lock`, for the local
+//! disk. Whatever reports the engine's state ([`Core::stats`], the report, the listings) takes none of these, only locks that are held for moments.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -130,12 +130,12 @@ impl Core {
         Ok(())
     }
 
-    /// Lets no commit begin any more and tells the threads to end.
+    /// Lets no further commit begin and tells the threads to end.
     pub fn close_for_writes(&self) {
         let guard = self.write_lock.lock();
         self.closing.store(true, Ordering::Release);
         drop(guard);
-        // Only a thread that has ended does not listen.
+        // Only a thread that has ended no longer listens.
         let _ = self.files.obsolete.send(Obsolete::Stop);
         if let Some(remote) = &self.remote {
             remote.stop();

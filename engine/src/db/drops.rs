@@ -1,7 +1,7 @@
-//! Dropped indexes, from the word to the manifest.
+//! Dropped indexes, from the request to the manifest.
 //!
-//! [`Core::drop_indexes`] only queues them. One publisher takes all that wait and says so in one manifest edit, however many there are: a database of
-//! ten thousand tables goes with as many edits as the publisher finds time for meanwhile, not with ten thousand. In order:
+//! [`Core::drop_indexes`] only queues them. One publisher takes all that are waiting and publishes them by one manifest edit, however many there are: a database of
+//! ten thousand tables is dropped by as many edits as the publisher finds time for meanwhile, not by ten thousand. In order:
 //!
 //! 1. The caller's commit, by which nothing names the index any more, is in the log. It need not be durable: sessions may commit without a sync.
 //! 2. The index is queued, with where the log ended then.
@@ -97,14 +97,14 @@ impl Core {
         }
     }
 
-    /// Publishes all that wait and whose log is where it has to be; whether there were any.
+    /// Publishes all those waiting whose log is where it has to be; returns whether there were any.
     pub fn publish_drops(&self) -> Result<bool> {
         let _one_at_a_time = self.drops.publishing.lock();
         let uploaded = match &self.remote {
             Some(remote) => remote.uploaded(),
             None => u64::MAX,
         };
-        // They stay in the queue until they are published: nobody may take them for indexes that nothing is known of.
+        // They stay in the queue until they are published: nobody may mistake them for unknown indexes.
         let (indexes, wanted) = self.ready_drops(uploaded);
         if let Some(wanted) = wanted {
             self.want_uploaded(wanted);

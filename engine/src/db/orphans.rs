@@ -1,23 +1,24 @@
 //! Looking, after an open, for what a crash or a close of an earlier writer has left in the store, while the engine serves already.
 //!
-//! Only outputs that no edit came to name, files whose removal did not happen, and old chunks of the log are looked for, by listings of `sst/` and `wal/`, a page at a time.
-//! What is found is removed as everything else is, after the grace period where others may read the store ([`super::removal`]). A listing that fails
-//! is tried again later, one that hangs keeps nobody waiting but the close; a crash in between leaves the rest to the next open.
+//! Only outputs that no edit came to name, files whose removal did not happen, and old chunks of the log are looked for, by listings of `sst/` and `wal/`, a
+//! page at a time. What is found is removed as everything else is, after the grace period where others may read the store ([`super::removal`]). A listing that
+//! fails is tried again later, and one that hangs keeps nothing waiting but the close; a crash in between leaves the rest to the next open.
 //!
-//! # Why nothing is taken for an orphan that is none
+//! # Why nothing is taken for an orphan that is not one
 //!
 //! While this looks, the engine flushes, compacts, ingests, and may be superseded. What is looked for was fixed when the engine was opened, and can only become
 //! less than it was:
 //!
-//! - Files of this writer's epoch and of later ones are none of this: their numbers are not below [`first_file_of_epoch`] of the epoch that this writer took, and the
-//!   listing ends there. No number of an earlier epoch is given out by then: whoever held such an epoch can publish no edit any more, so
+//! - Files of this writer's epoch and of later ones are never considered: their numbers are not below [`first_file_of_epoch`] of the epoch that this writer took, and the
+//!   listing ends there. No number of an earlier epoch is given out by then: a writer that held such an epoch can no longer publish an edit, so
 //!   what it still writes is an orphan as well.
 //! - A file of an earlier epoch is in use if the version at the end of the open names it, or a prepared transaction without a decision. Both are noted down
 //!   then, after commits by files that the log held were finished. Later versions name a file of an earlier epoch only if one of the two did: flushes and compactions
 //!   make new files or move those of the version before, and commits by files bring files of this epoch, or those of a prepared transaction. So whatever is not noted
 //!   down stays out of every later version, of this writer's and of its successors', who go on from these.
-//! - A file that is noted down and leaves the version later is not found here, but removed by who lets go of it.
-//! - A chunk below the first that the version at the end of the open needs is below the first of every later version, since that only rises; chunks' ids are not used again
+//! - A file that is noted down and leaves the version later is not found here, but removed by whatever lets go of it.
+//! - A chunk below the first that the version at the end of the open needs is below the first of every later version, since that only rises; chunks' ids are
+//!   not used again
 //!   below it. Fences stay, by their size.
 //! - A successor may attach meanwhile: what is removed is garbage to it for the same reasons.
 
@@ -35,7 +36,7 @@ use crate::{ErrorKind, Result, ResultExt};
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// What is looked for, and how far.
+/// What is looked for, and how far the search has come.
 pub struct OrphanSearch {
     orphans: Orphans,
     /// Folders that are left, the last one first: what its keys begin with, and the key at which it ends.
@@ -82,7 +83,7 @@ impl Core {
         }
     }
 
-    /// Looks at one more page. How long to wait before the next one, if there is any.
+    /// Looks at one more page. Returns how long to wait before the next one, if there is one.
     pub(super) fn look_for_orphans(&self) -> Option<Duration> {
         let mut search = self.orphans.lock();
         let now = self.clock.now();

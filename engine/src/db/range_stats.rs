@@ -1,8 +1,8 @@
 //! How much a range of keys holds, estimated from the memtables and the files' indexes.
 //!
 //! A file that lies in the range needs no look. Of one that reaches over an end of the range the index says which share lies inside; in a distant store
-//! that may have to be fetched. Statements are planned by these numbers, so it is, but nobody waits for it for long: after [`PATIENCE`], or where the
-//! store fails, the file's entries are taken to be spread evenly over its indexes. Whoever lists tables while the store hangs is told something.
+//! that may have to be fetched. Statements are planned by these numbers, so it is fetched, but nobody waits long for it: after [`PATIENCE`], or where the
+//! store fails, the file's entries are taken to be spread evenly over its indexes. So a listing of tables gets an answer while the store hangs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -297,7 +297,7 @@ impl Transaction {
         LockWait::Timeout(self.lock_wait)
     }
 
-    /// What listings call the transaction by.
+    /// What listings call the transaction.
     pub fn set_label(&mut self, label: u64) {
         self.locks.set_label(label);
     }
@@ -496,7 +496,7 @@ impl Transaction {
         self.batch.savepoint()
     }
 
-    /// Undoes every write since `savepoint`. Locks stay, but those that were taken for the sake of these writes alone.
+    /// Undoes every write since `savepoint`. Locks stay, except those that were taken for the sake of these writes alone.
     pub fn rollback_to(&mut self, savepoint: usize) {
         self.undo_to(savepoint);
         self.note_writes();

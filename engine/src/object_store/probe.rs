@@ -82,12 +82,12 @@ fn probe_race(store: &dyn ObjectStore, key: &str) -> Result<()> {
             .map(|racer| racer.join().unwrap_or_else(panicked))
             .collect()
     });
-    let result = judge(store, key, &results);
+    let result = check_winners(store, key, &results);
     clean(store, key);
     result
 }
 
-fn judge(store: &dyn ObjectStore, key: &str, results: &[Result<()>]) -> Result<()> {
+fn check_winners(store: &dyn ObjectStore, key: &str, results: &[Result<()>]) -> Result<()> {
     let mut winners = Vec::new();
     for (racer, result) in results.iter().enumerate() {
         match result {

@@ -1,4 +1,4 @@
-//! Whether an answer is the store's.
+//! Whether an answer comes from the store.
 //!
 //! A proxy, a captive portal or a web server at the store's address may answer any request, 200 and 204 included, with anything. Such an answer must not
 //! be taken for an object that was stored, for an object's bytes, for an empty listing, or for the absence of an object: a commit that was acknowledged on
@@ -34,7 +34,7 @@ use super::failure::Failure;
 pub(super) enum Proof {
     /// It is stored.
     Given,
-    /// It is to be asked for.
+    /// The store has to be asked.
     Missing,
     /// This is no answer of the store.
     Refused(Failure),

@@ -1,7 +1,7 @@
 //! Whether the document of an answer came whole.
 //!
-//! The client reads documents as they come, and takes one that ends too early for a shorter one: a listing that was cut off, by something that also says how long
-//! it is now, would be an empty listing. So each document has to end with its root.
+//! The client reads documents as they come, and takes one that ends too early for a shorter one: a listing that was cut off, with a length that says so,
+//! would be an empty listing. So each document has to end with its root.
 
 use std::str;
 

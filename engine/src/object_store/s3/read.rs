@@ -1,4 +1,4 @@
-//! Objects and what is known of them, being read.
+//! Reading objects, and what is known about them.
 
 use std::ops::Range;
 
@@ -181,7 +181,7 @@ impl Remote {
         for _ in 0..HEADS {
             let asked = self.attempts.call(load, |_| 0, || self.head_once(key));
             match asked.await {
-                // Nobody but the store has it in its error document, and a HEAD has none.
+                // Only the store gives it, in its error document, and a HEAD has none.
                 Err(absent) if absent.cause == Cause::Absent => match self.is_there(key).await? {
                     true => {}
                     false => return Err(absent),

@@ -257,7 +257,7 @@ impl WaitGraph {
     }
 }
 
-/// A key for a person: its index, then the rest.
+/// A key as people read it: its index, then the rest.
 pub fn describe(key: &[u8]) -> String {
     let rest = key.get(4..).unwrap_or_default();
     format!("index {} key {}", key::index_of(key), hex(rest))

@@ -202,7 +202,7 @@ pub struct LockManager {
     graph: Mutex<WaitGraph>,
     gaps: Gaps,
     registry: Registry,
-    /// How many transactions the graph has as interrupted, to pass by its lock while there are none.
+    /// How many transactions the graph has marked as interrupted, so that its lock can be skipped while there are none.
     interrupted: AtomicUsize,
     max_per_txn: AtomicU64,
     explicit_per_txn: usize,
@@ -235,7 +235,7 @@ impl LockManager {
         }
     }
 
-    /// Has an observer told of each wait from now on. The first one stays.
+    /// From now on reports each wait to an observer. The first observer stays.
     pub fn observe_waits(&self, observer: WaitObserver) {
         let _ = self.observer.set(observer);
     }
