@@ -86,6 +86,11 @@ inline void forget_written_engine(THD *thd) { thd->get_transaction()->tracker.cl
 inline void forget_written_engine(THD *) {}
 #endif
 
+/// The session's GTID as text, `uuid:number` or `uuid:tag:number`; empty if it has none.
+inline std::string owned_gtid(const THD *thd) {
+  return owns_gtid(thd) ? owned_gtid_source(thd) + ':' + std::to_string(thd->owned_gtid.gno) : std::string();
+}
+
 /// The server's gtid_executed, as text.
 inline std::string executed_gtids() {
   if (gtid_state == nullptr) return {};

@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 
+#include "base/engine.h"
 #include "base/error_map.h"
 #include "base/log.h"
 #include "catalog/attach_state.h"
@@ -21,8 +22,6 @@
 #include "compat.h"
 #include "my_thread.h"
 #include "mysql/plugin.h"
-#include "server/handlerton.h"
-#include "session/xa.h"
 #include "sql/events.h"
 #include "sql/mysqld.h"
 #include "sql/replication.h"
@@ -33,6 +32,7 @@ namespace smartengine::catalog {
 
 namespace {
 
+void (*after_attach)() = nullptr;
 /// What this server's disk said before it was opened.
 bool was_clean = false;
 
@@ -204,7 +204,7 @@ void attach() {
           "succeeds");
       give_up_capture();
     }
-    if (is_open()) xa::lock_tables();
+    if (is_open()) after_attach();
     held_back.release(session);
   }
   my_thread_end();
@@ -260,7 +260,8 @@ RunningAttach running_attach;
 
 }  // namespace
 
-int open(handlerton *handlerton) {
+int open(handlerton *handlerton, void (*after)()) {
+  after_attach = after;
   set_attach_state(AttachState::kDetached);
   install_hooks(handlerton);
   gtid::install_hooks(handlerton);

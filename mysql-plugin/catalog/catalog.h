@@ -31,8 +31,9 @@ struct handlerton;
 
 namespace smartengine::catalog {
 
-/// At the engine's open: nothing is captured yet. 0 or an error number.
-int open(handlerton *handlerton);
+/// At the engine's open: nothing is captured yet. `after_attach` is called once the attach is over, however it went, before the first client is let in.
+/// 0 or an error number.
+int open(handlerton *handlerton, void (*after_attach)());
 /// Whether the store was last written to by a server with another disk, so that its binary log is not here.
 bool disk_is_anothers();
 

@@ -5,10 +5,10 @@
 #include <map>
 #include <mutex>
 
+#include "base/engine.h"
 #include "base/error_map.h"
 #include "base/log.h"
 #include "compat.h"
-#include "server/handlerton.h"
 #include "session/durability.h"
 #include "session/locks_released.h"
 #include "session/trx.h"
@@ -226,10 +226,6 @@ int commit_with(THD *thd, Trx &trx, const std::function<int()> &commit) {
   uint64_t &last = recorded[source][first];
   last = std::max(last, number);
   return 0;
-}
-
-std::string of(const THD *thd) {
-  return owns_gtid(thd) ? owned_gtid_source(thd) + ':' + std::to_string(thd->owned_gtid.gno) : std::string();
 }
 
 namespace {

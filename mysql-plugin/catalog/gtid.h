@@ -57,10 +57,7 @@ int keep();
 /// The server has reset its binary logs and GTIDs: the store's set is empty from now on.
 void reset(THD *thd);
 
-/// The session's GTID as text, `uuid:number` or `uuid:tag:number`; empty if it has none.
-std::string of(const THD *thd);
-
-/// Adds one GTID, which `of` gave, to the store's set. 0 or an error number.
+/// Adds one GTID, as `owned_gtid` writes it, to the store's set. 0 or an error number.
 int record(const std::string &gtid);
 
 /// The store's set, as the server writes such sets.

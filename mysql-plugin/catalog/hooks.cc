@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/engine.h"
 #include "base/error_map.h"
 #include "base/log.h"
 #include "catalog/attach_state.h"
@@ -15,7 +16,6 @@
 #include "catalog/reader.h"
 #include "compat.h"
 #include "my_sys.h"
-#include "server/handlerton.h"
 #include "session/durability.h"
 #include "session/locks_released.h"
 #include "sql/auth/acl_change_notification.h"

@@ -2,11 +2,11 @@
 
 #include <cstring>
 
+#include "base/engine.h"
 #include "base/error_map.h"
 #include "base/log.h"
 #include "catalog/disk.h"
 #include "compat.h"
-#include "server/handlerton.h"
 #include "session/trx.h"
 #include "table/table_state.h"
 

@@ -1,10 +1,10 @@
 #include "base/error_map.h"
+#include "base/settings.h"
 #include "catalog/tables.h"
 #include "handler/create_options.h"
 #include "handler/ha_smartengine.h"
 #include "my_sys.h"
 #include "mysqld_error.h"
-#include "server/sysvars.h"
 #include "sql/dd/types/table.h"
 #include "sql/sql_alter.h"
 #include "sql/sql_lex.h"
@@ -88,7 +88,7 @@ int make_way(Trx &trx, const char *path) {
   uint64_t kept = 0;
   int error = catalog::find_kept(trx, path, &kept);
   if (error != 0 || kept == 0) return error;
-  if (!sysvars::may_replace_kept_tables()) {
+  if (!settings::may_replace_kept_tables()) {
     return own_error(kErrorInternal,
                      "the store keeps a table of this name, which could not be made again at the start: mend what the error log says and "
                      "restart, or SET "
@@ -97,7 +97,7 @@ int make_way(Trx &trx, const char *path) {
   std::shared_ptr<TableState> table_state;
   error = dictionary::find(kept, &table_state);
   if (error == HA_ERR_NO_SUCH_TABLE) return 0;
-  if (error == 0) error = dictionary::remove(trx, kept);
+  if (error == 0) error = dictionary::remove(trx.txn(), kept);
   if (error == 0) trx.drop_on_commit(table_state->index_ids(), kept);
   return error;
 }
@@ -147,7 +147,7 @@ int ha_smartengine::create_table(const char *name, TABLE *form, HA_CREATE_INFO *
     if (error == 0) error = make_way(trx, name);
     if (error != 0) return error;
     trx.drop_on_rollback(table_state->index_ids(), table_state->id());
-    error = dictionary::put(trx, table_state);
+    error = dictionary::put(trx.txn(), table_state);
     if (error == 0) error = catalog::note_create(thd, trx, name, form, table_state->id());
     if (error != 0) return error;
     if (next > 1) {
@@ -182,7 +182,7 @@ int ha_smartengine::drop_table(THD *thd, const char *name, const dd::Table &tabl
   error = catalog::check_ddl();
   if (error == 0) error = trx.start_ddl(thd);
   if (error != 0) return error;
-  error = dictionary::remove(trx, table_id);
+  error = dictionary::remove(trx.txn(), table_id);
   if (error == 0) error = catalog::note_drop(trx, name);
   if (error != 0) return error;
   trx.drop_on_commit(table_state->index_ids(), table_id);
@@ -203,7 +203,7 @@ int ha_smartengine::rename_table(const char *from, const char *to, const dd::Tab
     TableDef def = table_state->def();
     const Slice path = table_name_of_path(to);
     def.comment.assign(reinterpret_cast<const char *>(path.data), path.size);
-    error = dictionary::replace(trx, def);
+    error = dictionary::replace(trx.txn(), def);
     return error != 0 ? error : catalog::note_rename(trx, from, to);
   });
 }
@@ -230,10 +230,10 @@ int ha_smartengine::truncate(dd::Table *table_def) {
       if (error == 0) error = trx.start_ddl(thd);
       if (error != 0) return error;
       trx.drop_on_rollback(renewed->index_ids(), renewed->id());
-      error = dictionary::remove(trx, old_state.id());
+      error = dictionary::remove(trx.txn(), old_state.id());
       if (error != 0) return error;
       trx.drop_on_commit(old_state.index_ids(), old_state.id());
-      error = dictionary::put(trx, renewed);
+      error = dictionary::put(trx.txn(), renewed);
       if (error == 0) error = catalog::note_truncate(trx, table_share->normalized_path.str, renewed->id());
       if (error != 0) return error;
     }

@@ -4,12 +4,12 @@
 
 #include "base/error_map.h"
 #include "base/log.h"
+#include "base/settings.h"
 #include "my_bitmap.h"
 #include "my_sys.h"
 #include "myisam.h"
 #include "mysql/plugin.h"
 #include "mysqld_error.h"
-#include "server/sysvars.h"
 #include "sql/dd/types/table.h"
 #include "sql/sql_thd_internal_api.h"
 #include "table/dictionary.h"
@@ -110,7 +110,7 @@ int ha_smartengine::open_table(const char *, const dd::Table *table_def) {
   m_new_entries.resize(codec().index_count());
   m_old_entries.resize(codec().index_count());
   describe_columns();
-  stats.block_size = static_cast<uint>(sysvars::block_size());
+  stats.block_size = static_cast<uint>(settings::block_size());
   return info(HA_STATUS_NO_LOCK | HA_STATUS_VARIABLE | HA_STATUS_CONST);
 }
 
@@ -149,7 +149,7 @@ int ha_smartengine::reset() {
 void ha_smartengine::flush_counts() {
   const int64_t added = static_cast<int64_t>(m_counts.inserted) - static_cast<int64_t>(m_counts.deleted);
   if (added != 0) state().stats.note_rows(added);
-  status_vars::add(m_counts);
+  add_to_total(m_counts);
   m_counts = {};
 }
 
@@ -324,7 +324,7 @@ int ha_smartengine::extra(ha_extra_function operation) {
 double ha_smartengine::scan_time() {
   // In blocks, as InnoDB counts pages, so that the two are weighed alike.
   return m_share == nullptr ? handler::scan_time()
-                            : std::max(1.0, static_cast<double>(stats.data_file_length) / static_cast<double>(sysvars::block_size()));
+                            : std::max(1.0, static_cast<double>(stats.data_file_length) / static_cast<double>(settings::block_size()));
 }
 
 double ha_smartengine::read_time(uint index, uint ranges, ha_rows rows) {
@@ -335,7 +335,7 @@ double ha_smartengine::read_time(uint index, uint ranges, ha_rows rows) {
   return total < rows ? all : ranges + static_cast<double>(rows) / static_cast<double>(total) * all;
 }
 
-longlong ha_smartengine::get_memory_buffer_size() const { return static_cast<longlong>(sysvars::block_cache_size()); }
+longlong ha_smartengine::get_memory_buffer_size() const { return static_cast<longlong>(settings::block_cache_size()); }
 
 ha_rows ha_smartengine::estimate_rows_upper_bound() { return std::max<ha_rows>(stats.records, 10) * 2; }
 

@@ -17,11 +17,11 @@
 #include <string>
 #include <vector>
 
+#include "base/engine.h"
 #include "base/error_map.h"
+#include "base/row_counts.h"
 #include "codec/key_codec.h"
 #include "compat.h"
-#include "server/handlerton.h"
-#include "server/status_vars.h"
 #include "session/trx.h"
 #include "table/table_state.h"
 
@@ -237,7 +237,7 @@ class ha_smartengine : public handler {
   uint m_duplicate_key = MAX_KEY;
   /// An ALTER TABLE copies this table that InnoDB would alter in place; these of its columns become NOT NULL.
   std::optional<std::vector<const Field *>> m_in_place_of_innodb;
-  status_vars::RowCounts m_counts;
+  RowCounts m_counts;
 };
 
 }  // namespace smartengine

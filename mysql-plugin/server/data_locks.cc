@@ -7,10 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/engine.h"
 #include "compat.h"
 #include "mysql/psi/mysql_thread.h"
 #include "mysql/psi/psi_data_lock.h"
-#include "server/handlerton.h"
 #include "server/lock_tables.h"
 #include "table/dictionary.h"
 

@@ -1,9 +1,8 @@
 #include "server/handlerton.h"
 
-#include <atomic>
-#include <cstdlib>
 #include <string>
 
+#include "base/engine.h"
 #include "base/error_map.h"
 #include "base/log.h"
 #include "catalog/catalog.h"
@@ -12,19 +11,15 @@
 #include "server/clone.h"
 #include "server/show_status.h"
 #include "server/sysvars.h"
+#include "server/transaction_hooks.h"
+#include "server/xa.h"
 #include "session/applier_waits.h"
-#include "session/trx.h"
-#include "session/xa.h"
 #include "sql/mysqld.h"
 #include "table/dictionary.h"
 
 namespace smartengine {
 
-handlerton *hton = nullptr;
-
 namespace {
-
-std::atomic<ffi::EngineHandle *> open_handle{nullptr};
 
 handler *create_handler(handlerton *handlerton, TABLE_SHARE *share, bool, MEM_ROOT *root) {
   return new (root) ha_smartengine(handlerton, share);
@@ -69,13 +64,9 @@ void fill(::handlerton *handlerton) {
   install_transaction_hooks(handlerton);
 }
 
-}  // namespace
-
-namespace {
-
 /// What comes between the engine's open and its first use; false, with the reason in the error log, if it cannot be used.
 bool begin(::handlerton *handlerton) {
-  if (catalog::open(handlerton) != 0) {
+  if (catalog::open(handlerton, xa::lock_tables) != 0) {
     log::error("cannot open the catalog: " + last_error_message());
     return false;
   }
@@ -83,8 +74,8 @@ bool begin(::handlerton *handlerton) {
     if (catalog::can_attach_running()) return true;
     log::error(
         "the store holds definitions that this server does not have, or not as they are there: they cannot be brought into a running "
-        "server. "
-        "Start it with plugin-load-add=ha_smartengine.so");
+        "server. Start "
+        "it with plugin-load-add=ha_smartengine.so");
     return false;
   }
   if (!catalog::disk_is_anothers()) return xa::commit_after_innodb();
@@ -95,10 +86,6 @@ bool begin(::handlerton *handlerton) {
 
 }  // namespace
 
-bool is_open() { return open_handle.load(std::memory_order_acquire) != nullptr; }
-
-ffi::EngineHandle &engine() { return *open_handle.load(std::memory_order_acquire); }
-
 int open_engine(::handlerton *handlerton) {
   ffi::set_log_sink(reinterpret_cast<size_t>(&log::smartengine_log_sink));
   ffi::EngineHandle *opened = ffi::engine_open(sysvars::engine_options());
@@ -107,7 +94,7 @@ int open_engine(::handlerton *handlerton) {
     return 1;
   }
   ffi::engine_observe_waits(*opened, reinterpret_cast<size_t>(&applier_waits::smartengine_wait_observer));
-  open_handle.store(opened, std::memory_order_release);
+  exchange_engine(opened);
   hton = handlerton;
   fill(handlerton);
   if (!begin(handlerton)) {
@@ -132,26 +119,15 @@ int open_engine(::handlerton *handlerton) {
   return 0;
 }
 
-void stop_server(const std::string &what) {
-  log::error("cannot " + what + " though it is decided: the server stops, and the next start carries it out");
-  std::abort();
-}
-
 int close_engine() {
   catalog::leave();
-  ffi::EngineHandle *closing = open_handle.exchange(nullptr, std::memory_order_acq_rel);
+  ffi::EngineHandle *closing = exchange_engine(nullptr);
   if (closing == nullptr) return 0;
   allow_clone();
   dictionary::forget_all();
   const ffi::Status status = ffi::engine_close(closing);
   if (!ok(status)) log::error("close: " + std::string(ffi::last_error()));
   return ok(status) ? 0 : 1;
-}
-
-void drop_indexes(const std::vector<uint32_t> &indexes) {
-  if (indexes.empty()) return;
-  const ffi::Status status = ffi::engine_drop_indexes(engine(), {indexes.data(), indexes.size()});
-  if (!ok(status)) log::warning("drop of an index, left to the next start: " + std::string(ffi::last_error()));
 }
 
 }  // namespace smartengine

@@ -2,8 +2,8 @@
 
 #include <string>
 
+#include "base/engine.h"
 #include "compat.h"
-#include "server/handlerton.h"
 #include "server/schema_table.h"
 #include "sql/auth/auth_acls.h"
 #include "sql/auth/auth_common.h"

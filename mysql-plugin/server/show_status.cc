@@ -2,8 +2,8 @@
 
 #include <string>
 
+#include "base/engine.h"
 #include "compat.h"
-#include "server/handlerton.h"
 #include "table/dictionary.h"
 
 namespace smartengine {

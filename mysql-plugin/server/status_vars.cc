@@ -1,23 +1,13 @@
 #include "server/status_vars.h"
 
-#include <atomic>
-
+#include "base/engine.h"
+#include "base/row_counts.h"
 #include "compat.h"
 #include "mysql/status_var.h"
-#include "server/handlerton.h"
 
 namespace smartengine::status_vars {
 
 namespace {
-
-struct Totals {
-  std::atomic<uint64_t> read{0};
-  std::atomic<uint64_t> inserted{0};
-  std::atomic<uint64_t> updated{0};
-  std::atomic<uint64_t> deleted{0};
-};
-
-Totals totals;
 
 /// What SHOW STATUS prints; each thread has its own, so that no thread sees half of another's.
 struct Shown {
@@ -30,8 +20,7 @@ thread_local Shown shown;
 SHOW_VAR entry(const char *name, uint64_t *value) { return {name, reinterpret_cast<char *>(value), SHOW_LONGLONG, SHOW_SCOPE_GLOBAL}; }
 
 int show(THD *, SHOW_VAR *var, char *) {
-  shown.rows = {totals.read.load(std::memory_order_relaxed), totals.inserted.load(std::memory_order_relaxed),
-                totals.updated.load(std::memory_order_relaxed), totals.deleted.load(std::memory_order_relaxed)};
+  shown.rows = total_row_counts();
   if (is_open()) shown.stats = ffi::engine_stats(engine());
   ffi::EngineStats &stats = shown.stats;
   thread_local SHOW_VAR variables[] = {
@@ -112,12 +101,5 @@ int show(THD *, SHOW_VAR *var, char *) {
 
 SHOW_VAR all[] = {{"Smartengine", reinterpret_cast<char *>(show), SHOW_FUNC, SHOW_SCOPE_GLOBAL},
                   {nullptr, nullptr, SHOW_UNDEF, SHOW_SCOPE_UNDEF}};
-
-void add(const RowCounts &counts) {
-  if (counts.read != 0) totals.read.fetch_add(counts.read, std::memory_order_relaxed);
-  if (counts.inserted != 0) totals.inserted.fetch_add(counts.inserted, std::memory_order_relaxed);
-  if (counts.updated != 0) totals.updated.fetch_add(counts.updated, std::memory_order_relaxed);
-  if (counts.deleted != 0) totals.deleted.fetch_add(counts.deleted, std::memory_order_relaxed);
-}
 
 }  // namespace smartengine::status_vars

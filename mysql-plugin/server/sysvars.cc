@@ -2,12 +2,12 @@
 
 #include <string>
 
+#include "base/engine.h"
 #include "base/error_map.h"
+#include "base/settings.h"
 #include "compat.h"
 #include "mysql/plugin.h"
 #include "mysqld_error.h"
-#include "server/handlerton.h"
-#include "session/durability.h"
 #include "sql/mysqld.h"
 
 namespace smartengine::sysvars {
@@ -245,16 +245,6 @@ SYS_VAR *all[] = {MYSQL_SYSVAR(data_dir),
                   MYSQL_SYSVAR(lock_wait_timeout),
                   nullptr};
 
-uint64_t lock_wait_timeout_ms(THD *thd) { return static_cast<uint64_t>(THDVAR(thd, lock_wait_timeout)) * 1000; }
-
-uint64_t block_size() { return block_size_bytes; }
-
-uint64_t block_cache_size() { return block_cache_size_bytes; }
-
-bool commit_durability_is_object(THD *thd) { return THDVAR(thd, commit_durability) == kDurabilityObject; }
-
-bool may_replace_kept_tables() { return replace_kept_tables; }
-
 ffi::EngineOptions engine_options() {
   const std::string data = absolute(text(data_dir).empty() ? ".smartengine" : text(data_dir));
   const std::string wal = text(wal_dir).empty() ? data + "/wal" : absolute(text(wal_dir));
@@ -315,3 +305,19 @@ ffi::DynamicOptions dynamic_options() {
 }
 
 }  // namespace smartengine::sysvars
+
+namespace smartengine::settings {
+
+using namespace sysvars;
+
+uint64_t lock_wait_timeout_ms(THD *thd) { return static_cast<uint64_t>(THDVAR(thd, lock_wait_timeout)) * 1000; }
+
+bool commit_durability_is_object(THD *thd) { return THDVAR(thd, commit_durability) == kDurabilityObject; }
+
+bool may_replace_kept_tables() { return replace_kept_tables; }
+
+uint64_t block_size() { return block_size_bytes; }
+
+uint64_t block_cache_size() { return block_cache_size_bytes; }
+
+}  // namespace smartengine::settings

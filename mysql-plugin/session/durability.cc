@@ -1,11 +1,11 @@
 #include "session/durability.h"
 
+#include "base/engine.h"
 #include "base/error_map.h"
 #include "base/log.h"
+#include "base/settings.h"
 #include "compat.h"
 #include "mysql/plugin.h"
-#include "server/handlerton.h"
-#include "server/sysvars.h"
 #include "session/locks_released.h"
 #include "session/trx.h"
 
@@ -18,7 +18,7 @@ constexpr uint64_t kSliceMs = 100;
 
 }  // namespace
 
-bool wants_object(THD *thd) { return sysvars::commit_durability_is_object(thd); }
+bool wants_object(THD *thd) { return settings::commit_durability_is_object(thd); }
 
 bool wait_later(THD *thd) { return locks_released::tell(thd, locks_released::kCommitted); }
 

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "server/handlerton.h"
+#include "base/engine.h"
 #include "sql/mysqld.h"
 #include "sql/transaction_info.h"
 

@@ -1,21 +1,20 @@
 #include "session/trx.h"
 
 #include <memory>
-#include <mutex>
 #include <utility>
 
+#include "base/engine.h"
 #include "base/error_map.h"
 #include "base/log.h"
-#include "catalog/gtid.h"
+#include "base/settings.h"
 #include "compat.h"
 #include "my_sys.h"
 #include "mysql/plugin.h"
 #include "mysqld_error.h"
-#include "server/handlerton.h"
-#include "server/sysvars.h"
 #include "session/applier_waits.h"
 #include "session/durability.h"
-#include "session/xa.h"
+#include "session/group_sync.h"
+#include "session/xid_name.h"
 #include "sql/mysqld.h"
 #include "sql/sql_thd_internal_api.h"
 #include "sql/transaction_info.h"
@@ -41,19 +40,7 @@ ffi::Isolation isolation_of(const THD *thd) {
   }
 }
 
-bool in_longer_transaction(const THD *thd) { return thd_test_options(thd, OPTION_NOT_AUTOCOMMIT | OPTION_BEGIN); }
-
 Ha_trx_info &enlistment(THD *thd, bool all) { return thd->get_ha_data(hton->slot)->ha_info[all ? 1 : 0]; }
-
-/// The transaction's end is the session's affair, but the group leader may be the one who runs it.
-int raised(int error, const THD *thd) {
-  if (error == 0) return 0;
-  if (thd == current_thd)
-    raise(error);
-  else
-    log::error("commit for another session: " + last_error_message());
-  return error;
-}
 
 /// Whether a coordinator has written down by now what becomes of the session's prepared transaction. Without a binary log nobody
 /// but the client knows of an external XA transaction.
@@ -69,10 +56,11 @@ bool reaches_binary_log(THD *thd) {
   return false;
 }
 
-/// Under the binary log the coordinator syncs once for a group of transactions, by `flush_logs`.
-bool syncs(THD *thd) { return thd_get_durability_property(thd) != HA_IGNORE_DURABILITY; }
-
 }  // namespace
+
+bool in_longer_transaction(const THD *thd) { return thd_test_options(thd, OPTION_NOT_AUTOCOMMIT | OPTION_BEGIN); }
+
+bool syncs(THD *thd) { return thd_get_durability_property(thd) != HA_IGNORE_DURABILITY; }
 
 Trx *Trx::find(const THD *thd) { return static_cast<Trx *>(thd_get_ha_data(thd, hton)); }
 
@@ -118,7 +106,7 @@ int Trx::start_statement(THD *thd) {
   const bool longer = in_longer_transaction(thd);
   if (!enlistment(thd, false).is_started()) {
     trans_register_ha(thd, false, hton, &id);
-    ffi::txn_set_lock_wait_timeout(txn(), sysvars::lock_wait_timeout_ms(thd));
+    ffi::txn_set_lock_wait_timeout(txn(), settings::lock_wait_timeout_ms(thd));
     ffi::txn_start_statement(txn());
     m_statement_start.reset();
     if (longer) m_statement_start = ffi::txn_savepoint(txn());
@@ -184,9 +172,9 @@ void Trx::end(bool committed) {
 
 int Trx::prepare(THD *thd, bool all) {
   if (!m_active || !ffi::txn_has_writes(txn())) return 0;
-  const std::string name = xa::name_of(thd);
+  const std::string name = xid_name::of(thd);
   // The binary log syncs for those that are written to it, and has the engines rely on that for all.
-  const bool external = xa::is_external(thd);
+  const bool external = xid_name::is_external(thd);
   const bool unlogged = opt_bin_log && !external && !reaches_binary_log(thd);
   if (unlogged) thd->durability_property = HA_REGULAR_DURABILITY;
   const bool sync = syncs(thd);
@@ -194,7 +182,7 @@ int Trx::prepare(THD *thd, bool all) {
   const bool object = durability::wants_object(thd) && external && sync;
   const ffi::Status status = ffi::txn_prepare(txn(), {reinterpret_cast<const uint8_t *>(name.data()), name.size()}, sync && !object);
   m_prepared = ok(status);
-  if (m_prepared && !sync) xa::note_unsynced();
+  if (m_prepared && !sync) group_sync::note_unsynced();
   if (!m_prepared) return ha_error(status, thd);
   if (object) return durability::wait(thd, ffi::txn_log_end(txn()));
   m_syncs_parts = m_is_ddl && !external && innodb_part::logs_are_relaxed();
@@ -299,142 +287,5 @@ int Trx::rollback_statement() {
 uint64_t Trx::savepoint() { return ffi::txn_savepoint(txn()); }
 
 int Trx::rollback_to(uint64_t savepoint) { return ha_error(ffi::txn_rollback_to(txn(), savepoint), nullptr); }
-
-namespace {
-
-int commit(handlerton *, THD *thd, bool all) {
-  Trx *trx = Trx::find(thd);
-  if (trx == nullptr) return 0;
-  if (all || !in_longer_transaction(thd)) {
-    const bool later = trx->waits_later();
-    const auto commit_it = [&] { return trx->commit(thd, all, syncs(thd)); };
-    const int error = guarded([&] { return raised(catalog::gtid::commit_with(thd, *trx, commit_it), thd); });
-    // By now nothing is held that other commits need.
-    if (error == 0 && !later) durability::finish(thd);
-    return error;
-  }
-  trx->commit_statement();
-  return 0;
-}
-
-int prepare(handlerton *, THD *thd, bool all) {
-  Trx *trx = Trx::find(thd);
-  if (trx == nullptr) return 0;
-  if (all || !in_longer_transaction(thd)) return guarded([&] { return raised(trx->prepare(thd, all), thd); });
-  trx->commit_statement();
-  return 0;
-}
-
-int set_prepared_in_tc(handlerton *, THD *thd) {
-  Trx *trx = Trx::find(thd);
-  if (trx == nullptr) return 0;
-  const int error = trx->note_in_coordinator(thd);
-  if (error != 0 && opt_bin_log) stop_server("record the coordinator's knowledge of a prepared transaction");
-  return raised(error, thd);
-}
-
-int rollback(handlerton *, THD *thd, bool all) {
-  Trx *trx = Trx::find(thd);
-  if (trx == nullptr) return 0;
-  if (all || !in_longer_transaction(thd)) {
-    const bool decided = trx->prepared() && thd->get_transaction()->xid_state()->has_state(XID_STATE::XA_PREPARED) && opt_bin_log;
-    const int error = trx->rollback();
-    if (error != 0 && decided) stop_server("roll back a prepared transaction");
-    return raised(error, thd);
-  }
-  return raised(trx->rollback_statement(), thd);
-}
-
-int savepoint_set(handlerton *, THD *thd, void *place) {
-  *static_cast<uint64_t *>(place) = Trx::of(thd).savepoint();
-  return 0;
-}
-
-int savepoint_rollback(handlerton *, THD *thd, void *place) {
-  return raised(Trx::of(thd).rollback_to(*static_cast<uint64_t *>(place)), thd);
-}
-
-/// Whether the tables that were first used after the savepoint may be altered by others: with a lock or a write of this transaction's left, one of
-/// them could still be in use.
-bool savepoint_rollback_can_release_mdl(handlerton *, THD *thd) {
-  const Trx *trx = Trx::find(thd);
-  return trx == nullptr || trx->holds_nothing();
-}
-
-int savepoint_release(handlerton *, THD *, void *) { return 0; }
-
-int start_consistent_snapshot(handlerton *, THD *thd) {
-  const int error = guarded([&] { return Trx::of(thd).start_statement(thd); });
-  if (error != 0) return error;
-  if (thd_get_trx_isolation(thd) < ISO_REPEATABLE_READ) {
-    push_warning_printf(thd, Sql_condition::SL_WARNING, HA_ERR_UNSUPPORTED,
-                        "SMARTENGINE: WITH CONSISTENT SNAPSHOT was ignored because this phrase can only be used with REPEATABLE READ "
-                        "isolation level and above.");
-    return 0;
-  }
-  return raised(ha_error(ffi::txn_take_snapshot(Trx::of(thd).txn()), thd), thd);
-}
-
-/// Held while a session's object goes away, and while another thread looks at it.
-std::mutex closing;
-
-void kill_connection(handlerton *, THD *thd) {
-  const std::lock_guard<std::mutex> guard(closing);
-  const Trx *trx = Trx::find(thd);
-  const uint64_t id = trx == nullptr ? 0 : trx->id();
-  if (id != 0 && is_open()) ffi::engine_interrupt(engine(), id);
-}
-
-/// The session and its transaction part: a prepared one lives on, any other is undone.
-void let_go(Trx &trx) {
-  const int error = guarded([&] { return trx.prepared() ? trx.detach() : trx.rollback(); });
-  if (error != 0) log::error("end of a session: " + last_error_message());
-}
-
-/// A replica's applier puts the session's transaction aside to run an XA transaction in its place (`aside` is where to
-/// put it), and brings it back later. Without a place, the session's transaction is a prepared one that leaves it.
-void replace_transaction(THD *thd, void *replacement, void **aside) {
-  std::unique_ptr<Trx> leaving;
-  if (aside != nullptr) {
-    *aside = Trx::find(thd);
-  } else {
-    leaving.reset(Trx::find(thd));
-    if (leaving != nullptr) let_go(*leaving);
-  }
-  const std::lock_guard<std::mutex> guard(closing);
-  thd_set_ha_data(thd, hton, replacement);
-  leaving.reset();
-}
-
-int close_connection(handlerton *, THD *thd) {
-  applier_waits::forget(thd);
-  std::unique_ptr<Trx> trx(Trx::find(thd));
-  if (trx != nullptr) let_go(*trx);
-  const std::lock_guard<std::mutex> guard(closing);
-  thd_set_ha_data(thd, hton, nullptr);
-  trx.reset();
-  return 0;
-}
-
-}  // namespace
-
-void install_transaction_hooks(handlerton *handlerton) {
-  handlerton->prepare = prepare;
-  handlerton->commit = commit;
-  handlerton->rollback = rollback;
-  handlerton->savepoint_set = savepoint_set;
-  handlerton->savepoint_rollback = savepoint_rollback;
-  handlerton->savepoint_rollback_can_release_mdl = savepoint_rollback_can_release_mdl;
-  handlerton->savepoint_release = savepoint_release;
-  handlerton->start_consistent_snapshot = start_consistent_snapshot;
-  handlerton->kill_connection = kill_connection;
-  handlerton->close_connection = close_connection;
-  handlerton->set_prepared_in_tc = set_prepared_in_tc;
-  handlerton->replace_native_transaction_in_thd = replace_transaction;
-  xa::install_hooks(handlerton);
-  // An engine installed at run time is given a place that begins sizeof(SAVEPOINT) too far in the server's allocation:
-  // ask for as much more.
-  handlerton->savepoint_offset = sizeof(uint64_t) + sizeof(SAVEPOINT);
-}
 
 }  // namespace smartengine

@@ -123,8 +123,11 @@ class Trx {
   bool m_has_generation = false;
 };
 
-/// Fills in the handlerton's commit, rollback, savepoint and connection hooks.
-void install_transaction_hooks(handlerton *handlerton);
+/// Whether the session's transaction goes on after the statement.
+bool in_longer_transaction(const THD *thd);
+
+/// Whether the session's commit syncs by itself. Under the binary log the coordinator syncs once for a group of transactions, by `flush_logs`.
+bool syncs(THD *thd);
 
 }  // namespace smartengine
 

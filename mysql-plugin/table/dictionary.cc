@@ -6,9 +6,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/engine.h"
 #include "base/error_map.h"
 #include "base/log.h"
-#include "server/handlerton.h"
 #include "sql/sql_table.h"
 
 namespace smartengine::dictionary {
@@ -27,7 +27,7 @@ void table_key(uint64_t table_id, unsigned char *key) {
   store_be64(key + 5, table_id);
 }
 
-int apply(Trx &trx, const ffi::WriteOp &op) { return ha_error(ffi::txn_apply(trx.txn(), {&op, 1}), nullptr); }
+int apply(ffi::TxnHandle &txn, const ffi::WriteOp &op) { return ha_error(ffi::txn_apply(txn, {&op, 1}), nullptr); }
 
 int damaged(uint64_t table_id, const std::string &why) {
   log::error("dictionary row of table " + std::to_string(table_id) + ": " + why);
@@ -50,16 +50,16 @@ int read(uint64_t table_id, TableDef *def) {
 
 }  // namespace
 
-int replace(Trx &trx, const TableDef &def) {
+int replace(ffi::TxnHandle &txn, const TableDef &def) {
   ByteBuffer value;
   if (!def.encode(&value)) return HA_ERR_OUT_OF_MEM;
   unsigned char key[kTableKeySize];
   table_key(def.table_id, key);
-  return apply(trx, {ffi::OpKind::Put, {key, sizeof(key)}, borrowed(value.slice())});
+  return apply(txn, {ffi::OpKind::Put, {key, sizeof(key)}, borrowed(value.slice())});
 }
 
-int put(Trx &trx, const std::shared_ptr<TableState> &table) {
-  const int error = replace(trx, table->def());
+int put(ffi::TxnHandle &txn, const std::shared_ptr<TableState> &table) {
+  const int error = replace(txn, table->def());
   if (error == 0) remember(table);
   return error;
 }
@@ -92,14 +92,14 @@ void remember(const std::shared_ptr<TableState> &table) {
   tables[table->id()] = table;
 }
 
-int remove(Trx &trx, uint64_t table_id) {
+int remove(ffi::TxnHandle &txn, uint64_t table_id) {
   unsigned char key[kTableKeySize];
   table_key(table_id, key);
   ByteBuffer counter;
   if (!append_counter_key(table_id, &counter)) return HA_ERR_OUT_OF_MEM;
   const ffi::WriteOp ops[] = {{ffi::OpKind::Delete, {key, sizeof(key)}, borrowed({})},
                               {ffi::OpKind::Delete, borrowed(counter.slice()), borrowed({})}};
-  return ha_error(ffi::txn_apply(trx.txn(), {ops, 2}), nullptr);
+  return ha_error(ffi::txn_apply(txn, {ops, 2}), nullptr);
 }
 
 int find(uint64_t table_id, std::shared_ptr<TableState> *table) {

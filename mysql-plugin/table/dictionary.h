@@ -16,19 +16,18 @@
 #include <unordered_map>
 #include <vector>
 
-#include "session/trx.h"
 #include "table/table_state.h"
 
 namespace smartengine::dictionary {
 
 /// Adds a table in the session's transaction.
-int put(Trx &trx, const std::shared_ptr<TableState> &table);
+int put(ffi::TxnHandle &txn, const std::shared_ptr<TableState> &table);
 /// Replaces a table's row, in the session's transaction; what is in memory stays, since columns and indexes do.
-int replace(Trx &trx, const TableDef &def);
+int replace(ffi::TxnHandle &txn, const TableDef &def);
 /// Remembers a table that has no row: a temporary one.
 void remember(const std::shared_ptr<TableState> &table);
 /// Deletes a table's row in the session's transaction.
-int remove(Trx &trx, uint64_t table_id);
+int remove(ffi::TxnHandle &txn, uint64_t table_id);
 /// The table of this id: from memory, else its committed row. HA_ERR_NO_SUCH_TABLE if there is none.
 int find(uint64_t table_id, std::shared_ptr<TableState> *table);
 /// The rows of a table that was just made are seen from `seq` on.

@@ -13,20 +13,13 @@
 #include <mutex>
 #include <vector>
 
-#include "codec/key_codec.h"
+#include "base/bytes.h"
+#include "codec/table_codec.h"
 #include "codec/table_def.h"
 #include "compat.h"
-#include "smartengine-ffi/src/bridge.rs.h"
 #include "table/table_stats.h"
 
 namespace smartengine {
-
-inline rust::Slice<const uint8_t> bytes(Slice slice) { return {slice.data, slice.size}; }
-inline Slice slice(const ffi::Bytes &bytes) { return {bytes.data, bytes.size}; }
-inline ffi::Bytes borrowed(Slice slice) {
-  static const unsigned char nothing = 0;
-  return {slice.size == 0 ? &nothing : slice.data, slice.size};
-}
 
 /// A number that only grows, given out in ranges; 0 until it is loaded.
 class Counter {

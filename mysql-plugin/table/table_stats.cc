@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "base/engine.h"
 #include "base/error_map.h"
 #include "compat.h"
 #include "my_systime.h"
-#include "server/handlerton.h"
 #include "table/table_state.h"
 
 namespace smartengine {

@@ -16,7 +16,7 @@
 #include <mutex>
 #include <vector>
 
-#include "codec/key_codec.h"
+#include "codec/table_codec.h"
 #include "smartengine-ffi/src/bridge.rs.h"
 
 namespace smartengine {

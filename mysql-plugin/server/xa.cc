@@ -1,4 +1,4 @@
-#include "session/xa.h"
+#include "server/xa.h"
 
 #include <algorithm>
 #include <atomic>
@@ -7,15 +7,17 @@
 #include <set>
 #include <utility>
 
+#include "base/engine.h"
 #include "base/error_map.h"
 #include "base/log.h"
 #include "catalog/gtid.h"
 #include "codec/key_codec.h"
 #include "compat.h"
-#include "server/handlerton.h"
 #include "session/durability.h"
+#include "session/group_sync.h"
 #include "session/innodb_part.h"
 #include "session/trx.h"
+#include "session/xid_name.h"
 #include "sql/current_thd.h"
 #include "sql/mdl.h"
 #include "sql/mdl_context_backup.h"
@@ -28,31 +30,6 @@
 namespace smartengine::xa {
 
 namespace {
-
-// u32 format | u8 length of gtrid | u8 length of bqual | both, one after the other | of a replica's transaction: its GTID, as text. Big endian.
-constexpr size_t kNameHeaderSize = 6;
-
-std::string encode(const XID &xid) {
-  const auto gtrid = static_cast<size_t>(xid.get_gtrid_length());
-  const auto bqual = static_cast<size_t>(xid.get_bqual_length());
-  unsigned char header[kNameHeaderSize];
-  store_be32(header, static_cast<uint32_t>(xid.get_format_id()));
-  header[4] = static_cast<unsigned char>(gtrid);
-  header[5] = static_cast<unsigned char>(bqual);
-  std::string name(reinterpret_cast<const char *>(header), kNameHeaderSize);
-  name.append(xid.get_data(), gtrid + bqual);
-  return name;
-}
-
-bool decode(const rust::Vec<uint8_t> &name, XID *xid) {
-  if (name.size() < kNameHeaderSize) return false;
-  const size_t gtrid = name[4];
-  const size_t bqual = name[5];
-  if (gtrid > MAXGTRIDSIZE || bqual > MAXBQUALSIZE || name.size() < kNameHeaderSize + gtrid + bqual) return false;
-  const auto *data = reinterpret_cast<const char *>(name.data()) + kNameHeaderSize;
-  xid->set(static_cast<int32_t>(load_be32(name.data())), data, static_cast<long>(gtrid), data + gtrid, static_cast<long>(bqual));
-  return true;
-}
 
 rust::Slice<const uint8_t> bytes_of(const std::string &name) { return {reinterpret_cast<const uint8_t *>(name.data()), name.size()}; }
 
@@ -97,7 +74,7 @@ int recover(handlerton *, XA_recover_txn *transactions, uint size, MEM_ROOT *roo
       if (!listed.passes(name)) continue;
       listed.note(name);
       XA_recover_txn &transaction = transactions[count];
-      if (!decode(prepared.name, &transaction.id)) {
+      if (!xid_name::decode(prepared.name, &transaction.id)) {
         log::error("a prepared transaction has a name that is no XID; it stays prepared");
         continue;
       }
@@ -116,7 +93,7 @@ int recover_prepared_in_tc(handlerton *, Xa_state_list &states) {
   return guarded([&] {
     for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
       XID xid;
-      if (!decode(prepared.name, &xid)) continue;
+      if (!xid_name::decode(prepared.name, &xid)) continue;
       // The coordinator knows about those that it named itself.
       if (xid.get_my_xid() != 0) continue;
       states.add(xid, prepared.in_coordinator ? enum_ha_recover_xa_state::PREPARED_IN_TC : enum_ha_recover_xa_state::PREPARED_IN_SE);
@@ -142,7 +119,7 @@ xa_status_code carried_out(const ffi::Status &status, const std::string &what) {
 
 /// The name that the transaction was prepared under, which is longer than its XID if it has a GTID.
 std::string prepared_name(const XID &xid) {
-  const std::string start = encode(xid);
+  const std::string start = xid_name::encode(xid);
   if (xid.get_my_xid() == 0) return start;
   for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
     const std::string name(prepared.name.begin(), prepared.name.end());
@@ -153,7 +130,7 @@ std::string prepared_name(const XID &xid) {
 
 xa_status_code decide(const XID &xid, bool commit) {
   const std::string name = prepared_name(xid);
-  const std::string gtid = name.substr(encode(xid).size());
+  const std::string gtid = name.substr(xid_name::encode(xid).size());
   // Before the commit: after a crash between the two it is decided again.
   if (commit && !gtid.empty() && catalog::gtid::record(gtid) != 0) {
     if (opt_bin_log || !mysqld_server_started) stop_server("record the GTID of a prepared transaction");
@@ -172,28 +149,20 @@ xa_status_code commit_by_xid(handlerton *, XID *xid) {
 xa_status_code rollback_by_xid(handlerton *, XID *xid) { return decide(*xid, false); }
 
 xa_status_code set_prepared_in_tc_by_xid(handlerton *, XID *xid) {
-  return carried_out(ffi::engine_note_in_coordinator(engine(), bytes_of(encode(*xid))), "record the coordinator's knowledge of");
+  return carried_out(ffi::engine_note_in_coordinator(engine(), bytes_of(xid_name::encode(*xid))), "record the coordinator's knowledge of");
 }
 
-/// Counts prepares that wait for the sync of their group, and how many of them a sync has passed.
-std::atomic<uint64_t> unsynced{0};
-std::atomic<uint64_t> synced{0};
-
 }  // namespace
-
-void note_unsynced() { unsynced.fetch_add(1, std::memory_order_acq_rel); }
 
 // InnoDB's transactions go on when this engine takes no more writes, and the server rotates its logs for them: that is no
 // failure as long as nothing waits for this sync.
 bool flush_logs(::handlerton *, bool group) {
   if (!is_open()) return false;
-  const uint64_t before = unsynced.load(std::memory_order_acquire);
+  const uint64_t noted = group_sync::noted();
   const ffi::Status status = ffi::engine_sync_wal(engine(), group);
-  const bool awaited = synced.load(std::memory_order_acquire) < before;
+  const bool awaited = group_sync::is_awaited(noted);
   if (ok(status)) {
-    uint64_t seen = synced.load(std::memory_order_relaxed);
-    while (seen < before && !synced.compare_exchange_weak(seen, before, std::memory_order_acq_rel)) {
-    }
+    group_sync::note_synced(noted);
     return false;
   }
   log::error("sync the log: " + std::string(ffi::last_error()));
@@ -201,18 +170,11 @@ bool flush_logs(::handlerton *, bool group) {
   return awaited;
 }
 
-bool is_external(const THD *thd) { return thd->get_transaction()->xid_state()->get_xid()->get_my_xid() == 0; }
-
-std::string name_of(const THD *thd) {
-  const XID &xid = *thd->get_transaction()->xid_state()->get_xid();
-  return encode(xid) + (is_external(thd) ? std::string() : catalog::gtid::of(thd));
-}
-
 void roll_back_others() {
   size_t count = 0;
   for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
     XID xid;
-    if (!decode(prepared.name, &xid) || xid.get_my_xid() == 0) continue;
+    if (!xid_name::decode(prepared.name, &xid) || xid.get_my_xid() == 0) continue;
     const std::string name(prepared.name.begin(), prepared.name.end());
     if (status_of(ffi::engine_decide(engine(), bytes_of(name), false), "roll back") == XA_OK) ++count;
   }
@@ -227,7 +189,7 @@ bool commit_after_innodb() {
   std::vector<XID> ours;
   for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
     XID xid;
-    if (prepared.in_coordinator && decode(prepared.name, &xid) && xid.get_my_xid() != 0) ours.push_back(xid);
+    if (prepared.in_coordinator && xid_name::decode(prepared.name, &xid) && xid.get_my_xid() != 0) ours.push_back(xid);
   }
   if (ours.empty()) return true;
   std::set<XID> theirs;
@@ -248,7 +210,7 @@ void lock_tables() {
   if (!std::exchange(tables_stay_unlocked, false)) return;
   for (const ffi::PreparedTransaction &prepared : ffi::engine_prepared(engine())) {
     XID xid;
-    if (!decode(prepared.name, &xid) || xid.get_my_xid() != 0) continue;
+    if (!xid_name::decode(prepared.name, &xid) || xid.get_my_xid() != 0) continue;
     MEM_ROOT root(PSI_NOT_INSTRUMENTED, 1024);
     MDL_request_list requests;
     for (const std::string &path : dictionary::paths_of({prepared.indexes.begin(), prepared.indexes.end()})) {

@@ -19,18 +19,9 @@
 #ifndef SMARTENGINE_XA_H
 #define SMARTENGINE_XA_H
 
-#include <string>
-
-class THD;
 struct handlerton;
 
 namespace smartengine::xa {
-
-/// Whether a client decides about the session's transaction when it is prepared, and not the server.
-bool is_external(const THD *thd);
-
-/// What the engine calls a session's transaction: its XID, and its GTID if it has one by now.
-std::string name_of(const THD *thd);
 
 /// Undoes what the binary log of another server was to decide about: that log is not here, and none of it was acknowledged as being in the store. A
 /// server would refuse to start with it. What an external coordinator prepared stays prepared.
@@ -45,9 +36,6 @@ void leave_tables_unlocked();
 
 /// Locks those tables as recovery would have, before any client could change their definitions.
 void lock_tables();
-
-/// A transaction was prepared, and waits for `flush_logs` to make that durable.
-void note_unsynced();
 
 /// Fills in the handlerton's hooks for the sync of groups, for recovery and for transactions without a session.
 void install_hooks(handlerton *handlerton);
