@@ -20,7 +20,7 @@
 #include "base/engine.h"
 #include "base/error_map.h"
 #include "base/row_counts.h"
-#include "codec/key_codec.h"
+#include "codec/table_codec.h"
 #include "compat.h"
 #include "session/trx.h"
 #include "table/table_state.h"

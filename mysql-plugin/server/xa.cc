@@ -11,7 +11,6 @@
 #include "base/error_map.h"
 #include "base/log.h"
 #include "catalog/gtid.h"
-#include "codec/key_codec.h"
 #include "compat.h"
 #include "session/durability.h"
 #include "session/group_sync.h"

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "catalog/entry.h"
-#include "codec/key_codec.h"
+#include "codec/table_codec.h"
 #include "my_sys.h"
 #include "mysql/udf_registration_types.h"
 #include "sql/field.h"

@@ -18,6 +18,7 @@ const CODECS: [&str; 7] = [
     "codec/collation.cc",
     "codec/key_codec.cc",
     "codec/row_codec.cc",
+    "codec/table_codec.cc",
     "codec/table_def.cc",
     "codec/weight_code.cc",
     // In place of what comes from the engine.

@@ -1,6 +1,7 @@
 //! Layout rules of the whole workspace, kept by a test: where a thing belongs is not left to memory.
 
 mod layers;
+mod rooms;
 mod rules;
 mod source;
 
@@ -79,6 +80,29 @@ fn layers_of_the_engine_point_down() {
     check(layers::point_down, |source| {
         source.is_rust() && source.path.starts_with("engine/src/")
     });
+}
+
+#[test]
+fn rooms_of_the_plugin_point_down() {
+    check(rooms::point_down, |source| {
+        source.is_cpp() && source.path.starts_with("mysql-plugin/")
+    });
+}
+
+#[test]
+fn an_include_that_points_up_is_found() {
+    for (path, text, breaches) in [
+        ("codec/a.cc", "#include \"base/log.h\"", 0),
+        ("codec/a.cc", "#include \"codec/b.h\"", 0),
+        ("codec/a.cc", "#include \"table/b.h\"", 1),
+        ("codec/a.cc", "#include \"sql/table.h\"", 0),
+        ("attic/a.cc", "", 1),
+        ("plugin.cc", "#include \"server/b.h\"", 0),
+    ] {
+        let path = format!("mysql-plugin/{path}");
+        let text = text.to_owned();
+        assert_eq!(rooms::point_down(&Source { path, text }).len(), breaches);
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "codec/key_codec.h"
+#include "codec/table_codec.h"
 #include "my_sys.h"
 #include "sql/field.h"
 #include "start.h"
