@@ -113,12 +113,14 @@ void warn_of_refused_attach(THD *thd) {
        "log");
 }
 
+void warn_of_late_capture(THD *thd) {
+  warn(thd, "the definitions that this statement has changed are not in the store yet: they are tried again until they are");
+}
+
 /// Waits for the capture, and for the store to have it where the session wants its commits to be there. Whoever is told of an error anyway, such as
 /// KILL while the statement's own commit waited, is not kept: by now nothing would tell of that KILL any more.
 void wait_for_capture(THD *thd) {
-  if (!wait_for(sessions.take_changed(thd))) {
-    warn(thd, "the definitions that this statement has changed are not in the store yet: they are tried again until they are");
-  }
+  if (!wait_for(sessions.take_changed(thd))) warn_of_late_capture(thd);
   if (durability::wants_object(thd) && !thd->is_error()) durability::acknowledge(thd, ffi::engine_log_end(engine()));
 }
 
@@ -158,6 +160,14 @@ void finish_statement(THD *thd, const char *told) {
     wait_when_accounts_are_free(thd);
 }
 
+/// Whether the session goes on with a lock that the capture's reading would wait for: under LOCK TABLES … WRITE an exclusive lock is only weakened,
+/// and a trigger is read with its table.
+bool keeps_from_reading(THD *thd, Kind kind, const std::string &schema, const std::string &name) {
+  if (thd->locked_tables_mode == LTM_NONE) return false;
+  return kind == Kind::kTrigger || (kind == Kind::kTable && thd->mdl_context.owns_equal_or_stronger_lock(
+                                                                MDL_key::TABLE, schema.c_str(), name.c_str(), MDL_SHARED_NO_READ_WRITE));
+}
+
 /// The session has released its lock on an object that it may have changed.
 void object_released(THD *thd, Kind kind, const std::string &schema, const std::string &name) {
   const bool last = sessions.released(thd);
@@ -172,9 +182,14 @@ void object_released(THD *thd, Kind kind, const std::string &schema, const std::
   changed.names.insert({kind, schema, kind == Kind::kSchema ? std::string() : name});
   // The server gives and takes rights on routines by itself, and says nothing.
   changed.accounts = kind == Kind::kFunction || kind == Kind::kProcedure;
-  sessions.changed(thd, changed);
   note(changed);
-  if (last) wait_when_accounts_are_free(thd);
+  if (!keeps_from_reading(thd, kind, schema, name)) {
+    sessions.changed(thd, changed);
+    if (last) wait_when_accounts_are_free(thd);
+    return;
+  }
+  // Captured once the tables are unlocked. A table of this engine is kept by its own transaction already, and nothing need be said.
+  if (!sessions.take_changed(thd).empty() || kind == Kind::kTrigger) warn_of_late_capture(thd);
 }
 
 bool notify_exclusive_mdl(THD *thd, const MDL_key *key, ha_notification_type type, bool *) {

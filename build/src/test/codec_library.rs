@@ -13,7 +13,7 @@ use crate::host::paths;
 use crate::packages::mysql::Mysql;
 
 /// What the code is about.
-const CODECS: [&str; 7] = [
+const CODECS: [&str; 8] = [
     "catalog/entry.cc",
     "codec/collation.cc",
     "codec/key_codec.cc",
