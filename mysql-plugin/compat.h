@@ -1,6 +1,5 @@
 // The server's headers, and the differences between its versions 8.0.35 to 9.7. Every test of MYSQL_VERSION_ID and
-// every
-// __has_include of this plugin stands here; the other files read as if there were one server.
+// every __has_include of this plugin stands here; the other files read as if there were one server.
 
 #ifndef SMARTENGINE_COMPAT_H
 #define SMARTENGINE_COMPAT_H

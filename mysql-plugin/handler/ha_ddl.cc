@@ -56,7 +56,7 @@ int refuse_unsupported(THD *thd, const HA_CREATE_INFO &create_info) {
   return 0;
 }
 
-/// What is taken and does nothing here says so.
+/// Warns of what is accepted and has no effect here.
 void warn_of_ignored(THD *thd, const HA_CREATE_INFO &create_info) {
   const auto warn = [&](const char *option) {
     push_warning_printf(thd, Sql_condition::SL_WARNING, ER_ILLEGAL_HA_CREATE_OPTION, "SMARTENGINE ignores the create option '%s'", option);
@@ -70,7 +70,7 @@ bool is_temporary(const HA_CREATE_INFO &create_info) { return (create_info.optio
 
 int allocate_indexes(uint32_t count, uint32_t *first) { return ha_error(ffi::engine_allocate_indexes(engine(), count, *first), nullptr); }
 
-/// A replay of the catalog makes the table known to the server; to the engine it is.
+/// A replay of the catalog makes the table known to the server; the engine knows it already.
 int attach(const TABLE &form, dd::Table *table_def) {
   const uint64_t table_id = catalog::Attaching::table_id();
   std::shared_ptr<TableState> table_state;

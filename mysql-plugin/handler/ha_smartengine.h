@@ -101,7 +101,7 @@ class ha_smartengine : public handler {
   enum_alter_inplace_result check_if_supported_inplace_alter(TABLE *altered_table, Alter_inplace_info *info) override;
 
  private:
-  /// How the rows of a scan are had.
+  /// How a scan gets its rows.
   enum class Access : uint8_t {
     kRow,       ///< The index's values are the rows.
     kThrough,   ///< The engine reads the row of each entry.
@@ -151,7 +151,7 @@ class ha_smartengine : public handler {
   int open_scan(Slice lower, Slice upper);
   int seek(ffi::Seek where, Slice key, bool forward, uchar *record);
   int step(bool forward, uchar *record);
-  /// Goes on from the entry last read where the scan it came from is not there any more, or ended at the search prefix.
+  /// Goes on from the entry last read if the scan it came from is gone, or ended at the search prefix.
   int resume(bool forward, uchar *record);
   int read_point(uchar *record);
   int read_clipped(uchar *record, const uchar *key, key_part_map parts, ha_rkey_function find);

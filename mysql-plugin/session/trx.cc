@@ -178,7 +178,7 @@ int Trx::prepare(THD *thd, bool all) {
   const bool unlogged = opt_bin_log && !external && !reaches_binary_log(thd);
   if (unlogged) thd->durability_property = HA_REGULAR_DURABILITY;
   const bool sync = syncs(thd);
-  // What the server coordinates itself a server on another disk rolls back, unless its commit is in the store.
+  // A server on another disk rolls back what the server coordinates itself, unless its commit is in the store.
   const bool object = durability::wants_object(thd) && external && sync;
   const ffi::Status status = ffi::txn_prepare(txn(), {reinterpret_cast<const uint8_t *>(name.data()), name.size()}, sync && !object);
   m_prepared = ok(status);
@@ -260,7 +260,7 @@ int Trx::rollback() {
   const bool prepared = m_prepared;
   const int error = ha_error(ffi::txn_rollback(txn()), nullptr);
   end(false);
-  // Of what was not prepared nothing is left in any case: only counters may not have been kept. For an error the server would leave the
+  // Of a transaction that was not prepared nothing is left in any case: only counters may not have been kept. Given an error, the server would leave the
   // transaction in the binary log's cache, and write it with the session's next one.
   return prepared ? error : 0;
 }

@@ -1,6 +1,6 @@
 // The session's transaction.
 //
-// One object a session, hung off the session (a group leader commits for its followers, so never off a thread). It
+// One object for each session, attached to the session (a group leader commits for its followers, so never to a thread). It
 // starts with the first table of a statement and ends in the handlerton's commit or rollback. Each statement inside a
 // longer transaction starts at a savepoint, to which a failed statement returns.
 //
@@ -59,11 +59,11 @@ class Trx {
   void set_has_generation() { m_has_generation = true; }
   uint64_t id() const { return m_id.load(std::memory_order_acquire); }
 
-  /// These indexes go when the transaction commits, or when it is rolled back.
+  /// These indexes are dropped when the transaction commits, or when it is rolled back.
   void drop_on_commit(std::vector<uint32_t> indexes, uint64_t table_id);
   void drop_on_rollback(std::vector<uint32_t> indexes, uint64_t table_id);
-  /// These go when the transaction ends, or now if there is none: temporary tables', whose coming and going no
-  /// transaction covers.
+  /// These are dropped when the transaction ends, or now if there is none: those of temporary tables, whose creation and
+  /// removal no transaction covers.
   void drop_at_end(std::vector<uint32_t> indexes, uint64_t table_id);
 
   /// The log position that the store has to have before the client is answered, 0 if none; asked once.
@@ -101,7 +101,7 @@ class Trx {
   int sync_own_part();
   /// Has InnoDB's log on the disk, or where it is not to be synced, written as is set.
   void sync_innodb_part();
-  /// InnoDB's log has its part, and from now on what becomes of that decides (innodb_part.h).
+  /// InnoDB's log has its part, and from now on the fate of that part decides (innodb_part.h).
   int note_innodb_prepared(THD *thd);
   /// Sees to it that InnoDB's part has committed.
   int commit_innodb_part(THD *thd, bool all);
