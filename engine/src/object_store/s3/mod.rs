@@ -90,7 +90,7 @@ struct Remote {
 
 impl S3Store {
     /// Connects to the bucket and looks into it, so that what is wrong with its name, the credentials or their rights shows at once:
-    /// [`ErrorKind::Invalid`].
+    /// [`crate::ErrorKind::Invalid`].
     pub fn open(location: S3Location) -> Result<Self> {
         let S3Location {
             bucket,
