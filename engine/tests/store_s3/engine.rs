@@ -44,13 +44,16 @@ fn a_commit_is_not_acknowledged_by_a_login_page() {
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| insert(&engine, 2));
             std::thread::sleep(Duration::from_millis(1200));
-            assert!(!waiting.is_finished(), "{fault:?}: acknowledged by a page");
+            let acknowledged = waiting.is_finished();
             let state = engine.remote_wal().unwrap();
+            // Before anything is asserted: the other thread goes on waiting otherwise.
+            site.proxy.heal();
+            let inserted = waiting.join().unwrap();
+            assert!(!acknowledged, "{fault:?}: acknowledged by a page");
             let (_, why) = state.failing.expect("it says why it waits");
             assert!(why.contains("not S3's"), "{why}");
             assert!(state.ended.is_none(), "{fault:?}: it gave up");
-            site.proxy.heal();
-            waiting.join().unwrap().unwrap();
+            inserted.unwrap();
         });
         insert(&engine, 3).unwrap();
         drop(engine);

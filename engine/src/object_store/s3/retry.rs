@@ -106,6 +106,7 @@ impl Attempts {
         let start = Instant::now();
         let end = start + deadline.min(self.deadline);
         let mut ambiguous = false;
+        let mut said: Option<String> = None;
         for number in 1.. {
             let result = self.attempt(end, load, number > 1, &received, &mut attempt);
             let writes = load.kind.service() == Service::Put;
@@ -128,6 +129,12 @@ impl Attempts {
                 return Err(failure);
             }
             ambiguous |= failure.ambiguous;
+            // An attempt that the deadline cut short tells nothing; the one before it may have.
+            if Instant::now() >= end
+                && let Some(before) = said.take()
+            {
+                failure.message = before;
+            }
             let random = self.random.lock().below(1000);
             let pause = delay(number, failure.cause == Cause::Throttled, random);
             if Instant::now() + pause >= end {
@@ -139,6 +146,7 @@ impl Attempts {
                 );
                 return Err(failure);
             }
+            said = Some(failure.message);
             sleep(pause).await;
         }
         Err(Failure::new(Cause::Passing, "given up"))
