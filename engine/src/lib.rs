@@ -1,7 +1,7 @@
 //! A transactional log-structured key-value store whose durable home is an object store.
 //!
 //! Layers, each depending only on those below it:
-//! `db` → `txn`, `flush`, `compaction`, `gc` → `remote_wal` → `wal`, `memtable`, `sst`, `manifest` → `cache`, `iter` → `object_store` → `format`, `env` → `types`.
+//! `db` → `txn`, `flush`, `compaction`, `gc` → `remote_wal`, `output` → `wal`, `memtable`, `sst`, `manifest` → `cache`, `iter` → `object_store` → `format`, `env` → `types`.
 #![deny(missing_docs)]
 
 pub mod cache;
@@ -22,6 +22,7 @@ pub mod manifest;
 mod memtable;
 pub mod object_store;
 pub mod options;
+pub mod output;
 pub mod remote_wal;
 pub mod sst;
 pub mod txn;

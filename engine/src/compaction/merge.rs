@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::Result;
-use crate::flush::{DropRules, Output, OutputSpec, decode};
 use crate::iter::{InternalIterator, MergingIterator};
 use crate::manifest::{FileMeta, LEVELS, Version};
+use crate::output::{DropRules, Output, OutputSpec};
+use crate::types::decode_internal;
 
 /// What is merged.
 pub struct Inputs<I> {
@@ -28,7 +29,7 @@ pub fn merge<I: InternalIterator>(
     let mut merged = MergingIterator::new(inputs.runs);
     merged.seek_to_first()?;
     while merged.valid() {
-        let (key, kind) = decode(merged.key())?;
+        let (key, kind) = decode_internal(merged.key())?;
         if rules.keep(key.user, key.seq(), kind, |user_key| {
             below.is_empty_at(user_key)
         }) {

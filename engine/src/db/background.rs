@@ -15,10 +15,11 @@ use super::cursor::{OpenFiles, Source};
 use super::state::{LiveFile, LiveVersion, Obsolete};
 use crate::compaction::{self, Inputs, PickConfig, Task, sorted_runs};
 use crate::env::failpoint;
-use crate::flush::{DropRules, OutputSpec, flush_memtables};
+use crate::flush::flush_memtables;
 use crate::iter::LevelIter;
 use crate::manifest::{FileMeta, Manifest, Version, VersionEdit};
 use crate::memtable::MemTable;
+use crate::output::{DropRules, OutputSpec};
 use crate::sst::{IterOptions, SstOptions};
 use crate::{Error, ErrorKind, Result, ResultExt};
 

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use super::core::Core;
 use super::state::{LiveFile, State, open_together};
 use crate::Result;
-use crate::flush::decode;
 use crate::iter::{InternalIterator, LevelFiles, LevelIter, MergingIterator};
 use crate::memtable::MemIter;
 use crate::sst::{IterOptions, SstIter};
 use crate::txn::batch::{Batch, OwnIter};
 use crate::txn::snapshots::SnapshotGuard;
+use crate::types::decode_internal;
 use crate::types::{KeyRef, OWN_WRITE_SEQ, SeqNo, ValueKind, user_key_of};
 
 /// A sorted level's files as [`LevelIter`] wants them.
@@ -418,7 +418,7 @@ impl Cursor {
         // Of `self.key`, those stepped over.
         let mut versions = 0;
         while self.merged.valid() {
-            let (key, kind) = decode(self.merged.key())?;
+            let (key, kind) = decode_internal(self.merged.key())?;
             if passing && key.user == self.key.as_slice() {
                 versions += 1;
                 if versions > FEW_VERSIONS {
@@ -466,7 +466,7 @@ impl Cursor {
     /// From where the merged iterator stands, back to the first key with a visible value.
     fn find_backward(&mut self) -> Result<()> {
         while self.merged.valid() {
-            let (key, _) = decode(self.merged.key())?;
+            let (key, _) = decode_internal(self.merged.key())?;
             if key.user < self.lower.as_slice() {
                 return Ok(());
             }
@@ -480,7 +480,7 @@ impl Cursor {
                     newest = self.newest_by_seek()?;
                     break;
                 }
-                let (key, kind) = decode(self.merged.key())?;
+                let (key, kind) = decode_internal(self.merged.key())?;
                 if key.user != self.key.as_slice() {
                     break;
                 }
@@ -513,7 +513,7 @@ impl Cursor {
         let mut newest = None;
         self.merged.seek(KeyRef::before(&self.key))?;
         while self.merged.valid() {
-            let (key, kind) = decode(self.merged.key())?;
+            let (key, kind) = decode_internal(self.merged.key())?;
             if key.user != self.key.as_slice() {
                 break;
             }

@@ -28,7 +28,7 @@ impl Core {
 fn get_version(state: &State, user_key: &[u8], snapshot: SeqNo) -> Result<(SeqNo, Option<Value>)> {
     for table in state.memtables() {
         if let Some(position) = table.find(user_key, snapshot) {
-            let (key, kind) = crate::flush::decode(position.key())?;
+            let (key, kind) = crate::types::decode_internal(position.key())?;
             let seq = key.seq();
             return Ok((seq, (kind == ValueKind::Put).then(|| Value::at(position))));
         }

@@ -39,11 +39,12 @@ use super::transaction::Transaction;
 use super::write::{Action, Request, Slot};
 use crate::compaction::BOTTOM;
 use crate::env::failpoint;
-use crate::flush::{Output, decode};
 use crate::iter::InternalIterator;
 use crate::manifest::{FileMeta, LEVELS, VersionEdit, encode_files};
+use crate::output::Output;
 use crate::sst::{IterOptions, UNNUMBERED};
 use crate::txn::batch::Batch;
+use crate::types::decode_internal;
 use crate::types::{IndexId, InternalKeyBuf, KeyRef, SeqNo, encode_trailer};
 use crate::{Error, ErrorKind, Result, ResultExt};
 
@@ -211,7 +212,7 @@ fn copy_newest(batch: &Batch, output: &mut Output<'_>) -> Result<()> {
     let mut last = InternalKeyBuf::default();
     entries.seek_to_first()?;
     while entries.valid() {
-        let (key, kind) = decode(entries.key())?;
+        let (key, kind) = decode_internal(entries.key())?;
         // Of several writes of one key the newest comes first.
         if last.as_bytes().is_empty() || last.user_key() != key.user {
             last.set(key.user, encode_trailer(UNNUMBERED, kind));

@@ -29,13 +29,13 @@ use super::stats::Stats;
 use super::{Engine, attach, background, identity};
 use crate::cache::BlockCache;
 use crate::env::failpoint;
-use crate::flush::RateLimiter;
 use crate::manifest::{
     FileMeta, Manifest, Version, VersionEdit, decode_files, first_file_of_epoch,
 };
 use crate::memtable::{InsertHint, MemTable};
 use crate::object_store::{LocalStore, MeteredStore, ObjectStore, Prefetcher, probe_put_if_absent};
 use crate::options::Options;
+use crate::output::RateLimiter;
 use crate::remote_wal::RemoteWal;
 use crate::txn::commit::Pipeline;
 use crate::txn::locks::LockManager;

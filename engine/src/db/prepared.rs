@@ -24,13 +24,13 @@ use super::state::LiveFile;
 use super::transaction::{Isolation, Stage, Transaction};
 use super::write::{Action, Request};
 use crate::env::failpoint;
-use crate::flush::decode;
 use crate::iter::InternalIterator;
 use crate::manifest::{FileMeta, encode_files};
 use crate::sst::IterOptions;
 use crate::txn::batch::Batch;
 use crate::txn::locks::{LockMode, LockWait};
 use crate::txn::record::{MAX_NAME_LEN, decode_ops};
+use crate::types::decode_internal;
 use crate::types::{IndexId, ValueKind, index_id_of};
 use crate::{Error, Result, ResultExt};
 
@@ -165,7 +165,7 @@ impl Transaction {
             let mut entries = live.unnumbered_reader()?.iter(IterOptions::sequential());
             entries.seek_to_first()?;
             while entries.valid() {
-                let (key, kind) = decode(entries.key())?;
+                let (key, kind) = decode_internal(entries.key())?;
                 last.note(key.user);
                 transaction.take_back(kind, key.user, entries.value())?;
                 transaction.batch.spill_if_full()?;

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use super::{SeqNo, ValueKind};
+use crate::{Error, Result};
 
 /// Length of the trailer in bytes.
 pub const TRAILER_LEN: usize = 8;
@@ -123,6 +124,15 @@ impl fmt::Debug for KeyRef<'_> {
         let (seq, kind) = decode_trailer(self.trailer);
         write!(f, "{}@{seq}/{kind}", self.user.escape_ascii())
     }
+}
+
+/// The parts of an encoded internal key, whose kind must be a known one.
+pub fn decode_internal(internal: &[u8]) -> Result<(KeyRef<'_>, ValueKind)> {
+    let key = KeyRef::decode(internal);
+    let kind = key
+        .kind()
+        .ok_or_else(|| Error::corruption(format!("entry {key:?} has an unknown kind")))?;
+    Ok((key, kind))
 }
 
 /// An owned encoded internal key; an empty buffer stands for "none yet".

@@ -3,8 +3,8 @@
 mod internal_key;
 
 pub use internal_key::{
-    InternalKeyBuf, KeyRef, TRAILER_LEN, compare_internal, decode_trailer, encode_trailer,
-    trailer_of, user_key_of,
+    InternalKeyBuf, KeyRef, TRAILER_LEN, compare_internal, decode_internal, decode_trailer,
+    encode_trailer, trailer_of, user_key_of,
 };
 
 /// A commit's place in the order of all commits; 1 is the first, at most [`MAX_SEQ`].

@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    /// Merges the files and all memtables but the last, by the rule of `flush::drop_rules`.
+    /// Merges the files and all memtables but the last, by the rule of `output::drop_rules`.
     fn compact(&self) {
         let before = self.load();
         let merged = before.memtables.len() - 1;

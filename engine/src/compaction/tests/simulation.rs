@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::flush::DropRules;
+use crate::output::DropRules;
 
 /// User key, sequence number, kind.
 type Entry = (Vec<u8>, SeqNo, ValueKind);
