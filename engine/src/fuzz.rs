@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::cache::BlockCache;
 use crate::cache::disk::{DiskCache, MIN_CACHE_SIZE, PIECE};
-use crate::db::{attached, identity};
+use crate::db::open::{identity, owners};
 use crate::env::fs::{FaultFs, Fs, OpenMode, PowerLoss};
 use crate::format::block::Block;
 use crate::format::block_builder::BlockBuilder;
@@ -127,8 +127,8 @@ pub const TARGETS: [Target; 15] = [
     },
     Target {
         name: "log_owners",
-        samples: || vec![attached::sample().to_vec()],
-        decode: |bytes| attached::decode(bytes).map(drop),
+        samples: || vec![owners::sample().to_vec()],
+        decode: |bytes| owners::decode(bytes).map(drop),
         seal: seal_end,
     },
     Target {

@@ -1,17 +1,14 @@
 //! The engine: everything below it, put together.
 
-mod attach;
-pub(crate) mod attached;
 mod background;
 mod core;
 mod counters;
 mod cursor;
 mod drops;
 mod get;
-pub(crate) mod identity;
 mod ingest;
 mod maintenance;
-mod open;
+pub(crate) mod open;
 mod orphans;
 mod persistent_cache;
 mod pinned;
@@ -94,7 +91,13 @@ impl Engine {
     /// Fails with [`crate::ErrorKind::Invalid`] for options out of range, [`crate::ErrorKind::Corruption`] where stored bytes are not what was written,
     /// [`crate::ErrorKind::Unavailable`] where the directory or the store cannot be used, for instance as another process uses it.
     pub fn open(options: Options) -> Result<Self> {
-        open::open(options)
+        let running = open::open(options)?;
+        Ok(Self {
+            core: running.core,
+            threads: Mutex::new(running.threads),
+            detached: Mutex::new(running.detached),
+            _lock: running.lock,
+        })
     }
 
     /// Begins a transaction.

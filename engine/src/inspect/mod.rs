@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub use garbage::{Garbage, garbage};
 pub use verify::{Problem, Progress, Report, verify};
 
-use crate::db::identity;
+use crate::db::open::identity;
 use crate::gc::list_all;
 use crate::manifest::{Manifest, Version};
 use crate::object_store::{ObjectMeta, ObjectStore};

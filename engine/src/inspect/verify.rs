@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::refuse_nothing;
-use crate::db::identity;
+use crate::db::open::identity;
 use crate::gc::list_all;
 use crate::manifest::{
     CURRENT_KEY, FileMeta, LEVELS, Manifest, ManifestObject, Version, manifest_key,

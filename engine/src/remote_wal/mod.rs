@@ -35,7 +35,7 @@
 //! The manifest never runs ahead: before an edit is published that says of log records that they are in files, or that follows from them, those records
 //! are uploaded ([`RemoteWal::wait`]). So files and chunks in the store make up a prefix of the history at every moment.
 
-mod attach;
+mod chunk_reader;
 mod format;
 #[cfg(test)]
 mod tests;
@@ -45,7 +45,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-pub use attach::{ChunkReader, PARALLEL, fetch};
+pub use chunk_reader::{ChunkReader, PARALLEL, fetch};
 pub use format::{
     CHUNK_PREFIX, Chunk, ChunkBuilder, ChunkHeader, ChunkKind, FENCE_LEN, chunk_key,
     parse_chunk_key,
@@ -60,7 +60,7 @@ pub const WINDOW: u64 = 64;
 
 /// The log in the store, taken by a writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attached {
+pub struct Taken {
     /// Id of this writer's first chunk.
     pub next_id: u64,
     /// The log position up to which all is there.

@@ -17,7 +17,7 @@ fn read_on(reader: &mut ChunkReader) -> Result<Records> {
     Ok(records)
 }
 
-fn fence(reader: ChunkReader, epoch: u64) -> Result<(Attached, Records)> {
+fn fence(reader: ChunkReader, epoch: u64) -> Result<(Taken, Records)> {
     let mut records = Vec::new();
     let attached = reader.fence(epoch, u128::from(epoch), &mut |position, payload| {
         records.push((position, payload.to_vec()));
@@ -43,7 +43,7 @@ fn chunk(id: u64, epoch: u64, start: u64, durable: u64) -> Vec<u8> {
 }
 
 /// A store that a writer of epoch 1 attached to, and that has `count` chunks of it, each acknowledged before the next was made.
-fn written(count: u64) -> (Arc<MemoryStore>, Attached) {
+fn written(count: u64) -> (Arc<MemoryStore>, Taken) {
     let store = Arc::new(MemoryStore::new());
     let mut reader = ChunkReader::new(store.clone(), 0, 0);
     assert_eq!(read_on(&mut reader).unwrap(), []);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::format::{Chunk, ChunkBuilder, ChunkHeader, ChunkKind, RECORD_OVERHEAD, chunk_key};
-use super::{Attached, WINDOW, claim};
+use super::{Taken, WINDOW, claim};
 use crate::env::{Clock, failpoint};
 use crate::object_store::ObjectStore;
 use crate::wal::Wal;
@@ -124,20 +124,20 @@ impl RemoteWal {
         clock: Arc<dyn Clock>,
         epoch: u64,
         writer_id: u128,
-        attached: Attached,
+        taken: Taken,
         options: UploadOptions,
     ) -> Self {
-        let cut_chunks = AtomicU64::new(attached.chunks.len() as u64);
+        let cut_chunks = AtomicU64::new(taken.chunks.len() as u64);
         let state = State {
             options: UploadTuning {
                 interval: options.interval,
                 size: options.size,
             },
-            next_id: attached.next_id,
-            cut: attached.end,
-            read: attached.end,
-            first_open: attached.next_id,
-            chunks: attached.chunks,
+            next_id: taken.next_id,
+            cut: taken.end,
+            read: taken.end,
+            first_open: taken.next_id,
+            chunks: taken.chunks,
             ..State::default()
         };
         Self {
@@ -146,7 +146,7 @@ impl RemoteWal {
             epoch,
             writer_id,
             inline: options.inline,
-            uploaded: AtomicU64::new(attached.end),
+            uploaded: AtomicU64::new(taken.end),
             state: Mutex::new(state),
             work: Condvar::new(),
             acknowledged: Condvar::new(),

@@ -3,7 +3,7 @@
 //! In order: read the chunks from the manifest's first one on; put the local log aside if it was superseded; note in it who is attaching; write the manifest edit
 //! with the next epoch; fence the chunks, and read what came to them meanwhile; read the local log from where the chunks end, if it is the last writer's;
 //! begin it anew where it has less than the chunks; note that it is this writer's. Everything up to the manifest edit changes nothing that counts;
-//! a crash after any step leaves what the next attach does again (`attached.rs`, `remote_wal`).
+//! a crash after any step leaves what the next attach does again (`owners.rs`, `remote_wal`).
 //!
 //! A log that was superseded is never replayed: what it has beyond the store was not acknowledged as being there, and another writer has gone on without
 //! it. It is moved to a folder beside it, and a warning says how many transactions it holds.
@@ -11,8 +11,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::attached::{self, Owners, WriterId};
-use super::open::{Replayed, wal_options};
+use super::local_log;
+use super::owners::{self, Owners, WriterId};
+use super::replay::Replayed;
 use crate::env::failpoint;
 use crate::manifest::{Manifest, Version, VersionEdit};
 use crate::object_store::ObjectStore;
@@ -37,7 +38,7 @@ pub fn has_log(version: &Version) -> bool {
 /// Takes the number of an earlier attach from here, of the same epoch, that may still be on its way to the manifest: if it arrives there, it is
 /// this one's, and the local log counts.
 pub fn resume(options: &Options, manifest: &mut Manifest, epoch: u64) -> Result<()> {
-    let begun = attached::read(&*options.fs, &options.wal_dir())?.attaching;
+    let begun = owners::read(&*options.fs, &options.wal_dir())?.attaching;
     if begun.epoch == epoch {
         manifest.resume(begun.number);
     }
@@ -62,7 +63,7 @@ pub fn attach(
         epoch: before.epoch + 1,
         number: manifest.nonce(),
     };
-    let owners = attached::read(fs, &dir)?;
+    let owners = owners::read(fs, &dir)?;
     // If the last writer kept its log here alone, the log is here: that was checked before.
     let ours = owners.include(last) || !has_log(&before);
     let mut apply = |position: u64, payload: &[u8]| replayed.record(position, payload);
@@ -79,7 +80,7 @@ pub fn attach(
         writer: if ours { last } else { WriterId::default() },
         attaching: me,
     };
-    attached::write(fs, &dir, &attaching)?;
+    owners::write(fs, &dir, &attaching)?;
     let version = manifest.commit(edit).context(|| "write manifest")?;
     failpoint::hit("open.attached")?;
     // What a busy writer has added meanwhile: it is about to find out. Or else a later writer is there already.
@@ -88,7 +89,7 @@ pub fn attach(
     let taken = chunks.fence(me.epoch, me.number, &mut apply)?;
     failpoint::hit("open.fenced")?;
     let wal = open_log(options, &before, taken.end, &mut apply)?;
-    attached::write(
+    owners::write(
         fs,
         &dir,
         &Owners {
@@ -123,18 +124,8 @@ fn open_log(
     apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
 ) -> Result<Wal> {
     let (fs, dir) = (&*options.fs, options.wal_dir());
-    let open = |floor: u64, apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>| {
-        Wal::open(
-            options.fs.clone(),
-            &dir,
-            wal_options(options),
-            floor,
-            &mut *apply,
-        )
-        .context(|| format!("open the log in {}", dir.display()))
-    };
     let floor = match wal::first_position(fs, &dir)? {
-        None => return open(end, apply),
+        None => return local_log::open(options, end, apply),
         Some(first) if first > end => {
             return Err(Error::corruption(format!(
                 "the log in {} begins at position {first}, the store's ends at {end}: what was in between is missing",
@@ -144,10 +135,14 @@ fn open_log(
         // It may have begun at the end of another log.
         Some(first) => first.max(before.wal_floor),
     };
-    let wal = open(floor, &mut |position, payload| match position >= end {
-        true => apply(position, payload),
-        false => Ok(()),
-    })?;
+    let wal = local_log::open(
+        options,
+        floor,
+        &mut |position, payload| match position >= end {
+            true => apply(position, payload),
+            false => Ok(()),
+        },
+    )?;
     if wal.end() >= end {
         return Ok(wal);
     }
@@ -155,7 +150,7 @@ fn open_log(
     drop(wal);
     wal::remove(fs, &dir)?;
     failpoint::hit("open.log_removed")?;
-    open(end, apply)
+    local_log::open(options, end, apply)
 }
 
 /// Moves a superseded log to a folder beside it, and logs what it holds.

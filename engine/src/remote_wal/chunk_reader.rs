@@ -9,7 +9,7 @@ use super::format::{
     CHUNK_PREFIX, Chunk, ChunkBuilder, ChunkHeader, ChunkKind, FENCE_LEN, chunk_key,
     parse_chunk_key,
 };
-use super::{Attached, WINDOW, claim};
+use super::{Taken, WINDOW, claim};
 use crate::env::failpoint;
 use crate::object_store::ObjectStore;
 use crate::{Error, ErrorKind, Result, ResultExt};
@@ -267,7 +267,7 @@ impl ChunkReader {
         epoch: u64,
         writer_id: u128,
         apply: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
-    ) -> Result<Attached> {
+    ) -> Result<Taken> {
         self.has_epoch(epoch);
         loop {
             let header = ChunkHeader {
@@ -286,7 +286,7 @@ impl ChunkReader {
             match claim(&*self.store, header.id, &bytes).context(|| "fence the log in the store")? {
                 None => {
                     failpoint::hit("remote_wal.fenced")?;
-                    return Ok(Attached {
+                    return Ok(Taken {
                         next_id: header.next,
                         end: header.end,
                         chunks: self.chunks,
