@@ -35,17 +35,15 @@ use std::time::Duration;
 use super::background::OutputRange;
 use super::core::Core;
 use super::state::{LiveFile, Obsolete, State};
-use super::transaction::Transaction;
-use super::write::{Action, Request, Slot};
+use super::write::Slot;
 use crate::compaction::BOTTOM;
 use crate::env::failpoint;
 use crate::iter::InternalIterator;
-use crate::manifest::{FileMeta, LEVELS, VersionEdit, encode_files};
+use crate::manifest::{FileMeta, LEVELS, VersionEdit};
 use crate::output::Output;
 use crate::sst::{IterOptions, UNNUMBERED};
 use crate::txn::batch::Batch;
-use crate::types::decode_internal;
-use crate::types::{IndexId, InternalKeyBuf, KeyRef, SeqNo, encode_trailer};
+use crate::types::{IndexId, InternalKeyBuf, KeyRef, SeqNo, decode_internal, encode_trailer};
 use crate::{Error, ErrorKind, Result, ResultExt};
 
 /// Bytes that are read ahead of all runs together while they are merged.
@@ -67,35 +65,6 @@ pub struct Files {
     pub files: Vec<FileMeta>,
     /// The dropped indexes of which they hold nothing, as the version had them when they were written.
     pub dropped: BTreeMap<IndexId, u64>,
-}
-
-impl Transaction {
-    /// Commits a batch that was spilled.
-    pub(super) fn commit_by_files(&mut self) -> Result<()> {
-        let files = self.core.write_files(&self.batch)?;
-        let request = Request {
-            action: Action::CommitFiles(encode_files(&files.files)),
-            raises: std::mem::take(&mut self.raises),
-        };
-        let core = &self.core;
-        let log_end = &mut self.log_end;
-        let mut logged = false;
-        let done = core.pipeline.commit(
-            &**core,
-            request,
-            |seq, slot| {
-                logged = true;
-                *log_end = slot.wal_end;
-                slot.seq = seq;
-                Ok(())
-            },
-            |slot| core.finish_ingest(slot, &files),
-        );
-        if let Err(error) = &done {
-            core.discard_unless_logged(&files, logged, error);
-        }
-        done.map(|_| ())
-    }
 }
 
 impl Core {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use crate::db::detached::Undecided;
 use crate::db::ingest::Files;
-use crate::db::prepared::Undecided;
 use crate::manifest::{FileMeta, Version, decode_files};
 use crate::memtable::{InsertHint, MemTable};
 use crate::txn::record::{Entry, decode_ops, decode_payload};

@@ -1,15 +1,21 @@
 //! A transaction: its snapshot, its locks, its own writes.
 
+mod by_files;
+mod prepare;
+mod stage;
+mod writes;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::core::Core;
-use super::counters::Raise;
-use super::cursor::Cursor;
-use super::pinned::Value;
-use super::prepared::Prepared;
-use super::write::{Action, Request, Slot};
+pub use self::stage::{Prepared, Stage};
+pub use self::writes::Write;
+use crate::db::core::Core;
+use crate::db::counters::Raise;
+use crate::db::cursor::Cursor;
+use crate::db::pinned::Value;
+use crate::db::write::{Action, Request, Slot};
 use crate::options::Durability;
 pub use crate::txn::Isolation;
 use crate::txn::TxnId;
@@ -17,8 +23,8 @@ use crate::txn::batch::{Batch, OwnWrite};
 use crate::txn::locks::{Granted, LockMode, LockWait, TxnLocks};
 use crate::txn::record::OpWriter;
 use crate::txn::snapshots::SnapshotGuard;
-use crate::types::{MAX_KEY_LEN, OWN_WRITE_SEQ, SeqNo, ValueKind};
-use crate::{Error, ErrorKind, Result, ResultExt};
+use crate::types::{OWN_WRITE_SEQ, SeqNo, ValueKind};
+use crate::{Error, Result, ResultExt};
 
 /// What a read looks at, own writes always included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,24 +33,6 @@ pub enum View {
     Snapshot,
     /// The newest commit. For rows that the transaction has locked.
     Newest,
-}
-
-/// One write of [`Transaction::apply`].
-#[derive(Clone, Copy, Debug)]
-pub enum Write<'a> {
-    /// Sets a key that exists, under a lock that stands for it: of its own, or of the row that it is an entry of.
-    Put(&'a [u8], &'a [u8]),
-    /// Sets a key that is new, under a lock that stands for it. Waits while another transaction has locked the gap it goes into.
-    Add(&'a [u8], &'a [u8]),
-    /// Sets a key that must not exist: locks it and looks, then adds it. One that does exist stays locked, shared: others may find
-    /// out as well.
-    Insert(&'a [u8], &'a [u8]),
-    /// As [`Write::Insert`]; a key that exists stays locked exclusively, for a caller that is going to change what is there.
-    InsertForUpdate(&'a [u8], &'a [u8]),
-    /// Removes a key.
-    Delete(&'a [u8]),
-    /// Locks a key and removes it: others that want to insert it wait until this is settled.
-    LockDelete(&'a [u8]),
 }
 
 /// A transaction, used by one thread at a time.
@@ -85,15 +73,6 @@ pub struct Transaction {
     /// The keys that were locked in order to be written, each with its place among the writes. Once the write is undone the lock protects
     /// nothing.
     taken: Vec<(usize, Arc<[u8]>)>,
-}
-
-/// How far a transaction has got.
-#[derive(Debug)]
-pub(super) enum Stage {
-    Active,
-    /// Its writes are in the log.
-    Prepared(Prepared),
-    Ended,
 }
 
 /// The default of [`Transaction::set_lock_wait_timeout`].
@@ -264,7 +243,7 @@ impl Transaction {
         self.core.locks.acquire(&mut self.locks, key, mode, wait)
     }
 
-    /// Locks a key if that needs no waiting; [`ErrorKind::LockNotAvailable`] otherwise.
+    /// Locks a key if that needs no waiting; [`crate::ErrorKind::LockNotAvailable`] otherwise.
     pub fn try_lock(&mut self, key: &[u8], mode: LockMode) -> Result<Granted> {
         self.check_running()?;
         self.core
@@ -317,156 +296,6 @@ impl Transaction {
         self.locks.len()
     }
 
-    /// Sets a key, whatever it was. Takes no lock: the caller has one that stands for the key. Looks for no gap: for that there is
-    /// [`Write::Add`].
-    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.apply(&[Write::Put(key, value)])
-            .map_err(|(_, error)| error)
-    }
-
-    /// Removes a key, whether or not it is there. Takes no lock.
-    pub fn delete(&mut self, key: &[u8]) -> Result<()> {
-        self.apply(&[Write::Delete(key)])
-            .map_err(|(_, error)| error)
-    }
-
-    /// Sets a key that must not exist: locks it; [`ErrorKind::Duplicate`] if it does.
-    pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.apply(&[Write::Insert(key, value)])
-            .map_err(|(_, error)| error)
-    }
-
-    /// Several writes, all or none. They are done in order, and each acts on what those before it have left: a key may be removed and inserted anew
-    /// in one call. The first that fails ends the call: those before it are undone, those behind it are not looked at. Its error comes with
-    /// its place; of the locks that they have taken only that on a duplicate stays.
-    pub fn apply(&mut self, writes: &[Write<'_>]) -> Result<(), (usize, Error)> {
-        if let Err(error) = self.batch.spill_if_full() {
-            return Err((0, error));
-        }
-        let savepoint = self.batch.savepoint();
-        for (place, write) in writes.iter().enumerate() {
-            if let Err(error) = self.write(write) {
-                self.undo_to(savepoint);
-                return Err((place, error));
-            }
-        }
-        self.note_writes();
-        Ok(())
-    }
-
-    fn write(&mut self, write: &Write<'_>) -> Result<()> {
-        self.check_running()?;
-        let (Write::Put(key, _)
-        | Write::Add(key, _)
-        | Write::Insert(key, _)
-        | Write::InsertForUpdate(key, _)
-        | Write::Delete(key)
-        | Write::LockDelete(key)) = write;
-        if key.len() > MAX_KEY_LEN {
-            return Err(Error::invalid(format!(
-                "a key of {} bytes was given, at most {MAX_KEY_LEN} are allowed",
-                key.len()
-            )));
-        }
-        let (core, batch) = (&self.core, &mut self.batch);
-        core.locks
-            .will_write(&mut self.locks, key, || batch.view().clone());
-        match write {
-            Write::Put(key, value) => self.batch.put(key, value),
-            Write::Add(key, value) => self.add(key, value, None)?,
-            Write::Insert(key, value) => self.add(key, value, Some(LockMode::Shared))?,
-            Write::InsertForUpdate(key, value) => {
-                self.add(key, value, Some(LockMode::Exclusive))?
-            }
-            Write::Delete(key) => self.batch.delete(key),
-            Write::LockDelete(key) => {
-                let granted = self.lock(key, LockMode::Exclusive)?;
-                self.note_taken(key, granted);
-                self.batch.delete(key);
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds a key, once nobody else has the gap that it goes into; `as_new` if it must not exist, with the mode in which one that does stays
-    /// locked.
-    fn add(&mut self, key: &[u8], value: &[u8], as_new: Option<LockMode>) -> Result<()> {
-        loop {
-            let mut granted = Granted::Held;
-            if let Some(duplicate) = as_new {
-                granted = self.lock_new(key, duplicate)?;
-            }
-            let savepoint = self.batch.savepoint();
-            self.batch.put(key, value);
-            let Some(owner) = self.core.locks.gap_owner(&self.locks, key) else {
-                if granted == Granted::New {
-                    self.note_taken_at(savepoint, key);
-                }
-                return Ok(());
-            };
-            self.batch.rollback_to(savepoint);
-            // Not with the key locked: the gap's owner may add it.
-            if granted == Granted::New {
-                self.unlock(key);
-            }
-            let wait = LockWait::Timeout(self.lock_wait);
-            self.core
-                .locks
-                .await_gap(&mut self.locks, key, owner, wait)?;
-        }
-    }
-
-    /// Locks a key that must not exist. One that does stays locked in the mode given.
-    fn lock_new(&mut self, key: &[u8], duplicate: LockMode) -> Result<Granted> {
-        let granted = match self.try_lock(key, LockMode::Exclusive) {
-            Err(error) if error.kind() == ErrorKind::LockNotAvailable => {
-                if duplicate == LockMode::Shared {
-                    // To see a duplicate it need not wait for those who only read it.
-                    let shared = self.lock(key, LockMode::Shared)?;
-                    self.check_new(key)?;
-                    if shared == Granted::New {
-                        self.unlock(key);
-                    }
-                }
-                self.lock(key, LockMode::Exclusive)?
-            }
-            granted => granted?,
-        };
-        self.check_new(key).inspect_err(|_| {
-            if granted != Granted::Held && duplicate == LockMode::Shared {
-                self.core.locks.downgrade(&self.locks, key);
-            }
-        })?;
-        Ok(granted)
-    }
-
-    fn check_new(&mut self, key: &[u8]) -> Result<()> {
-        match self.get(key, View::Newest)? {
-            Some(_) => Err(Error::new(ErrorKind::Duplicate, "the key exists")),
-            None => Ok(()),
-        }
-    }
-
-    fn note_taken(&mut self, key: &[u8], granted: Granted) {
-        if granted == Granted::New {
-            self.note_taken_at(self.batch.savepoint(), key);
-        }
-    }
-
-    /// Keys that the lock manager does not keep stay locked to the end.
-    fn note_taken_at(&mut self, place: usize, key: &[u8]) {
-        self.taken
-            .extend(self.locks.last(key).map(|key| (place, key)));
-    }
-
-    /// Undoes every write since `savepoint`, and gives back the locks that were taken for them.
-    fn undo_to(&mut self, savepoint: usize) {
-        self.batch.rollback_to(savepoint);
-        while let Some((_, key)) = self.taken.pop_if(|(place, _)| *place >= savepoint) {
-            self.unlock(&key);
-        }
-    }
-
     /// Whether it has written anything that was not undone.
     pub fn has_writes(&self) -> bool {
         !self.batch.is_empty()
@@ -505,7 +334,7 @@ impl Transaction {
     /// Commits; returns once the commit is durable, as the options and [`Transaction::set_durability`] say, and visible.
     ///
     /// One that has to be in the store is visible to others before this returns: they see what is in the local log. If waiting for the store fails
-    /// ([`ErrorKind::Fenced`], [`ErrorKind::Interrupted`]), it is not known whether the commit is kept.
+    /// ([`crate::ErrorKind::Fenced`], [`crate::ErrorKind::Interrupted`]), it is not known whether the commit is kept.
     pub fn commit(&mut self) -> Result<()> {
         if self.waits_for_store() {
             self.commit_with(false)?;
