@@ -10,6 +10,7 @@
 //! looks; if it cannot, it returns the error, the edit may or may not be in the manifest, and the objects it names must stay. The next
 //! commit finds out: an object with this writer's own number in it is adopted, any other means that this writer was superseded.
 
+mod apply;
 mod edit;
 mod format;
 mod invariants;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use super::iter::IterOptions;
+use super::iter_options::IterOptions;
 use super::reader::{SstReader, StoredBlock};
 use crate::Result;
 use crate::format::stored_block::BlockHandle;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::iter::{IterOptions, SstIter};
 use super::pinned::PinnedBytes;
 use crate::cache::{BlockCache, BlockKey, BlockKind, CachedBlock};
 use crate::format::block::{Block, Hit};
@@ -300,11 +299,6 @@ impl SstReader {
         };
         let partition = self.block(partition, BlockKind::Index, true)?;
         lookup(&partition, target)
-    }
-
-    /// Iterates over the whole file.
-    pub fn iter(self: &Arc<Self>, options: IterOptions) -> SstIter {
-        SstIter::new(self.clone(), options)
     }
 
     /// About where in the file's data `key` is or would be: the offset of its block. 0 before the first key, the length of all data behind

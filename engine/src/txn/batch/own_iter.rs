@@ -94,6 +94,13 @@ pub struct OwnIter {
     inner: Inner,
 }
 
+impl BatchView {
+    /// An iterator over all live writes with keys of [lower, upper), and maybe others; also those written later.
+    pub fn iter(self: &Arc<Self>, lower: &[u8], upper: &[u8]) -> OwnIter {
+        OwnIter::new(self.clone(), Some((lower, upper)), IterOptions::default())
+    }
+}
+
 impl OwnIter {
     /// Over the writes with keys of `range`, a first key and an end; others may show as well.
     pub(super) fn new(

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::own_iter::OwnIter;
 use crate::Result;
 use crate::iter::InternalIterator;
 use crate::memtable::{MemIter, SkipList};
@@ -130,11 +129,6 @@ impl BatchView {
             all = all.and(found);
         }
         Ok(all)
-    }
-
-    /// An iterator over all live writes with keys of [lower, upper), and maybe others; also those written later.
-    pub fn iter(self: &Arc<Self>, lower: &[u8], upper: &[u8]) -> OwnIter {
-        OwnIter::new(self.clone(), Some((lower, upper)), IterOptions::default())
     }
 }
 
