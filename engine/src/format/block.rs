@@ -29,8 +29,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::bytes::Reader;
 use super::entry::{Head, get_head, trailer};
-use super::varint::Reader;
 use crate::types::{KeyRef, MAX_SEQ, SeqNo};
 use crate::{Error, Result};
 

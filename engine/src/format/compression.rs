@@ -8,8 +8,8 @@ use std::io::Read;
 
 use bytes::Bytes;
 
+use super::bytes::{Put, Reader};
 use super::clear_buffer;
-use super::varint::{Reader, put_varint};
 use crate::{Error, ErrorKind, Result};
 
 /// A way to compress blocks.
@@ -83,7 +83,7 @@ impl Compressor {
     /// The bytes to store for `raw`, and how they are compressed.
     pub fn compress<'a>(&'a mut self, raw: &'a [u8]) -> Result<(Compression, &'a [u8])> {
         clear_buffer(&mut self.buffer);
-        put_varint(&mut self.buffer, raw.len() as u64);
+        self.buffer.put_varint(raw.len() as u64);
         let header = self.buffer.len();
         let written = match (self.compression, &mut self.zstd) {
             (Compression::Lz4, _) if raw.len() <= LZ4_MAX_INPUT => {
@@ -258,7 +258,7 @@ mod tests {
                 body.varint("length").unwrap();
                 for wrong in [0, 1, raw.len() - 1, raw.len() + 1, 1 << 40, usize::MAX] {
                     let mut bytes = Vec::new();
-                    put_varint(&mut bytes, wrong as u64);
+                    bytes.put_varint(wrong as u64);
                     bytes.extend_from_slice(body.rest());
                     let error = decompress(used, bytes.into()).unwrap_err();
                     assert_eq!(error.kind(), ErrorKind::Corruption, "{wrong}");

@@ -13,7 +13,7 @@
 //! `shared` is exact: the longest common prefix with the previous user key. At a restart point it is 0. The reference of the sequence
 //! number is the previous entry's; at a restart point the block's base. Readers rely on both.
 
-use super::varint::{get_varint, put_varint, unzigzag, varint_len, zigzag};
+use super::bytes::{Put, get_varint, unzigzag, varint_len, zigzag};
 use crate::types::{SeqNo, ValueKind, encode_trailer};
 
 /// The most bytes that a head takes before the key.
@@ -64,11 +64,11 @@ pub fn put_head(
     reference: SeqNo,
     kind: u8,
 ) {
-    put_varint(out, shared as u64);
-    put_varint(out, unshared as u64);
-    put_varint(out, value_len as u64);
+    out.put_varint(shared as u64);
+    out.put_varint(unshared as u64);
+    out.put_varint(value_len as u64);
     let difference = seq.wrapping_sub(reference) as i64;
-    put_varint(out, zigzag(difference) << 2 | u64::from(kind & 3));
+    out.put_varint(zigzag(difference) << 2 | u64::from(kind & 3));
 }
 
 /// About how many bytes an entry takes.

@@ -5,6 +5,7 @@
 
 pub mod block;
 pub mod block_builder;
+pub mod bytes;
 pub mod checksum;
 pub mod compression;
 pub mod entry;
@@ -12,7 +13,6 @@ pub mod filter;
 pub mod properties;
 pub mod sst;
 pub mod stored_block;
-pub mod varint;
 
 /// Buffers up to this size are kept for the next block.
 const KEPT_CAPACITY: usize = 1 << 20;

@@ -18,7 +18,7 @@
 //! 12 creator           text: name and version of the program that wrote the file
 //! ```
 
-use super::varint::{Reader, put_bytes, put_varint};
+use super::bytes::{Put, Reader};
 use crate::types::{IndexId, InternalKeyBuf, SeqNo};
 use crate::{Error, Result};
 
@@ -86,26 +86,21 @@ impl Properties {
         let mut scratch = Vec::new();
         let mut number = |out: &mut Vec<u8>, tag, value| {
             scratch.clear();
-            put_varint(&mut scratch, value);
-            put_varint(out, tag);
-            put_bytes(out, &scratch);
+            scratch.put_varint(value);
+            put(out, tag, &scratch);
         };
         number(&mut out, ENTRIES, self.entries);
         number(&mut out, DELETIONS, self.deletions);
         number(&mut out, KEY_BYTES, self.key_bytes);
         number(&mut out, VALUE_BYTES, self.value_bytes);
-        put_varint(&mut out, SMALLEST);
-        put_bytes(&mut out, self.smallest.as_bytes());
-        put_varint(&mut out, LARGEST);
-        put_bytes(&mut out, self.largest.as_bytes());
+        put(&mut out, SMALLEST, self.smallest.as_bytes());
+        put(&mut out, LARGEST, self.largest.as_bytes());
         number(&mut out, SMALLEST_SEQ, self.smallest_seq);
         number(&mut out, LARGEST_SEQ, self.largest_seq);
         number(&mut out, DATA_END, self.data_end);
         number(&mut out, DATA_BLOCKS, self.data_blocks);
-        put_varint(&mut out, INDEXES);
-        put_bytes(&mut out, &encode_indexes(&self.indexes));
-        put_varint(&mut out, CREATOR);
-        put_bytes(&mut out, self.creator.as_bytes());
+        put(&mut out, INDEXES, &encode_indexes(&self.indexes));
+        put(&mut out, CREATOR, self.creator.as_bytes());
         out
     }
 
@@ -122,7 +117,7 @@ impl Properties {
                 )));
             }
             last_tag = tag;
-            let bytes = reader.length_prefixed("property")?;
+            let bytes = reader.varint_prefixed("property")?;
             let number = || {
                 let mut reader = Reader::new(bytes);
                 let value = reader.varint("property")?;
@@ -152,17 +147,23 @@ impl Properties {
     }
 }
 
+/// Appends one property.
+fn put(out: &mut Vec<u8>, tag: u64, bytes: &[u8]) {
+    out.put_varint(tag);
+    out.put_varint_prefixed(bytes);
+}
+
 fn encode_indexes(indexes: &[IndexStats]) -> Vec<u8> {
     let mut out = Vec::new();
-    put_varint(&mut out, indexes.len() as u64);
+    out.put_varint(indexes.len() as u64);
     let mut previous = 0;
     for stats in indexes {
-        put_varint(&mut out, u64::from(stats.index_id.wrapping_sub(previous)));
+        out.put_varint(u64::from(stats.index_id.wrapping_sub(previous)));
         previous = stats.index_id;
-        put_varint(&mut out, stats.entries);
-        put_varint(&mut out, stats.deletions);
-        put_varint(&mut out, stats.key_bytes);
-        put_varint(&mut out, stats.value_bytes);
+        out.put_varint(stats.entries);
+        out.put_varint(stats.deletions);
+        out.put_varint(stats.key_bytes);
+        out.put_varint(stats.value_bytes);
     }
     out
 }
@@ -235,8 +236,7 @@ mod tests {
     #[test]
     fn unknown_tags_are_skipped() {
         let mut raw = sample().encode();
-        put_varint(&mut raw, 200);
-        put_bytes(&mut raw, b"of a later version");
+        put(&mut raw, 200, b"of a later version");
         assert_eq!(Properties::decode(&raw).unwrap(), sample());
     }
 

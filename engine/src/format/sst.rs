@@ -29,9 +29,9 @@
 //! 56  8 bytes  magic "SMARTSST"
 //! ```
 
+use super::bytes::Reader;
 use super::checksum::crc32;
 use super::stored_block::BlockHandle;
-use super::varint::Reader;
 use crate::{Error, Result};
 
 /// The version that is written.

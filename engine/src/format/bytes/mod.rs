@@ -1,0 +1,33 @@
+//! The kit that every persisted format is written and read with: fields in order ([`Put`], [`Reader`]), fields at known places of an array
+//! ([`u32_at`], [`u64_at`]), and the frame of magic, version and checksum around them ([`Frame`]).
+//!
+//! What a decoder may rely on: a read that does not fit is [`ErrorKind::Corruption`](crate::ErrorKind::Corruption), saying what was to be read and at which
+//! byte; nothing is copied or allocated by a length that was not checked; nothing panics. Which file or object it is about is added by the caller, who knows.
+//!
+//! All formats, where their bytes are described, and what holds those bytes still:
+//!
+//! | format | described in | framed | test of its bytes |
+//! | --- | --- | --- | --- |
+//! | segment file of the local log, and its chunks | `wal/format.rs` | head | `wal::tests::damage::the_bytes_of_version_1_do_not_change` |
+//! | record of the log | `txn/record.rs` | one byte of version | `txn::record::tests::version_1_has_these_bytes` |
+//! | chunk of the log in the store | `remote_wal/format.rs` | head | `remote_wal::format::tests::version_1_has_these_bytes` |
+//! | manifest object, and descriptions of files in a record | `manifest/format.rs` | head | `manifest::tests::damage::version_3_has_these_bytes` |
+//! | SST's footer | `format/sst.rs` | foot | `sst::tests::golden` |
+//! | stored block | `format/stored_block.rs` | by the SST | `sst::tests::golden` |
+//! | block of entries | `format/block.rs`, `format/entry.rs` | by the SST | `sst::tests::golden` |
+//! | filter and properties | `format/filter.rs`, `format/properties.rs` | by the SST | `sst::tests::golden` |
+//! | index of the persistent cache | `cache/disk/layout.rs` | head | `cache::disk::layout::tests::version_1_has_these_bytes` |
+//! | owners of a log | `db/attached.rs` | head | `db::attached::tests::version_1_has_these_bytes` |
+//! | number of a store | `db/identity.rs` | head | `db::identity::tests::version_1_has_these_bytes` |
+
+mod frame;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod varint;
+mod writer;
+
+pub use frame::{Frame, Framed, check_checksum};
+pub use reader::{Reader, corrupt, u32_at, u64_at};
+pub use varint::{MAX_VARINT_LEN, get_varint, unzigzag, varint_len, zigzag};
+pub use writer::{Fixed, Put};
