@@ -19,49 +19,36 @@ use std::path::Path;
 
 use crate::env::fs::{Fs, OpenMode, replace_file};
 use crate::env::unique_u128;
-use crate::format::checksum::crc32;
+use crate::format::bytes::{Fixed, Frame, Put};
 use crate::manifest::Version;
 use crate::object_store::ObjectStore;
 use crate::{Error, ErrorKind, Result, ResultExt};
 
 /// The key of the object with the number, and the name of the file.
 pub const NAME: &str = "STORE";
-const MAGIC: &[u8; 8] = b"SESTOREI";
-const VERSION: u32 = 1;
 const LEN: usize = 32;
+const FRAME: Frame = Frame {
+    name: "a store's number",
+    magic: *b"SESTOREI",
+    versions: 1..=1,
+    len: Some(LEN),
+};
 
 /// The bytes of a number.
 pub fn encode(id: u128) -> [u8; LEN] {
-    let mut bytes = [0; LEN];
-    bytes[..8].copy_from_slice(MAGIC);
-    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    bytes[12..28].copy_from_slice(&id.to_le_bytes());
-    let crc = crc32(&[&bytes[..28]]);
-    bytes[28..].copy_from_slice(&crc.to_le_bytes());
-    bytes
+    let mut out = Fixed::new();
+    FRAME.put_head(&mut out);
+    out.put_u128(id);
+    out.put_checksum();
+    out.finish()
 }
 
 /// The number in these bytes.
 pub fn decode(bytes: &[u8]) -> Result<u128> {
-    let Some(bytes) = bytes.first_chunk::<LEN>().filter(|_| bytes.len() == LEN) else {
-        return Err(Error::corruption(format!(
-            "{} bytes, {LEN} expected",
-            bytes.len()
-        )));
-    };
-    if bytes[..8] != *MAGIC {
-        return Err(Error::corruption("not a store's number (bad magic)"));
-    }
-    let version = u32::from_le_bytes(std::array::from_fn(|i| bytes[8 + i]));
-    if version != VERSION {
-        return Err(Error::corruption(format!(
-            "format {version} at byte 8, this engine knows {VERSION}"
-        )));
-    }
-    if crc32(&[&bytes[..28]]).to_le_bytes() != bytes[28..] {
-        return Err(Error::corruption("checksum mismatch at byte 28"));
-    }
-    Ok(u128::from_le_bytes(std::array::from_fn(|i| bytes[12 + i])))
+    let mut fields = FRAME.open(bytes)?.fields;
+    let id = fields.u128("the store's number")?;
+    fields.finish("the store's number")?;
+    Ok(id)
 }
 
 /// The store's number, drawn now if it has none.

@@ -20,13 +20,17 @@
 use std::path::Path;
 
 use crate::env::fs::{Fs, OpenMode, replace_file};
-use crate::format::checksum::crc32;
-use crate::{Error, ErrorKind, Result, ResultExt};
+use crate::format::bytes::{Fixed, Frame, Put};
+use crate::{ErrorKind, Result, ResultExt};
 
 const NAME: &str = "ATTACHED";
-const MAGIC: &[u8; 8] = b"SEATTACH";
-const VERSION: u32 = 1;
 const LEN: usize = 64;
+const FRAME: Frame = Frame {
+    name: "a log's owners",
+    magic: *b"SEATTACH",
+    versions: 1..=1,
+    len: Some(LEN),
+};
 
 /// A writer, as the manifest names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,18 +54,14 @@ impl Owners {
 }
 
 fn encode(owners: &Owners) -> [u8; LEN] {
-    let mut bytes = Vec::with_capacity(LEN);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    let mut out = Fixed::new();
+    FRAME.put_head(&mut out);
     for writer in [owners.writer, owners.attaching] {
-        bytes.extend_from_slice(&writer.epoch.to_le_bytes());
-        bytes.extend_from_slice(&writer.number.to_le_bytes());
+        out.put_u64(writer.epoch);
+        out.put_u128(writer.number);
     }
-    let crc = crc32(&[&bytes]);
-    bytes.extend_from_slice(&crc.to_le_bytes());
-    let mut array = [0; LEN];
-    array.copy_from_slice(&bytes);
-    array
+    out.put_checksum();
+    out.finish()
 }
 
 /// Bytes of two writers, for fuzzing.
@@ -76,32 +76,19 @@ pub fn sample() -> [u8; LEN] {
 
 /// Whose log it is, by these bytes.
 pub fn decode(bytes: &[u8]) -> Result<Owners> {
-    let Some(bytes) = bytes.first_chunk::<LEN>().filter(|_| bytes.len() == LEN) else {
-        return Err(Error::corruption(format!(
-            "{} bytes, {LEN} expected",
-            bytes.len()
-        )));
+    let mut fields = FRAME.open(bytes)?.fields;
+    let mut writer = || {
+        Ok(WriterId {
+            epoch: fields.u64("a writer's epoch")?,
+            number: fields.u128("a writer's number")?,
+        })
     };
-    if bytes[..8] != *MAGIC {
-        return Err(Error::corruption("not a log's owners (bad magic)"));
-    }
-    let version = u32::from_le_bytes(std::array::from_fn(|i| bytes[8 + i]));
-    if version != VERSION {
-        return Err(Error::corruption(format!(
-            "format {version} at byte 8, this engine knows {VERSION}"
-        )));
-    }
-    if crc32(&[&bytes[..60]]).to_le_bytes() != bytes[60..] {
-        return Err(Error::corruption("checksum mismatch at byte 60"));
-    }
-    let writer = |at: usize| WriterId {
-        epoch: u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i])),
-        number: u128::from_le_bytes(std::array::from_fn(|i| bytes[at + 8 + i])),
+    let owners = Owners {
+        writer: writer()?,
+        attaching: writer()?,
     };
-    Ok(Owners {
-        writer: writer(12),
-        attaching: writer(36),
-    })
+    fields.finish("the log's owners")?;
+    Ok(owners)
 }
 
 /// The file's bytes, at most one more than `LEN`; `None` if there is none.
@@ -157,7 +144,7 @@ mod tests {
         golden.extend([0; 14]);
         golden.extend(b"\x02\0\0\0\0\0\0\0\x07");
         golden.extend([0; 15]);
-        golden.extend(crc32(&[&golden]).to_le_bytes());
+        golden.extend([0x37, 0xeb, 0xc3, 0xb9]);
         assert_eq!(encode(&owners).to_vec(), golden);
         assert_eq!(decode(&golden).unwrap(), owners);
         for at in 0..LEN {
