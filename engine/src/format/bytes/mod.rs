@@ -17,8 +17,8 @@
 //! | block of entries | `format/block.rs`, `format/entry.rs` | by the SST | `sst::tests::golden` |
 //! | filter and properties | `format/filter.rs`, `format/properties.rs` | by the SST | `sst::tests::golden` |
 //! | index of the persistent cache | `cache/disk/layout.rs` | head | `cache::disk::layout::tests::version_1_has_these_bytes` |
-//! | owners of a log | `db/attached.rs` | head | `db::attached::tests::version_1_has_these_bytes` |
-//! | number of a store | `db/identity.rs` | head | `db::identity::tests::version_1_has_these_bytes` |
+//! | owners of a log | `db/open/owners.rs` | head | `db::open::owners::tests::version_1_has_these_bytes` |
+//! | number of a store | `db/open/identity.rs` | head | `db::open::identity::tests::version_1_has_these_bytes` |
 
 mod frame;
 mod reader;
