@@ -30,8 +30,9 @@ pub mod types;
 pub mod wal;
 
 pub use db::{
-    Cursor, DEFAULT_LOCK_WAIT, Engine, EngineStats, Isolation, LevelStats, PreparedTransaction,
-    RangeStats, Transaction, Value, View, Write,
+    Cursor, DEFAULT_LOCK_WAIT, Engine, EngineStats, Entry, Isolation, LevelStats,
+    PreparedTransaction, RangeStats, ReadSpec, Reader, RowLocator, RowWait, SeekTo, Transaction,
+    Value, View, Write,
 };
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use options::{Durability, Options, WalSync};

@@ -136,8 +136,8 @@ pub mod api {
 
     /// An entry that a reader stands on.
     ///
-    /// A secondary entry tells where its row is by the start of its value: `1 | u16 offset`: the row's key without its index id is
-    /// `key[offset..]`; `2 | u16 length`: it is the `length` bytes that follow in the value. (u16 big endian; what follows belongs to the plugin.)
+    /// A secondary entry tells where its row is by the start of its value, as engine/src/db/locking_read/locator.rs specifies; what follows belongs to
+    /// the plugin.
     #[derive(Clone, Copy)]
     struct Entry {
         /// The entry's key, with its index id.

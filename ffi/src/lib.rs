@@ -7,11 +7,9 @@ mod entries;
 mod failpoint;
 mod guard;
 mod listing;
-mod locator;
 mod log;
 mod prepared;
 mod reader;
-mod scan;
 mod status;
 mod txn;
 

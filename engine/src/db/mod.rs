@@ -8,6 +8,7 @@ mod detached;
 mod drops;
 mod get;
 mod ingest;
+mod locking_read;
 mod maintenance;
 pub(crate) mod open;
 mod orphans;
@@ -35,6 +36,7 @@ use parking_lot::Mutex;
 
 pub use cursor::Cursor;
 pub use detached::PreparedTransaction;
+pub use locking_read::{Entry, ReadSpec, Reader, RowLocator, RowWait, SeekTo};
 pub use pinned::Value;
 pub use range_stats::RangeStats;
 pub use stats::{EngineStats, LevelStats};

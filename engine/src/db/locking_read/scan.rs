@@ -8,22 +8,17 @@
 
 use std::cell::Cell;
 
-use smartengine::{Cursor, LockWait, Result, Transaction, View};
+use super::spec::SeekTo;
+use crate::Result;
+use crate::db::cursor::Cursor;
+use crate::db::transaction::{Transaction, View};
+use crate::txn::locks::LockWait;
 
 /// Which way a scan goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     Forward,
     Backward,
-}
-
-/// Where a scan is placed.
-#[derive(Clone, Copy)]
-pub enum Target<'a> {
-    AtOrAfter(&'a [u8]),
-    Before(&'a [u8]),
-    First,
-    Last,
 }
 
 /// Whether and how gaps are locked.
@@ -108,28 +103,28 @@ impl Scan {
     }
 
     /// Goes to `target`.
-    pub fn seek(&mut self, txn: &mut Transaction, target: Target<'_>) -> Result<Direction> {
+    pub fn seek(&mut self, txn: &mut Transaction, target: SeekTo<'_>) -> Result<Direction> {
         self.placed = true;
         self.past_edge = false;
         self.gone = false;
         self.edge.clear();
         let direction = match target {
-            Target::AtOrAfter(key) => {
+            SeekTo::AtOrAfter(key) => {
                 self.cursor.seek(key)?;
                 self.edge.extend_from_slice(key.max(&self.lower));
                 Direction::Forward
             }
-            Target::First => {
+            SeekTo::First => {
                 self.cursor.seek_to_first()?;
                 self.edge.extend_from_slice(&self.lower);
                 Direction::Forward
             }
-            Target::Before(key) => {
+            SeekTo::Before(key) => {
                 self.cursor.seek_before(key)?;
                 self.edge.extend_from_slice(key.min(&self.upper));
                 Direction::Backward
             }
-            Target::Last => {
+            SeekTo::Last => {
                 self.cursor.seek_to_last()?;
                 self.edge.extend_from_slice(&self.upper);
                 Direction::Backward

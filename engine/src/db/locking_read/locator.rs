@@ -1,0 +1,112 @@
+//! Where the row of a secondary index entry is. The start of the entry's value tells:
+//!
+//! ```text
+//! u8 1 | u16 offset            the key of the row, without its index id, is the entry's key from that offset on
+//! u8 2 | u16 length | bytes    the key of the row, without its index id, are these bytes
+//! ```
+//!
+//! Numbers are big endian. What follows in the value belongs to the caller, and so does what stands in front of the offset in the key. The checksum
+//! is that of the block or the log record around it.
+
+use crate::types::IndexId;
+use crate::{Error, Result};
+
+const IN_KEY: u8 = 1;
+const IN_VALUE: u8 = 2;
+
+/// Where a secondary index entry says that its row is; the value of such an entry begins with one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowLocator<'a> {
+    /// The entry's key ends with the row's key: from this offset on, which counts the index id of the entry.
+    InKey(usize),
+    /// The row's key, without its index id. It stands in the value: for entries whose own key has to be unique.
+    InValue(&'a [u8]),
+}
+
+impl RowLocator<'_> {
+    /// Appends it to `value`.
+    ///
+    /// Fails with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where the offset or the key is longer than 65,535 bytes.
+    pub fn append_to(self, value: &mut Vec<u8>) -> Result<()> {
+        let (kind, number, key) = match self {
+            Self::InKey(offset) => (IN_KEY, offset, &[][..]),
+            Self::InValue(key) => (IN_VALUE, key.len(), key),
+        };
+        let number = u16::try_from(number).map_err(|_| {
+            Error::invalid(format!(
+                "the key of a row stands {number} bytes into its entry, or is that long; at most {} are allowed",
+                u16::MAX
+            ))
+        })?;
+        value.push(kind);
+        value.extend_from_slice(&number.to_be_bytes());
+        value.extend_from_slice(key);
+        Ok(())
+    }
+}
+
+/// Writes the key of the row in `row_index` to `row_key`.
+pub fn locate_row(
+    key: &[u8],
+    value: &[u8],
+    row_index: IndexId,
+    row_key: &mut Vec<u8>,
+) -> Result<()> {
+    let bad = || {
+        let shown = key.escape_ascii();
+        Error::corruption(format!(
+            "index entry {shown} does not tell where its row is"
+        ))
+    };
+    let [kind, high, low, rest @ ..] = value else {
+        return Err(bad());
+    };
+    let number = usize::from(u16::from_be_bytes([*high, *low]));
+    let suffix = match *kind {
+        IN_KEY => key.get(number..),
+        IN_VALUE => rest.get(..number),
+        _ => None,
+    };
+    row_key.clear();
+    row_key.extend_from_slice(&row_index.to_be_bytes());
+    row_key.extend_from_slice(suffix.ok_or_else(bad)?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_found_in_key_or_value() {
+        let mut row_key = Vec::new();
+        locate_row(b"\0\0\0\x05colpk", &[1, 0, 7], 4, &mut row_key).unwrap();
+        assert_eq!(row_key, b"\0\0\0\x04pk");
+        locate_row(b"\0\0\0\x05col", b"\x02\x00\x02pkrest", 4, &mut row_key).unwrap();
+        assert_eq!(row_key, b"\0\0\0\x04pk");
+    }
+
+    #[test]
+    fn locators_are_written_as_they_are_read() {
+        let mut value = Vec::new();
+        RowLocator::InKey(7).append_to(&mut value).unwrap();
+        assert_eq!(value, [1, 0, 7]);
+        value.clear();
+        RowLocator::InValue(b"pk").append_to(&mut value).unwrap();
+        assert_eq!(value, b"\x02\x00\x02pk");
+        let long = vec![0; 1 << 16];
+        for locator in [RowLocator::InKey(1 << 16), RowLocator::InValue(&long)] {
+            let error = locator.append_to(&mut value).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Invalid);
+        }
+    }
+
+    #[test]
+    fn hostile_locators_are_corruption() {
+        let mut row_key = Vec::new();
+        for value in [&b""[..], &[1, 0], &[1, 0, 8], &[2, 0, 1], &[3, 0, 0]] {
+            let error = locate_row(b"\0\0\0\x05co", value, 4, &mut row_key).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Corruption);
+        }
+    }
+}

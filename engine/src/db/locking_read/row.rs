@@ -1,0 +1,113 @@
+//! The row of the entry that a scan stands on: located, locked, and read again where anything was committed since the scan's cursor was made.
+
+use super::locator::locate_row;
+use super::row_lock::{Locking, lock_row};
+use super::scan::{Direction, Scan};
+use super::{ReadSpec, Reader, missing_row};
+use crate::Result;
+use crate::db::transaction::{Transaction, View};
+
+/// Whether a step of a scan has arrived.
+pub enum Step {
+    Arrived,
+    PassOver,
+}
+
+impl Reader {
+    /// From where the scan stands, in `direction`, to the first entry that is to be shown.
+    pub(super) fn settle(&mut self, txn: &mut Transaction, direction: Direction) -> Result<bool> {
+        self.clear();
+        loop {
+            if !self.opened()?.cursor().valid() {
+                return Ok(false);
+            }
+            if let Step::Arrived = self.read_entry(txn, self.spec)? {
+                return Ok(true);
+            }
+            self.opened()?.step(txn, direction)?;
+        }
+    }
+
+    /// Reads the row of the entry that the scan stands on, and locks it, as `spec` says.
+    pub(super) fn read_entry(&mut self, txn: &mut Transaction, spec: ReadSpec) -> Result<Step> {
+        self.clear();
+        let Some(cursor) = self.scan.as_ref().map(Scan::cursor) else {
+            return Ok(Step::PassOver);
+        };
+        if let Some(index) = spec.row_index {
+            locate_row(cursor.key(), cursor.value(), index, &mut self.row_key)?;
+        }
+        let Some(mode) = spec.lock else {
+            if spec.row_index.is_some() {
+                (self.row, self.own_row) = txn.get_as_of(&self.row_key, cursor)?;
+                if self.row.is_none() {
+                    return self.without_row(cursor.key()).map(|()| Step::PassOver);
+                }
+            }
+            return Ok(Step::Arrived);
+        };
+        if spec.row_index.is_none() {
+            self.row_key.clear();
+            self.row_key.extend_from_slice(cursor.key());
+        }
+        match lock_row(txn, mode, spec.wait, &self.row_key)? {
+            Locking::Locked(fresh) => self.locked = fresh,
+            Locking::Waited(fresh) => {
+                self.locked = fresh;
+                self.scan.iter().for_each(Scan::note_wait);
+            }
+            Locking::ReadUnlocked => self.unlocked = true,
+            Locking::PassOver => return Ok(Step::PassOver),
+        }
+        let changed = !txn.is_newest(cursor);
+        if !changed {
+            txn.note_seen(cursor.seq());
+        }
+        if changed {
+            self.value = txn.get(cursor.key(), View::Newest)?;
+            let Some(value) = &self.value else {
+                return Ok(self.pass_over(txn));
+            };
+            if let Some(index) = spec.row_index {
+                let before = std::mem::take(&mut self.row_key);
+                let located = locate_row(cursor.key(), value, index, &mut self.row_key);
+                let same = self.row_key == before;
+                if located.is_err() || !same {
+                    self.row_key = before;
+                    located?;
+                    return Ok(self.pass_over(txn));
+                }
+            }
+        }
+        if spec.row_index.is_some() {
+            self.row = txn.get(&self.row_key, View::Newest)?;
+            if self.row.is_none() {
+                if !changed && !self.unlocked {
+                    return Err(missing_row(cursor.key()));
+                }
+                return Ok(self.pass_over(txn));
+            }
+        }
+        Ok(Step::Arrived)
+    }
+
+    /// An entry that was gone once its row was locked: the lock is given back.
+    fn pass_over(&mut self, txn: &mut Transaction) -> Step {
+        if self.locked {
+            txn.unlock(&self.row_key);
+        }
+        if let Some(scan) = &mut self.scan {
+            scan.entry_is_gone();
+        }
+        self.clear();
+        Step::PassOver
+    }
+
+    /// An entry of the snapshot whose row is not there: the transaction itself may have removed it, or else the store is damaged.
+    pub(super) fn without_row(&self, key: &[u8]) -> Result<()> {
+        if self.own_row {
+            return Ok(());
+        }
+        Err(missing_row(key))
+    }
+}
