@@ -9,7 +9,7 @@ use smartengine::manifest::Manifest;
 use smartengine::object_store::{
     Fault, FaultStore, LocalStore, MemoryStore, ObjectStore, Operation, Rule,
 };
-use smartengine::{Engine, Isolation, Options, WalSync};
+use smartengine::{Engine, Index, Isolation, Options, WalSync};
 
 fn options(dir: &tempfile::TempDir, store: &Arc<dyn ObjectStore>) -> Options {
     let mut options = Options::new(dir.path().join("engine"));
@@ -19,20 +19,17 @@ fn options(dir: &tempfile::TempDir, store: &Arc<dyn ObjectStore>) -> Options {
     options
 }
 
-fn row(index: u32) -> Vec<u8> {
-    [&index.to_be_bytes()[..], b"row"].concat()
-}
-
 /// Indexes with a row each, in files.
-fn make_indexes(engine: &Engine, count: u32, row_bytes: usize) -> std::ops::Range<u32> {
-    let first = engine.allocate_indexes(count).unwrap();
+fn make_indexes(engine: &Engine, count: u32, row_bytes: usize) -> Vec<Index> {
+    let indexes = engine.create_indexes(count).unwrap();
     let mut txn = engine.begin(Isolation::ReadCommitted);
-    for index in first..first + count {
-        txn.put(&row(index), &vec![index as u8; row_bytes]).unwrap();
+    for index in &indexes {
+        txn.put(&index.key("row"), &vec![index.id() as u8; row_bytes])
+            .unwrap();
     }
     txn.commit().unwrap();
     engine.flush().unwrap();
-    first..first + count
+    indexes
 }
 
 fn published(store: &Arc<dyn ObjectStore>) -> (u64, usize) {
@@ -82,8 +79,8 @@ fn flush_beside(dropped: u32) {
     let engine = Engine::open(options).unwrap();
     let kept = make_indexes(&engine, 2_000, 4_000);
     let indexes = make_indexes(&engine, 10_000, 100);
-    let gone: Vec<u32> = indexes.take(dropped as usize).collect();
-    engine.drop_indexes(&gone).unwrap();
+    let gone = &indexes[..dropped as usize];
+    engine.drop_indexes(gone).unwrap();
     while published(&store).1 < gone.len() {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -91,7 +88,7 @@ fn flush_beside(dropped: u32) {
     let mut times = Vec::new();
     for _ in 0..5 {
         let mut txn = engine.begin(Isolation::ReadCommitted);
-        txn.put(&row(kept.start), b"x").unwrap();
+        txn.put(&kept[0].key("row"), b"x").unwrap();
         txn.commit().unwrap();
         let start = Instant::now();
         engine.flush().unwrap();

@@ -118,12 +118,12 @@ fn scan(c: &mut Criterion) {
     group.bench_function("seek", |b| {
         b.iter(|| {
             let lower = key(2 * sequence.below(ROWS));
-            let mut cursor = txn.cursor(&lower, &key(u64::MAX), View::Snapshot).unwrap();
+            let mut cursor = txn.cursor(&lower..&key(u64::MAX), View::Snapshot).unwrap();
             cursor.seek_to_first().unwrap();
             black_box(cursor.value()[0])
         });
     });
-    let mut cursor = txn.cursor(&key(0), &key(u64::MAX), View::Snapshot).unwrap();
+    let mut cursor = txn.cursor(&key(0)..&key(u64::MAX), View::Snapshot).unwrap();
     group.bench_function("seek, one cursor", |b| {
         b.iter(|| {
             cursor.seek(&key(2 * sequence.below(ROWS))).unwrap();
@@ -221,7 +221,7 @@ fn hot(c: &mut Criterion) {
     group.sample_size(20);
     for updates in [0, 1, 1_000_000] {
         let (_dir, _engine, mut txn) = hot_row(updates);
-        let mut cursor = txn.cursor(&key(0), &key(9), View::Snapshot).unwrap();
+        let mut cursor = txn.cursor(&key(0)..&key(9), View::Snapshot).unwrap();
         group.bench_function(format!("{updates} times, forward"), |b| {
             b.iter(|| {
                 cursor.seek(&key(2)).unwrap();

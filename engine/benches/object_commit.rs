@@ -65,7 +65,7 @@ fn main() {
         options.store = Some(Arc::new(store.clone()));
         options.remote_wal = true;
         let engine = Engine::open(options).unwrap();
-        assert_eq!(engine.allocate_indexes(1).unwrap(), 1);
+        assert_eq!(engine.create_index().unwrap().id(), 1);
         store.add(Rule::always(
             Operation::PutIfAbsent,
             Fault::Delay(Duration::from_millis(put)),

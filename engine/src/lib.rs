@@ -37,3 +37,4 @@ pub use db::{
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use options::{Durability, Options, WalSync};
 pub use txn::locks::{Granted, LockInfo, LockKind, LockMode, LockWait, TxnInfo, WaitObserver};
+pub use types::{Index, KeyBounds, KeyRange};

@@ -93,13 +93,13 @@ fn a_transaction_of_many_times_its_memory_stays_within_it() {
     let engine = Engine::open(options).unwrap();
     peak_since(base);
     let mut txn = engine.begin(Isolation::RepeatableRead);
-    let mut idle = txn.cursor(&[0], &[0xff], View::Snapshot).unwrap();
+    let mut idle = txn.cursor(&[0]..&[0xff], View::Snapshot).unwrap();
     idle.seek_to_first().unwrap();
     for number in 0..LARGE {
         txn.put(&key(number), &value(number)[..80]).unwrap();
     }
     let writing = peak_since(base);
-    let mut cursor = txn.cursor(&[0], &[0xff], View::Newest).unwrap();
+    let mut cursor = txn.cursor(&[0]..&[0xff], View::Newest).unwrap();
     let mut count = 0;
     cursor.seek_to_first().unwrap();
     while cursor.valid() {
@@ -201,7 +201,7 @@ fn loading_and_reading_many_times_the_memory_stays_within_it() {
     engine.compact().unwrap();
     let compacting = peak_since(base);
 
-    let mut cursor = txn.cursor(&[0], &[0xff], View::Snapshot).unwrap();
+    let mut cursor = txn.cursor(&[0]..&[0xff], View::Snapshot).unwrap();
     cursor.seek_to_first().unwrap();
     let mut count = 0;
     while cursor.valid() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use smartengine::object_store::{RequestStats, Service, StoreOptions, open_store_with, place_of};
 use smartengine::sst::Compression;
-use smartengine::{Engine, Error, ErrorKind, Options, Result, ResultExt, WalSync};
+use smartengine::{Engine, Error, ErrorKind, Index, Options, Result, ResultExt, WalSync};
 
 use crate::bridge::api::{
     DynamicOptions, EngineOptions, EngineStats, PathStyle, RangeStats, StoreRequests,
@@ -183,30 +183,35 @@ pub fn engine_set_options(handle: &Opened, options: &DynamicOptions) -> Result<(
 
 /// Reserves index ids.
 pub fn engine_allocate_indexes(handle: &Opened, count: u32, first: &mut u32) -> Result<()> {
-    *first = handle.engine.allocate_indexes(count)?;
+    let indexes = handle.engine.create_indexes(count)?;
+    *first = indexes.first().map_or(0, |index| index.id());
     Ok(())
+}
+
+fn handles(ids: &[u32]) -> Vec<Index> {
+    ids.iter().copied().map(Index::from_id).collect()
 }
 
 /// Drops indexes.
 pub fn engine_drop_indexes(handle: &Opened, indexes: &[u32]) -> Result<()> {
-    handle.engine.drop_indexes(indexes)
+    handle.engine.drop_indexes(&handles(indexes))
 }
 
 /// Drops every index that is not in `named`.
 pub fn engine_retain_indexes(handle: &Opened, named: &[u32], dropped: &mut u32) -> Result<()> {
-    *dropped = handle.engine.retain_indexes(named)?.len() as u32;
+    *dropped = handle.engine.retain_indexes(&handles(named))?.len() as u32;
     Ok(())
 }
 
 /// Counts indexes that are not in `named`.
 pub fn engine_unnamed_indexes(handle: &Opened, named: &[u32], found: &mut u32) -> Result<()> {
-    *found = handle.engine.unnamed_indexes(named)?.len() as u32;
+    *found = handle.engine.unnamed_indexes(&handles(named))?.len() as u32;
     Ok(())
 }
 
 /// Estimates a range; nothing where it cannot be read.
 pub fn engine_range_stats(handle: &Opened, lower: &[u8], upper: &[u8]) -> Result<RangeStats> {
-    let stats = handle.engine.range_stats(lower, upper)?;
+    let stats = handle.engine.range_stats(lower..upper)?;
     Ok(RangeStats {
         entries: stats.entries,
         bytes: stats.bytes,

@@ -1,6 +1,6 @@
 //! Commit in two phases: in a session, and of transactions that a session or a crash left prepared.
 
-use smartengine::{Result, Transaction, WalSync};
+use smartengine::{Index, Result, Transaction, WalSync};
 
 use crate::bridge::api::{PreparedTransaction, Status};
 use crate::engine::Opened;
@@ -22,7 +22,8 @@ pub fn txn_note_in_coordinator(handle: &mut Txn, sync: bool) -> Result<()> {
 
 /// The greatest key of an index that a recovered transaction has written.
 pub fn engine_recovered_last_key(handle: &Opened, index: u32) -> Vec<u8> {
-    handle.engine.recovered_last_key(index).unwrap_or_default()
+    let last = handle.engine.recovered_last_key(Index::from_id(index));
+    last.unwrap_or_default()
 }
 
 /// All prepared transactions without a session.
@@ -31,7 +32,7 @@ pub fn engine_prepared(handle: &Opened) -> Vec<PreparedTransaction> {
     all.map(|prepared| PreparedTransaction {
         name: prepared.name.to_vec(),
         in_coordinator: prepared.in_coordinator,
-        indexes: prepared.indexes,
+        indexes: prepared.indexes.iter().map(|index| index.id()).collect(),
     })
     .collect()
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use smartengine::{
-    Engine, Entry as Shown, LockMode as EngineLock, ReadSpec as EngineSpec, Reader as EngineReader,
-    Result, RowWait, SeekTo,
+    Engine, Entry as Shown, Index, LockMode as EngineLock, ReadSpec as EngineSpec,
+    Reader as EngineReader, Result, RowWait, SeekTo,
 };
 
 use crate::bridge::api::{Bytes, Entry, LockMode, LockWait, ReadSpec, Seek, Status};
@@ -42,7 +42,7 @@ fn spec_of(spec: &ReadSpec) -> EngineSpec {
             _ => Some(EngineLock::Exclusive),
         },
         wait: wait_of(spec.wait),
-        row_index: (spec.row_index != 0).then_some(spec.row_index),
+        row_index: (spec.row_index != 0).then(|| Index::from_id(spec.row_index)),
     }
 }
 
@@ -98,7 +98,7 @@ pub fn reader_open(
     spec: &ReadSpec,
 ) -> Result<()> {
     let reader = &mut reader.reader;
-    reader.open(&mut txn.txn, lower, upper, spec_of(spec))
+    reader.open(&mut txn.txn, lower..upper, spec_of(spec))
 }
 
 /// Places an open scan.

@@ -160,7 +160,7 @@ fn prepare(dir: &Path) -> Result<()> {
 fn warm_up(engine: &Engine) -> Result<()> {
     let mut txn = engine.begin(Isolation::ReadCommitted);
     let mut rows = 0;
-    let mut cursor = txn.cursor(&key(TABLE, 0), &key(BY_SECOND + 1, 0), View::Snapshot)?;
+    let mut cursor = txn.cursor(&key(TABLE, 0)..&key(BY_SECOND + 1, 0), View::Snapshot)?;
     cursor.seek_to_first()?;
     while cursor.valid() {
         rows += 1;
@@ -227,7 +227,7 @@ fn seek(engine: &Engine, times: u64) -> Result<()> {
     let mut sequence = Sequence::new(4);
     measured(times, &mut |_| {
         let lower = key(TABLE, 2 * sequence.below(ROWS));
-        let mut cursor = txn.cursor(&lower, &key(TABLE + 1, 0), View::Snapshot)?;
+        let mut cursor = txn.cursor(&lower..&key(TABLE + 1, 0), View::Snapshot)?;
         cursor.seek_to_first()?;
         black_box(cursor.value()[0]);
         Ok(())
@@ -240,7 +240,7 @@ fn scan(engine: &Engine, times: u64) -> Result<()> {
     let mut rows = 0;
     measured(times, &mut |_| {
         let lower = key(TABLE, 2 * sequence.below(ROWS - SCANNED as u64));
-        let mut cursor = txn.cursor(&lower, &key(TABLE + 1, 0), View::Snapshot)?;
+        let mut cursor = txn.cursor(&lower..&key(TABLE + 1, 0), View::Snapshot)?;
         cursor.seek_to_first()?;
         for _ in 0..SCANNED {
             rows += u64::from(cursor.valid() && cursor.value().len() == 100);
@@ -261,7 +261,7 @@ fn scan_backward(engine: &Engine, times: u64) -> Result<()> {
             TABLE,
             2 * (SCANNED as u64 + sequence.below(ROWS - SCANNED as u64)),
         );
-        let mut cursor = txn.cursor(&key(TABLE, 0), &upper, View::Snapshot)?;
+        let mut cursor = txn.cursor(&key(TABLE, 0)..&upper, View::Snapshot)?;
         cursor.seek_to_last()?;
         for _ in 0..SCANNED {
             rows += u64::from(cursor.valid() && cursor.value().len() == 100);

@@ -17,8 +17,9 @@ use crate::memtable::MemIter;
 use crate::sst::{IterOptions, SstIter};
 use crate::txn::batch::{Batch, OwnIter};
 use crate::txn::snapshots::SnapshotGuard;
-use crate::types::decode_internal;
-use crate::types::{KeyRef, OWN_WRITE_SEQ, SeqNo, ValueKind, user_key_of};
+use crate::types::{
+    INDEX_ID_LEN, KeyRef, OWN_WRITE_SEQ, SeqNo, ValueKind, decode_internal, user_key_of,
+};
 
 /// A sorted level's files as [`LevelIter`] wants them.
 pub struct OpenFiles {
@@ -213,14 +214,13 @@ enum Place {
 /// # let dir = tempfile::tempdir().unwrap();
 /// use smartengine::{Engine, Isolation, Options, View};
 /// let engine = Engine::open(Options::new(dir.path()))?;
-/// let index = engine.allocate_indexes(1)?;
-/// let key = |hour: u8| [&index.to_be_bytes()[..], &[hour]].concat();
+/// let hours = engine.create_index()?;
 /// let mut txn = engine.begin(Isolation::RepeatableRead);
 /// for hour in [6, 12, 18, 22] {
-///     txn.insert(&key(hour), format!("{hour} o'clock").as_bytes())?;
+///     txn.insert(&hours.key([hour]), format!("{hour} o'clock").as_bytes())?;
 /// }
 /// // The daytime, backwards.
-/// let mut cursor = txn.cursor(&key(7), &key(20), View::Snapshot)?;
+/// let mut cursor = txn.cursor(&hours.range([7]..[20]), View::Snapshot)?;
 /// let mut seen = Vec::new();
 /// cursor.seek_to_last()?;
 /// while cursor.valid() {
@@ -290,6 +290,11 @@ impl Cursor {
             Place::Forward => user_key_of(self.merged.key()),
             Place::Backward => &self.key,
         }
+    }
+
+    /// The key within its index: what follows the index in [`Cursor::key`].
+    pub fn rest(&self) -> &[u8] {
+        self.key().get(INDEX_ID_LEN..).unwrap_or_default()
     }
 
     /// The number of the commit that wrote what it stands on; of an own write one above all commits'. 0 where it is not valid.

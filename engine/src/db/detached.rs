@@ -13,7 +13,7 @@ use crate::sst::IterOptions;
 use crate::txn::batch::Batch;
 use crate::txn::locks::{LockMode, LockWait};
 use crate::txn::record::decode_ops;
-use crate::types::{IndexId, ValueKind, decode_internal, index_id_of};
+use crate::types::{Index, IndexId, ValueKind, decode_internal, index_id_of};
 use crate::{Error, Result, ResultExt};
 
 /// A prepared transaction that no session holds.
@@ -24,7 +24,7 @@ pub struct PreparedTransaction {
     /// Whether [`Transaction::note_in_coordinator`] was called for it.
     pub in_coordinator: bool,
     /// The indexes that it writes to, ascending.
-    pub indexes: Vec<IndexId>,
+    pub indexes: Vec<Index>,
 }
 
 /// A prepare that replay has found without a decision.
@@ -113,10 +113,10 @@ impl Detached {
     }
 }
 
-fn indexes_of(batch: &Batch) -> Vec<IndexId> {
+fn indexes_of(batch: &Batch) -> Vec<Index> {
     let mut indexes = batch.spilled_indexes();
     batch.for_each_in_memory(|key, _, _| indexes.extend(index_id_of(key)));
-    indexes.into_iter().collect()
+    indexes.into_iter().map(Index::from_id).collect()
 }
 
 impl Transaction {

@@ -50,32 +50,39 @@ use crate::options::{MIN_TRANSACTION_MEMORY, Options, WalSync};
 use crate::remote_wal::{RemoteWal, RemoteWalStats};
 use crate::txn::TxnId;
 use crate::txn::locks::{LockInfo, TxnInfo, WaitObserver};
-use crate::types::IndexId;
+use crate::types::{Index, IndexId, KeyBounds};
+
+fn ids(indexes: &[Index]) -> Vec<IndexId> {
+    indexes.iter().map(|index| index.id()).collect()
+}
+
+fn handles(ids: Vec<IndexId>) -> Vec<Index> {
+    ids.into_iter().map(Index::from_id).collect()
+}
 
 /// A transactional key-value store.
 ///
-/// Keys begin with four bytes, big endian, that name an index; ids come from [`Engine::allocate_indexes`], and a whole index is dropped in constant
-/// time. Index 0 is a dictionary for the caller's own use. All methods may be called from any thread.
+/// Keys are bytes, in indexes: each [`Index`] is an ordered map of its own, comes from [`Engine::create_index`], and is dropped as a whole in constant
+/// time. A transaction may write to any number of them. All methods may be called from any thread.
 ///
 /// ```
 /// # fn main() -> smartengine::Result<()> {
 /// # let dir = tempfile::tempdir().unwrap();
 /// use smartengine::{Engine, Isolation, Options, View};
 /// let engine = Engine::open(Options::new(dir.path()))?;
-/// let fruit = engine.allocate_indexes(1)?.to_be_bytes();
-/// let key = |name: &str| [&fruit, name.as_bytes()].concat();
+/// let fruit = engine.create_index()?;
 ///
 /// let mut txn = engine.begin(Isolation::RepeatableRead);
-/// txn.insert(&key("pear"), b"green")?;
-/// txn.insert(&key("apple"), b"red")?;
+/// txn.insert(&fruit.key("pear"), b"green")?;
+/// txn.insert(&fruit.key("apple"), b"red")?;
 /// txn.commit()?;
 ///
 /// let mut txn = engine.begin(Isolation::RepeatableRead);
-/// let mut cursor = txn.cursor(&key(""), &key("\u{7f}"), View::Snapshot)?;
+/// let mut cursor = txn.cursor(&fruit.all(), View::Snapshot)?;
 /// cursor.seek_to_last()?;
-/// assert_eq!((cursor.key(), cursor.value()), (&*key("pear"), &b"green"[..]));
+/// assert_eq!((cursor.rest(), cursor.value()), (&b"pear"[..], &b"green"[..]));
 /// cursor.prev()?;
-/// assert_eq!(cursor.key(), key("apple"));
+/// assert_eq!(cursor.key(), fruit.key("apple"));
 /// # drop((cursor, txn));
 /// engine.close()
 /// # }
@@ -107,27 +114,33 @@ impl Engine {
         Transaction::new(self.core.clone(), isolation)
     }
 
-    /// Reserves `count` consecutive index ids that were never used; returns the first.
-    pub fn allocate_indexes(&self, count: u32) -> Result<IndexId> {
-        self.core.allocate_indexes(count)
+    /// A new index, whose id was never used before. It needs no more than that: an index that nothing is written to takes no space.
+    pub fn create_index(&self) -> Result<Index> {
+        self.core.allocate_indexes(1).map(Index::from_id)
+    }
+
+    /// `count` new indexes with consecutive ids.
+    pub fn create_indexes(&self, count: u32) -> Result<Vec<Index>> {
+        let first = self.core.allocate_indexes(count)?;
+        Ok((first..first + count).map(Index::from_id).collect())
     }
 
     /// Drops all keys of these indexes, for good. Running readers may still see them. Nothing may be written to them any more.
     ///
     /// It is done soon after this returns, for all that were dropped meanwhile at once, and never more durably than what was committed before. A crash
     /// may leave indexes that [`Engine::retain_indexes`] finds.
-    pub fn drop_indexes(&self, indexes: &[IndexId]) -> Result<()> {
-        self.core.drop_indexes(indexes)
+    pub fn drop_indexes(&self, indexes: &[Index]) -> Result<()> {
+        self.core.drop_indexes(&ids(indexes))
     }
 
-    /// Drops every index that holds data and is not in `named` (nor the dictionary); returns which.
-    pub fn retain_indexes(&self, named: &[IndexId]) -> Result<Vec<IndexId>> {
-        self.core.retain_indexes(named)
+    /// Drops every index that holds data and is not in `named` (nor [`Index::DICTIONARY`]); returns which.
+    pub fn retain_indexes(&self, named: &[Index]) -> Result<Vec<Index>> {
+        self.core.retain_indexes(&ids(named)).map(handles)
     }
 
-    /// The indexes that hold keys, were not dropped, and are not in `named` (nor the dictionary).
-    pub fn unnamed_indexes(&self, named: &[IndexId]) -> Result<Vec<IndexId>> {
-        self.core.unnamed_indexes(named)
+    /// The indexes that hold keys, were not dropped, and are not in `named` (nor [`Index::DICTIONARY`]).
+    pub fn unnamed_indexes(&self, named: &[Index]) -> Result<Vec<Index>> {
+        self.core.unnamed_indexes(&ids(named)).map(handles)
     }
 
     /// The value of a counter: the greatest that [`Transaction::raise_counter`] gave it, 0 if none did.
@@ -135,9 +148,10 @@ impl Engine {
         self.core.counter(key)
     }
 
-    /// Estimates how much [lower, upper) holds, from the files' indexes and the memtables. It may have to read those from a store that is away; then
+    /// Estimates how much a range of keys holds, from the files' indexes and the memtables. It may have to read those from a store that is away; then
     /// it waits a second at most, and guesses.
-    pub fn range_stats(&self, lower: &[u8], upper: &[u8]) -> Result<RangeStats> {
+    pub fn range_stats<'k>(&self, keys: impl Into<KeyBounds<'k>>) -> Result<RangeStats> {
+        let KeyBounds { lower, upper } = keys.into();
         self.core.range_stats(lower, upper)
     }
 
@@ -159,9 +173,9 @@ impl Engine {
 
     /// The greatest key of an index that was written by a transaction which [`Engine::open`] found prepared, whether it is decided by now or not: for callers
     /// that number their keys, and must not give out a number again that such a transaction has used.
-    pub fn recovered_last_key(&self, index: IndexId) -> Option<Vec<u8>> {
+    pub fn recovered_last_key(&self, index: Index) -> Option<Vec<u8>> {
         let detached = self.detached.lock();
-        detached.recovered_last_key(index).map(<[u8]>::to_vec)
+        detached.recovered_last_key(index.id()).map(<[u8]>::to_vec)
     }
 
     /// Keeps a prepared transaction, with its locks, for [`Engine::take_prepared`].

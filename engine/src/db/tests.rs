@@ -19,7 +19,7 @@ fn small(dir: &std::path::Path) -> Options {
 
 fn count(engine: &Engine) -> (u32, u32) {
     let mut txn = engine.begin(Isolation::RepeatableRead);
-    let mut cursor = txn.cursor(&key(0), &key(u32::MAX), View::Snapshot).unwrap();
+    let mut cursor = txn.cursor(&key(0)..&key(u32::MAX), View::Snapshot).unwrap();
     let mut forward = 0;
     cursor.seek_to_first().unwrap();
     while cursor.valid() {
@@ -60,7 +60,7 @@ fn data_survives_flush_compaction_and_reopening() {
     assert_eq!(count(&engine), expected);
     let mut txn = engine.begin(Isolation::RepeatableRead);
     let mut doomed = Vec::new();
-    let mut cursor = txn.cursor(&key(0), &key(u32::MAX), View::Snapshot).unwrap();
+    let mut cursor = txn.cursor(&key(0)..&key(u32::MAX), View::Snapshot).unwrap();
     cursor.seek_to_first().unwrap();
     while cursor.valid() {
         doomed.push(cursor.key().to_vec());
@@ -124,18 +124,17 @@ fn duplicates_and_lock_conflicts_are_told_apart() {
 fn dropped_indexes_leave_no_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::open(small(dir.path())).unwrap();
-    let first = engine.allocate_indexes(2).unwrap();
+    let indexes = engine.create_indexes(2).unwrap();
     let mut txn = engine.begin(Isolation::RepeatableRead);
     for number in 0..5000u32 {
-        for index in [first, first + 1] {
-            let key = [index.to_be_bytes(), number.to_be_bytes()].concat();
-            txn.put(&key, &[7; 50]).unwrap();
+        for index in &indexes {
+            txn.put(&index.key(number.to_be_bytes()), &[7; 50]).unwrap();
         }
     }
     txn.commit().unwrap();
     drop(txn);
     engine.flush().unwrap();
-    engine.drop_indexes(&[first]).unwrap();
+    engine.drop_indexes(&indexes[..1]).unwrap();
     engine.compact().unwrap();
     let entries: u64 = engine
         .stats()
@@ -144,7 +143,7 @@ fn dropped_indexes_leave_no_bytes() {
         .map(|level| level.entries)
         .sum();
     assert_eq!(entries, 5000);
-    assert_eq!(engine.retain_indexes(&[]).unwrap(), [first + 1]);
+    assert_eq!(engine.retain_indexes(&[]).unwrap(), [indexes[1]]);
     engine.compact().unwrap();
     assert_eq!(engine.stats().sst_files(), 0, "{}", engine.status());
     engine.flush().unwrap();

@@ -1,7 +1,9 @@
 //! The words every layer shares: sequence numbers, kinds, index ids and internal keys.
 
+mod index;
 mod internal_key;
 
+pub use index::{Index, KeyBounds, KeyRange};
 pub use internal_key::{
     InternalKeyBuf, KeyRef, TRAILER_LEN, compare_internal, decode_internal, decode_trailer,
     encode_trailer, trailer_of, user_key_of,

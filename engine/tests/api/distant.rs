@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use smartengine::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
 use smartengine::sst::Compression;
-use smartengine::{Engine, Isolation, Options, View};
+use smartengine::{Engine, Index, Isolation, Options, View};
 
 const INDEX: u32 = 7;
 
@@ -141,8 +141,9 @@ fn files_are_opened_when_they_are_read_and_not_before() {
 fn scan(engine: &Engine, forward: bool) -> (u32, Duration) {
     let begun = Instant::now();
     let mut txn = engine.begin(Isolation::RepeatableRead);
-    let end = (INDEX + 1).to_be_bytes();
-    let mut cursor = txn.cursor(&key(0), &end, View::Snapshot).unwrap();
+    let mut cursor = txn
+        .cursor(&Index::from_id(INDEX).all(), View::Snapshot)
+        .unwrap();
     let mut seen = 0;
     match forward {
         true => cursor.seek_to_first().unwrap(),
@@ -209,7 +210,7 @@ fn a_short_scan_fetches_little() {
     let before = store.count(Operation::Read);
     let mut txn = engine.begin(Isolation::RepeatableRead);
     let mut cursor = txn
-        .cursor(&key(20_000), &key(20_100), View::Snapshot)
+        .cursor(&key(20_000)..&key(20_100), View::Snapshot)
         .unwrap();
     cursor.seek_to_first().unwrap();
     while cursor.valid() {
@@ -244,7 +245,7 @@ fn scans_survive_a_store_that_fails_now_and_then() {
     let mut whole = 0;
     for round in 0..40 {
         let mut txn = engine.begin(Isolation::RepeatableRead);
-        let mut cursor = txn.cursor(&key(0), &key(40_000), View::Snapshot).unwrap();
+        let mut cursor = txn.cursor(&key(0)..&key(40_000), View::Snapshot).unwrap();
         let mut seen = 0;
         let mut step = cursor.seek_to_first();
         while step.is_ok() && cursor.valid() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smartengine::manifest::Manifest;
 use smartengine::object_store::{MemoryStore, ObjectStore};
-use smartengine::{Engine, Isolation, Options};
+use smartengine::{Engine, Index, Isolation, Options};
 
 use crate::small;
 
@@ -23,15 +23,14 @@ fn edits(store: &Arc<MemoryStore>) -> u64 {
 }
 
 /// Indexes with one row each.
-fn make_indexes(engine: &Engine) -> std::ops::Range<u32> {
-    let first = engine.allocate_indexes(INDEXES).unwrap();
+fn make_indexes(engine: &Engine) -> Vec<Index> {
+    let indexes = engine.create_indexes(INDEXES).unwrap();
     let mut txn = engine.begin(Isolation::RepeatableRead);
-    for index in first..first + INDEXES {
-        txn.put(&[&index.to_be_bytes()[..], b"row"].concat(), &[7; 20])
-            .unwrap();
+    for index in &indexes {
+        txn.put(&index.key("row"), &[7; 20]).unwrap();
     }
     txn.commit().unwrap();
-    first..first + INDEXES
+    indexes
 }
 
 #[test]
@@ -46,8 +45,8 @@ fn ten_thousand_tables_are_dropped_with_few_edits() {
     for index in indexes {
         engine.drop_indexes(&[index]).unwrap();
     }
-    assert_eq!(engine.unnamed_indexes(&[]).unwrap(), [0u32; 0]);
-    assert_eq!(engine.retain_indexes(&[]).unwrap(), [0u32; 0]);
+    assert_eq!(engine.unnamed_indexes(&[]).unwrap(), []);
+    assert_eq!(engine.retain_indexes(&[]).unwrap(), []);
     engine.set_auto_compactions(true);
     engine.compact().unwrap();
     let edits = edits(&store) - before;
@@ -57,7 +56,7 @@ fn ten_thousand_tables_are_dropped_with_few_edits() {
     engine.compact().unwrap();
     drop(engine);
     let engine = Engine::open(options(&dir, &store)).unwrap();
-    assert_eq!(engine.retain_indexes(&[]).unwrap(), [0u32; 0]);
+    assert_eq!(engine.retain_indexes(&[]).unwrap(), []);
 }
 
 #[test]
@@ -69,7 +68,7 @@ fn what_waits_when_the_engine_is_closed_is_dropped() {
     }
     engine.close().unwrap();
     let engine = Engine::open(options(&dir, &store)).unwrap();
-    assert_eq!(engine.retain_indexes(&[]).unwrap(), [0u32; 0]);
+    assert_eq!(engine.retain_indexes(&[]).unwrap(), []);
     engine.compact().unwrap();
     assert_eq!(engine.stats().sst_files(), 0, "{}", engine.status());
 }

@@ -1,14 +1,14 @@
 //! Level 0 while flushes write a file an index.
 
-use smartengine::{Engine, Isolation, Options, View};
+use smartengine::{Engine, Index, Isolation, Options, View};
 
 use crate::small;
 
 const INDEXES: u32 = 8;
 const ROWS: u32 = 80;
 
-fn row(index: u32, number: u32) -> Vec<u8> {
-    [index.to_be_bytes(), number.to_be_bytes()].concat()
+fn row(index: Index, number: u32) -> Vec<u8> {
+    index.key(number.to_be_bytes())
 }
 
 /// An engine without threads: nothing is compacted but by [`Engine::work`] or for a writer that would have to wait.
@@ -24,11 +24,11 @@ fn options(dir: &tempfile::TempDir) -> Options {
 }
 
 /// Writes rows of all indexes, which are a file each.
-fn flush_all(engine: &Engine, first: u32, round: u32) {
-    for index in first..first + INDEXES {
+fn flush_all(engine: &Engine, indexes: &[Index], round: u32) {
+    for &index in indexes {
         let mut txn = engine.begin(Isolation::RepeatableRead);
         for number in 0..ROWS {
-            let mut sequence = smartengine::env::Sequence::new((index * ROWS + number).into());
+            let mut sequence = smartengine::env::Sequence::new((index.id() * ROWS + number).into());
             let mut value = round.to_be_bytes().to_vec();
             value.extend((0..40).flat_map(|_| sequence.next_u64().to_be_bytes()));
             txn.put(&row(index, number), &value).unwrap();
@@ -38,17 +38,14 @@ fn flush_all(engine: &Engine, first: u32, round: u32) {
     engine.flush().unwrap();
 }
 
-fn check(engine: &Engine, first: u32, round: u32) {
+fn check(engine: &Engine, indexes: &[Index], round: u32) {
     let mut txn = engine.begin(Isolation::RepeatableRead);
-    for index in first..first + INDEXES {
+    for &index in indexes {
         for number in 0..ROWS {
             let found = txn.get(&row(index, number), View::Snapshot).unwrap();
             assert_eq!(found.unwrap()[..4], round.to_be_bytes());
         }
-        let lower = row(index, 0);
-        let mut cursor = txn
-            .cursor(&lower, &row(index + 1, 0), View::Snapshot)
-            .unwrap();
+        let mut cursor = txn.cursor(&index.all(), View::Snapshot).unwrap();
         cursor.seek_to_first().unwrap();
         let mut rows = 0;
         while cursor.valid() {
@@ -64,9 +61,9 @@ fn check(engine: &Engine, first: u32, round: u32) {
 fn flushes_of_eight_indexes_hold_nobody_back() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::open(options(&dir)).unwrap();
-    let first = engine.allocate_indexes(INDEXES).unwrap();
+    let indexes = engine.create_indexes(INDEXES).unwrap();
     for round in 0..10 {
-        flush_all(&engine, first, round);
+        flush_all(&engine, &indexes, round);
         let stats = engine.stats();
         assert_eq!(
             (stats.levels[0].files, stats.level0_runs),
@@ -74,7 +71,7 @@ fn flushes_of_eight_indexes_hold_nobody_back() {
         );
     }
     assert_eq!(engine.stats().stalls, 0);
-    check(&engine, first, 9);
+    check(&engine, &indexes, 9);
     assert!(
         engine
             .status()
@@ -84,17 +81,17 @@ fn flushes_of_eight_indexes_hold_nobody_back() {
     );
     while engine.work().unwrap() {}
     assert_eq!(engine.stats().level0_runs, 0);
-    check(&engine, first, 9);
+    check(&engine, &indexes, 9);
     // Below the trigger level 0 stays as it is.
     for round in 10..13 {
-        flush_all(&engine, first, round);
+        flush_all(&engine, &indexes, round);
         while engine.work().unwrap() {}
         assert_eq!(engine.stats().level0_runs, u64::from(round) - 9);
     }
-    flush_all(&engine, first, 13);
+    flush_all(&engine, &indexes, 13);
     while engine.work().unwrap() {}
     assert_eq!(engine.stats().level0_runs, 0);
-    check(&engine, first, 13);
+    check(&engine, &indexes, 13);
 }
 
 #[test]
@@ -104,23 +101,23 @@ fn what_a_lookup_asks_in_level_0_is_bounded_by_the_runs_at_which_writers_wait() 
     options.level0_slowdown_trigger = 8;
     options.level0_stop_trigger = 16;
     let engine = Engine::open(options).unwrap();
-    let first = engine.allocate_indexes(INDEXES).unwrap();
+    let indexes = engine.create_indexes(INDEXES).unwrap();
     let mut most = 0;
     for round in 0..40 {
-        flush_all(&engine, first, round);
+        flush_all(&engine, &indexes, round);
         most = most.max(engine.stats().level0_runs);
     }
     // Nobody works but writers that have to wait, at 16 runs or, as the engine takes it, twice the slowdown.
     assert!((8..=17).contains(&most), "{most} runs");
     assert!(engine.stats().stalls > 0);
-    check(&engine, first, 39);
+    check(&engine, &indexes, 39);
 }
 
 #[test]
 fn rows_that_come_in_order_do_not_stay_in_level_0() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::open(options(&dir)).unwrap();
-    let index = engine.allocate_indexes(1).unwrap();
+    let index = engine.create_index().unwrap();
     for number in 0..40u32 {
         let mut txn = engine.begin(Isolation::RepeatableRead);
         txn.put(&row(index, number), &[7; 100]).unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use smartengine::{Engine, ErrorKind, Isolation, LockMode, Options, View};
+use smartengine::{Engine, ErrorKind, Index, Isolation, LockMode, Options, View};
 
 use crate::{key, small};
 
@@ -160,7 +160,7 @@ fn closing_under_commits_loses_none_that_was_acknowledged() {
         drop(txns);
         let engine = Engine::open(small(dir.path())).unwrap();
         let mut txn = engine.begin(Isolation::RepeatableRead);
-        let mut cursor = txn.cursor(&[0], &[0xff], View::Snapshot).unwrap();
+        let mut cursor = txn.cursor(&[0]..&[0xff], View::Snapshot).unwrap();
         cursor.seek_to_first().unwrap();
         let mut found = 0;
         while cursor.valid() {
@@ -188,7 +188,7 @@ fn a_dropped_engine_leaves_all_commits_to_the_next() {
         assert_eq!(engine.stats().epoch, round + 1);
     }
     let engine = Engine::open(small(dir.path())).unwrap();
-    assert_eq!(engine.retain_indexes(&[1]).unwrap(), [0u32; 0]);
+    assert_eq!(engine.retain_indexes(&[Index::from_id(1)]).unwrap(), []);
     let mut txn = engine.begin(Isolation::RepeatableRead);
     txn.insert(&key("never committed"), b"x").unwrap();
 }
@@ -221,16 +221,15 @@ fn index_ids_are_never_given_out_twice() {
     for _ in 0..3 {
         let engine = Engine::open(small(dir.path())).unwrap();
         for count in [1, 300, 2] {
-            let first = engine.allocate_indexes(count).unwrap();
-            assert!(first > last);
-            last = first + count - 1;
+            for index in engine.create_indexes(count).unwrap() {
+                assert!(index.id() > last);
+                last = index.id();
+            }
         }
-        let error = engine.drop_indexes(&[last + 1]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Invalid);
-        assert_eq!(
-            engine.drop_indexes(&[0]).unwrap_err().kind(),
-            ErrorKind::Invalid
-        );
+        for index in [Index::from_id(last + 1), Index::DICTIONARY] {
+            let error = engine.drop_indexes(&[index]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+        }
     }
 }
 
@@ -238,23 +237,23 @@ fn index_ids_are_never_given_out_twice() {
 fn indexes_that_nobody_names_are_counted_while_they_hold_keys() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::open(small(dir.path())).unwrap();
-    let named = engine.allocate_indexes(4).unwrap();
-    let row = |index: u32| [&index.to_be_bytes()[..], b"row"].concat();
+    let indexes = engine.create_indexes(4).unwrap();
+    let named = &indexes[..1];
     let mut txn = engine.begin(Isolation::RepeatableRead);
-    for index in [named, named + 1, named + 3] {
-        txn.put(&row(index), b"x").unwrap();
+    for at in [0, 1, 3] {
+        txn.put(&indexes[at].key("row"), b"x").unwrap();
     }
     txn.commit().unwrap();
     assert_eq!(
-        engine.unnamed_indexes(&[named]).unwrap(),
-        [named + 1, named + 3]
+        engine.unnamed_indexes(named).unwrap(),
+        [indexes[1], indexes[3]]
     );
     engine.flush().unwrap();
     let mut txn = engine.begin(Isolation::RepeatableRead);
-    txn.delete(&row(named + 3)).unwrap();
+    txn.delete(&indexes[3].key("row")).unwrap();
     txn.commit().unwrap();
     // The file's range has the third as well, which never held anything.
-    assert_eq!(engine.unnamed_indexes(&[named]).unwrap(), [named + 1]);
-    engine.drop_indexes(&[named + 1]).unwrap();
-    assert_eq!(engine.unnamed_indexes(&[named]).unwrap(), [0u32; 0]);
+    assert_eq!(engine.unnamed_indexes(named).unwrap(), [indexes[1]]);
+    engine.drop_indexes(&indexes[1..2]).unwrap();
+    assert_eq!(engine.unnamed_indexes(named).unwrap(), []);
 }

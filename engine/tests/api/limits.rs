@@ -31,7 +31,7 @@ fn load_and_read(options: Options, rows: u32, at_once: u32, size: usize) {
     let engine = Engine::open(options).unwrap();
     for _ in 0..2 {
         let mut txn = engine.begin(Isolation::ReadCommitted);
-        let mut cursor = txn.cursor(&[0], &[0xff], View::Snapshot).unwrap();
+        let mut cursor = txn.cursor(&[0]..&[0xff], View::Snapshot).unwrap();
         cursor.seek_to_first().unwrap();
         for number in 0..rows {
             assert_eq!(cursor.key(), number_key(number));

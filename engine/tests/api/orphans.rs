@@ -164,7 +164,7 @@ fn with_orphans() -> Arc<MemoryStore> {
     let objects = Arc::new(MemoryStore::new());
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::open(options(&dir, objects.clone())).unwrap();
-    assert_eq!(engine.allocate_indexes(1).unwrap(), 1);
+    assert_eq!(engine.create_index().unwrap().id(), 1);
     write(&engine, 0..200);
     engine.flush().unwrap();
     engine.close().unwrap();

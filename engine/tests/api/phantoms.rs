@@ -28,7 +28,7 @@ fn read_locked(txn: &mut Transaction, from: u8, to: u8, wait: LockWait) -> Resul
     let mut found = Vec::new();
     let mut at = key(from).to_vec();
     loop {
-        let mut cursor = txn.cursor(&at, &key(to), View::Newest)?;
+        let mut cursor = txn.cursor(&at[..]..&key(to), View::Newest)?;
         cursor.seek_to_first()?;
         let next = if cursor.valid() {
             cursor.key().to_vec()

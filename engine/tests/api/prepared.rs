@@ -1,6 +1,6 @@
 //! Transactions committed in two phases, with closes and crashes between the two.
 
-use smartengine::{Engine, ErrorKind, Isolation, LockMode, Transaction, View};
+use smartengine::{Engine, ErrorKind, Index, Isolation, LockMode, Transaction, View};
 
 use crate::{key, small};
 
@@ -71,7 +71,7 @@ fn sessions_hand_prepared_transactions_over() {
     same.prepare(b"a", false).unwrap();
     assert_eq!(engine.detach(same).unwrap_err().kind(), ErrorKind::Invalid);
     let all = engine.prepared();
-    assert_eq!((all.len(), &*all[0].indexes), (1, &[1u32][..]));
+    assert_eq!((all.len(), &*all[0].indexes), (1, &[Index::from_id(1)][..]));
     assert!(engine.take_prepared(b"b").is_none());
     let mut taken = engine.take_prepared(b"a").unwrap();
     assert!(engine.prepared().is_empty());

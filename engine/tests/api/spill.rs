@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smartengine::env::fs::{FaultFs, Fs, Operation, PowerLoss};
 use smartengine::object_store::{MemoryStore, ObjectStore};
 use smartengine::{
-    Engine, ErrorKind, Isolation, LockMode, Options, Result, Transaction, View, Write,
+    Engine, ErrorKind, Index, Isolation, LockMode, Options, Result, Transaction, View, Write,
 };
 
 const RR: Isolation = Isolation::RepeatableRead;
@@ -64,10 +64,10 @@ impl World {
     }
 }
 
-fn key(index: u32, number: u64) -> Vec<u8> {
+fn key(index: Index, number: u64) -> Vec<u8> {
     // Not in the order in which they are written.
     let scattered = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    [&index.to_be_bytes()[..], &scattered.to_be_bytes()].concat()
+    index.key(scattered.to_be_bytes())
 }
 
 fn value(number: u64, round: u64) -> Vec<u8> {
@@ -77,7 +77,7 @@ fn value(number: u64, round: u64) -> Vec<u8> {
     value
 }
 
-fn insert(txn: &mut Transaction, index: u32, numbers: std::ops::Range<u64>, round: u64) {
+fn insert(txn: &mut Transaction, index: Index, numbers: std::ops::Range<u64>, round: u64) {
     for number in numbers {
         txn.insert(&key(index, number), &value(number, round))
             .unwrap();
@@ -85,10 +85,9 @@ fn insert(txn: &mut Transaction, index: u32, numbers: std::ops::Range<u64>, roun
 }
 
 /// Rounds of the rows 0 to `count`, checked by cursors in both directions and one by one; `None` where there is no row.
-fn read(txn: &mut Transaction, index: u32, count: u64, view: View) -> Result<Vec<Option<u64>>> {
-    let (lower, upper) = (index.to_be_bytes(), (index + 1).to_be_bytes());
+fn read(txn: &mut Transaction, index: Index, count: u64, view: View) -> Result<Vec<Option<u64>>> {
     let mut rounds = vec![None; count as usize];
-    let mut cursor = txn.cursor(&lower, &upper, view)?;
+    let mut cursor = txn.cursor(&index.all(), view)?;
     let mut note = |key: &[u8], value: &[u8], forward: bool, last: &mut Vec<u8>| {
         assert!(last.is_empty() || (last[..] < *key) == forward);
         *last = key.to_vec();
@@ -134,7 +133,7 @@ fn all(count: u64, round: u64) -> Vec<Option<u64>> {
 fn a_large_transaction_sees_its_own_writes_and_commits_whole() {
     let world = World::new();
     let engine = world.open();
-    let index = engine.allocate_indexes(1).unwrap();
+    let index = engine.create_index().unwrap();
     let mut old = engine.begin(RR);
     old.take_snapshot();
     let mut txn = engine.begin(RR);
@@ -194,7 +193,7 @@ fn a_large_transaction_sees_its_own_writes_and_commits_whole() {
 fn rolling_back_leaves_nothing() {
     let world = World::new();
     let engine = world.open();
-    let index = engine.allocate_indexes(1).unwrap();
+    let index = engine.create_index().unwrap();
     let before = world.files();
     for end in 0..3 {
         let mut txn = engine.begin(RR);
@@ -218,7 +217,7 @@ fn rolling_back_leaves_nothing() {
 fn what_is_ingested_lies_over_what_is_older_and_under_what_is_newer() {
     let world = World::new();
     let engine = world.open();
-    let index = engine.allocate_indexes(2).unwrap();
+    let index = engine.create_index().unwrap();
     let mut txn = engine.begin(RR);
     for round in 1..=6u64 {
         // Small commits before and after, some flushed, some not, and a large one that goes over all but a few of the rows.
@@ -278,7 +277,7 @@ fn what_is_ingested_lies_over_what_is_older_and_under_what_is_newer() {
 fn savepoints_reach_into_what_is_spilled() {
     let world = World::new();
     let engine = world.open();
-    let index = engine.allocate_indexes(1).unwrap();
+    let index = engine.create_index().unwrap();
     let mut txn = engine.begin(RR);
     insert(&mut txn, index, 0..2000, 1);
     let first = txn.savepoint();
@@ -328,7 +327,7 @@ fn savepoints_reach_into_what_is_spilled() {
 fn a_statement_that_fails_half_way_is_undone_alone() {
     let world = World::new();
     let engine = world.open();
-    let index = engine.allocate_indexes(1).unwrap();
+    let index = engine.create_index().unwrap();
     let mut txn = engine.begin(RR);
     insert(&mut txn, index, 0..3000, 1);
     for number in 3000..5000u64 {
@@ -348,7 +347,7 @@ fn a_disk_that_fails_fails_the_statement_and_not_the_transaction() {
     for operation in [Operation::Open, Operation::Write] {
         let world = World::new();
         let engine = world.open();
-        let index = engine.allocate_indexes(1).unwrap();
+        let index = engine.create_index().unwrap();
         let mut txn = engine.begin(RR);
         insert(&mut txn, index, 0..1000, 1);
         world.fs.fail(operation, 0, u64::MAX, ErrorKind::OutOfSpace);
@@ -385,7 +384,7 @@ fn a_disk_that_fails_fails_the_statement_and_not_the_transaction() {
 fn counters_of_a_large_transaction_are_kept() {
     let world = World::new();
     let engine = world.open();
-    let index = engine.allocate_indexes(1).unwrap();
+    let index = engine.create_index().unwrap();
     let counter = b"\0\0\0\0counter";
     let mut txn = engine.begin(RR);
     txn.raise_counter(counter, 5).unwrap();
@@ -415,13 +414,13 @@ fn counters_of_a_large_transaction_are_kept() {
 fn ordinary_commits_go_on_beside_large_ones() {
     let world = World::new();
     let engine = world.open();
-    let index = engine.allocate_indexes(8).unwrap();
+    let indexes = engine.create_indexes(8).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..4u32 {
-            let engine = &engine;
+            let (engine, indexes) = (&engine, &indexes);
             scope.spawn(move || {
                 let mut txn = engine.begin(RR);
-                let mine = index + thread;
+                let mine = indexes[thread as usize];
                 for round in 0..30u64 {
                     let rows = if round % 6 == u64::from(thread) {
                         800
@@ -431,7 +430,7 @@ fn ordinary_commits_go_on_beside_large_ones() {
                     for number in 0..rows {
                         txn.put(&key(mine, number), &value(number, round)).unwrap();
                         // All threads write here, in their own places.
-                        let shared = key(index + 7, u64::from(thread) << 32 | number);
+                        let shared = key(indexes[7], u64::from(thread) << 32 | number);
                         txn.put(&shared, &value(number, round)).unwrap();
                     }
                     txn.commit().unwrap();
@@ -448,7 +447,7 @@ fn ordinary_commits_go_on_beside_large_ones() {
     let check = |engine: &Engine| {
         let mut txn = engine.begin(RR);
         for thread in 0..4u32 {
-            let rounds = read(&mut txn, index + thread, 800, View::Newest).unwrap();
+            let rounds = read(&mut txn, indexes[thread as usize], 800, View::Newest).unwrap();
             for (number, round) in rounds.into_iter().enumerate() {
                 let large = (0..30).rev().find(|round| round % 6 == u64::from(thread));
                 assert_eq!(round, if number < 5 { Some(29) } else { large });
@@ -465,7 +464,7 @@ fn ordinary_commits_go_on_beside_large_ones() {
 fn a_large_transaction_may_be_prepared() {
     let world = World::new();
     let engine = world.open();
-    let index = engine.allocate_indexes(1).unwrap();
+    let index = engine.create_index().unwrap();
     let mut txn = engine.begin(RR);
     insert(&mut txn, index, 0..1200, 1);
     txn.prepare(b"first", true).unwrap();

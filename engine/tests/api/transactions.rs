@@ -239,7 +239,7 @@ fn a_cursor_follows_savepoints_and_turns_anywhere() {
     txn.put(&key("d"), b"own").unwrap();
     txn.delete(&key("f")).unwrap();
     txn.put(&key("g"), b"own").unwrap();
-    let mut cursor = txn.cursor(&key(""), &key("z"), View::Snapshot).unwrap();
+    let mut cursor = txn.cursor(&key("")..&key("z"), View::Snapshot).unwrap();
     let at = |cursor: &smartengine::Cursor| {
         let name = String::from_utf8(cursor.key().get(4..).unwrap_or_default().to_vec());
         let value = String::from_utf8(cursor.value().to_vec());
@@ -349,7 +349,7 @@ fn many_versions_of_a_key_are_passed_over_both_ways() {
                 expected[1].1 = vec![200, 19];
             }
             let mut cursor = reader
-                .cursor(&key(""), &key("\u{7f}"), View::Snapshot)
+                .cursor(&key("")..&key("\u{7f}"), View::Snapshot)
                 .unwrap();
             let mut found = Vec::new();
             cursor.seek_to_first().unwrap();

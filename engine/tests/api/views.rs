@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use smartengine::object_store::{MemoryStore, ObjectMeta, ObjectReader, ObjectStore, ObjectWriter};
-use smartengine::{Engine, Isolation, LockMode, Options, Result};
+use smartengine::{Engine, Index, Isolation, LockMode, Options, Result};
 
 use crate::small;
 
@@ -185,7 +185,7 @@ impl World {
         options.compaction_threads = 1;
         let engine = Engine::open(options).unwrap();
         engine.set_auto_compactions(false);
-        let first = engine.allocate_indexes(3).unwrap();
+        let first = engine.create_indexes(3).unwrap()[0].id();
         let world = Self {
             _dir: dir,
             gate,
@@ -235,7 +235,7 @@ impl World {
             .lock()
             .lock(&key(first, 7), LockMode::Exclusive)
             .unwrap();
-        let named = [first, first + 1, first + 2];
+        let named = [first, first + 1, first + 2].map(Index::from_id);
         let views: Vec<(&'static str, View<'_>)> = vec![
             ("stats", Box::new(|| assert!(engine.stats().commits > 0))),
             (
@@ -268,7 +268,7 @@ impl World {
                 Box::new(|| {
                     assert!(
                         engine
-                            .range_stats(&key(first, 0), &key(first + 9, 0))
+                            .range_stats(&key(first, 0)..&key(first + 9, 0))
                             .unwrap()
                             .entries
                             > 0
@@ -281,7 +281,7 @@ impl World {
                 Box::new(|| {
                     assert!(
                         engine
-                            .range_stats(&key(first, 9), &key(first + 1, 9))
+                            .range_stats(&key(first, 9)..&key(first + 1, 9))
                             .unwrap()
                             .entries
                             > 0
@@ -290,7 +290,7 @@ impl World {
             ),
             (
                 "range_stats of another",
-                Box::new(|| assert!(engine.range_stats(&key(first, 9), &key(first, 10)).is_ok())),
+                Box::new(|| assert!(engine.range_stats(&key(first, 9)..&key(first, 10)).is_ok())),
             ),
             ("visible", Box::new(|| assert!(engine.visible() > 0))),
             ("check_writes", Box::new(|| engine.check_writes().unwrap())),
@@ -306,11 +306,11 @@ impl World {
             ),
             (
                 "unnamed_indexes",
-                Box::new(|| assert_eq!(engine.unnamed_indexes(&named).unwrap(), [0u32; 0])),
+                Box::new(|| assert_eq!(engine.unnamed_indexes(&named).unwrap(), [])),
             ),
             (
                 "retain_indexes",
-                Box::new(|| assert_eq!(engine.retain_indexes(&named).unwrap(), [0u32; 0])),
+                Box::new(|| assert_eq!(engine.retain_indexes(&named).unwrap(), [])),
             ),
             (
                 "drop_indexes",
@@ -384,8 +384,13 @@ fn nothing_that_is_looked_at_waits_for_a_commit_by_files_that_hangs() {
         world.gate.wait_for("manifest/");
         // and whoever wants the manifest after it.
         world.gate.hold(ALL);
-        scope.spawn(|| world.engine.allocate_indexes(1000).unwrap());
-        scope.spawn(|| world.engine.drop_indexes(&[world.first + 1]).unwrap());
+        scope.spawn(|| world.engine.create_indexes(1000).unwrap());
+        scope.spawn(|| {
+            world
+                .engine
+                .drop_indexes(&[Index::from_id(world.first + 1)])
+                .unwrap()
+        });
         scope.spawn(|| world.engine.flush().unwrap());
         std::thread::sleep(Duration::from_millis(50));
         assert_eq!(world.stuck_views(), [""; 0]);
@@ -393,7 +398,7 @@ fn nothing_that_is_looked_at_waits_for_a_commit_by_files_that_hangs() {
     });
     let found = world
         .engine
-        .range_stats(&key(world.first + 2, 0), &key(world.first + 3, 0));
+        .range_stats(&key(world.first + 2, 0)..&key(world.first + 3, 0));
     assert!(found.unwrap().entries >= 3000);
 }
 
@@ -413,7 +418,7 @@ fn nothing_that_is_looked_at_waits_for_a_flush_that_hangs() {
             world.gate.hold(ALL);
             scope.spawn(|| world.engine.compact().unwrap());
             scope.spawn(|| world.write_much());
-            scope.spawn(|| world.engine.allocate_indexes(1000).unwrap());
+            scope.spawn(|| world.engine.create_indexes(1000).unwrap());
             std::thread::sleep(Duration::from_millis(50));
             assert_eq!(world.stuck_views(), [""; 0], "{part}");
             world.gate.release();
@@ -426,10 +431,15 @@ fn nothing_that_is_looked_at_waits_for_an_edit_that_hangs() {
     let world = World::new();
     std::thread::scope(|scope| {
         world.gate.hold(ALL);
-        scope.spawn(|| world.engine.allocate_indexes(1000).unwrap());
+        scope.spawn(|| world.engine.create_indexes(1000).unwrap());
         world.gate.wait_for("manifest/");
         scope.spawn(|| world.engine.compact().unwrap());
-        scope.spawn(|| world.engine.drop_indexes(&[world.first + 1]).unwrap());
+        scope.spawn(|| {
+            world
+                .engine
+                .drop_indexes(&[Index::from_id(world.first + 1)])
+                .unwrap()
+        });
         assert_eq!(world.stuck_views(), [""; 0]);
         world.gate.release();
     });

@@ -7,26 +7,26 @@ use smartengine::env::failpoint::{Action, arm};
 use smartengine::env::fs::{FaultFs, PowerLoss};
 use smartengine::manifest::Manifest;
 use smartengine::object_store::{MemoryStore, ObjectStore};
-use smartengine::{Engine, Isolation, View, WalSync};
+use smartengine::{Engine, Index, Isolation, View, WalSync};
 
 use crate::alone;
 use crate::history::{ROWS, create, in_memory, in_store};
 
 const KEYS: u32 = 100;
 
-fn row(index: u32, number: u32) -> Vec<u8> {
-    [index.to_be_bytes(), number.to_be_bytes()].concat()
+fn row(index: Index, number: u32) -> Vec<u8> {
+    index.key(number.to_be_bytes())
 }
 
 /// The row that stands for the index in its owner's dictionary.
-fn name(index: u32) -> Vec<u8> {
-    row(ROWS, index)
+fn name(index: Index) -> Vec<u8> {
+    row(Index::from_id(ROWS), index.id())
 }
 
-fn is_dropped(store: &Arc<MemoryStore>, index: u32) -> bool {
+fn is_dropped(store: &Arc<MemoryStore>, index: Index) -> bool {
     let store: Arc<dyn ObjectStore> = store.clone();
     let (_, version) = Manifest::load(store).unwrap();
-    version.dropped_indexes.contains_key(&index)
+    version.dropped_indexes.contains_key(&index.id())
 }
 
 /// Drops an index after a commit that nobody synced, loses the power, and looks at what is left.
@@ -42,7 +42,7 @@ fn drop_and_lose_power(point: Option<&'static str>, loss: PowerLoss, sync: WalSy
     };
     let (fs, store) = (FaultFs::new(), Arc::new(MemoryStore::new()));
     let engine = create(with(&fs, &store));
-    let index = engine.allocate_indexes(1).unwrap();
+    let index = engine.create_index().unwrap();
     let mut txn = engine.begin(Isolation::RepeatableRead);
     for number in 0..KEYS {
         txn.put(&row(index, number), &[7; 20]).unwrap();
@@ -78,7 +78,11 @@ fn drop_and_lose_power(point: Option<&'static str>, loss: PowerLoss, sync: WalSy
             assert!(found.is_some(), "{what}: row {number}");
         }
     } else if !dropped {
-        assert_eq!(engine.retain_indexes(&[ROWS]).unwrap(), [index], "{what}");
+        assert_eq!(
+            engine.retain_indexes(&[Index::from_id(ROWS)]).unwrap(),
+            [index],
+            "{what}"
+        );
     }
     drop(txn);
     engine.compact().unwrap();

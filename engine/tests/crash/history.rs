@@ -10,7 +10,7 @@ use std::time::Duration;
 use smartengine::env::Sequence;
 use smartengine::env::fs::FaultFs;
 use smartengine::object_store::ObjectStore;
-use smartengine::{Durability, Engine, Isolation, Options, Result, Transaction, View};
+use smartengine::{Durability, Engine, Index, Isolation, Options, Result, Transaction, View};
 
 /// The index that holds all rows.
 pub const ROWS: u32 = 1;
@@ -60,7 +60,7 @@ pub fn keep_log_in(mut options: Options, store: Arc<dyn ObjectStore>) -> Options
 /// An engine on an empty store, whose first index is [`ROWS`].
 pub fn create(options: Options) -> Engine {
     let engine = Engine::open(options).unwrap();
-    assert_eq!(engine.allocate_indexes(1).unwrap(), ROWS);
+    assert_eq!(engine.create_index().unwrap().id(), ROWS);
     engine
 }
 
@@ -197,7 +197,7 @@ impl Writer {
         let count = txn.get(&count_key(self.id), View::Snapshot)?;
         let count = count.map_or(0, |value| u64::from_be_bytes((*value).try_into().unwrap()));
         let bounds = (row(self.id, 0), count_key(self.id));
-        let mut cursor = txn.cursor(&bounds.0, &bounds.1, View::Snapshot)?;
+        let mut cursor = txn.cursor(&bounds.0..&bounds.1, View::Snapshot)?;
         let mut forward = BTreeMap::new();
         cursor.seek_to_first()?;
         while cursor.valid() {
@@ -254,10 +254,10 @@ impl Writer {
 
 /// Makes an index, fills it, and drops it.
 pub fn make_and_drop_index(engine: &Engine) -> Result<()> {
-    let index = engine.allocate_indexes(1)?;
+    let index = engine.create_index()?;
     let mut txn = engine.begin(Isolation::RepeatableRead);
     for number in 0..50u32 {
-        let key = [index.to_be_bytes(), number.to_be_bytes()].concat();
+        let key = index.key(number.to_be_bytes());
         txn.put(&key, &[number as u8; 100])?;
     }
     txn.commit()?;
@@ -266,7 +266,7 @@ pub fn make_and_drop_index(engine: &Engine) -> Result<()> {
 
 /// Checks that nothing but the rows of [`ROWS`] takes space once all has settled.
 pub fn check_no_garbage(engine: &Engine) {
-    engine.retain_indexes(&[ROWS]).unwrap();
+    engine.retain_indexes(&[Index::from_id(ROWS)]).unwrap();
     // A compaction under way while somebody read has kept what that snapshot saw, and files at the bottom are left alone: entries around
     // all rows have them written anew.
     let ends = [
@@ -289,7 +289,7 @@ pub fn check_no_garbage(engine: &Engine) {
         engine.compact().unwrap();
     }
     let mut txn = engine.begin(Isolation::RepeatableRead);
-    let mut cursor = txn.cursor(&[], &[0xff], View::Snapshot).unwrap();
+    let mut cursor = txn.cursor(&[0]..&[0xff], View::Snapshot).unwrap();
     let mut rows = 0;
     cursor.seek_to_first().unwrap();
     while cursor.valid() {

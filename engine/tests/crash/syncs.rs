@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smartengine::env::fs::{FaultFs, Operation, PowerLoss};
 use smartengine::object_store::MemoryStore;
-use smartengine::{Engine, ErrorKind, Isolation, View, WalSync};
+use smartengine::{Engine, ErrorKind, Index, Isolation, View, WalSync};
 
 use crate::history::{Writer, create, in_memory};
 use crate::with_others;
@@ -77,7 +77,10 @@ fn a_failed_sync_acknowledges_nothing_and_stops_writes_but_not_reads() {
     assert_eq!(engine.flush().unwrap_err().kind(), ErrorKind::ReadOnly);
     assert_eq!(engine.compact().unwrap_err().kind(), ErrorKind::ReadOnly);
     assert_eq!(
-        engine.drop_indexes(&[1]).unwrap_err().kind(),
+        engine
+            .drop_indexes(&[Index::from_id(1)])
+            .unwrap_err()
+            .kind(),
         ErrorKind::ReadOnly
     );
     engine.close().unwrap();

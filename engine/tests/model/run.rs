@@ -8,7 +8,7 @@ use proptest::test_runner::RngSeed;
 use smartengine::env::fs::{FaultFs, PowerLoss};
 use smartengine::object_store::MemoryStore;
 use smartengine::{
-    Cursor, Engine, ErrorKind, Isolation, LockMode, Options, Transaction, View, Write,
+    Cursor, Engine, ErrorKind, Index, Isolation, LockMode, Options, Transaction, View, Write,
 };
 
 use crate::model::{Model, ModelTxn, Rows};
@@ -64,7 +64,7 @@ impl Run {
     fn new() -> Self {
         let (fs, store) = (FaultFs::new(), Arc::new(MemoryStore::new()));
         let engine = Engine::open(small_options(&fs, &store)).unwrap();
-        let first = engine.allocate_indexes(u32::from(INDEXES)).unwrap();
+        let first = engine.create_indexes(u32::from(INDEXES)).unwrap()[0].id();
         let mut run = Self {
             fs,
             store,
@@ -231,7 +231,7 @@ impl Run {
             }
         };
         let slot = &mut self.slots[slot];
-        let cursor = slot.txn.cursor(&lower, &upper, view(newest)).unwrap();
+        let cursor = slot.txn.cursor(&lower..&upper, view(newest)).unwrap();
         assert!(!cursor.valid());
         slot.cursor = Some(OpenCursor {
             cursor,
@@ -322,7 +322,7 @@ impl Run {
         let upper = (indexes.iter().max().unwrap() + 1).to_be_bytes();
         let mine = |key: &[u8]| indexes.iter().any(|id| key.starts_with(&id.to_be_bytes()));
         let txn = &mut self.slots[slot].txn;
-        let mut cursor = txn.cursor(&lower, &upper, view(newest)).unwrap();
+        let mut cursor = txn.cursor(&lower..&upper, view(newest)).unwrap();
         let mut seen = Rows::new();
         cursor.seek_to_first().unwrap();
         while cursor.valid() {
@@ -455,25 +455,28 @@ impl Run {
             Op::AutoCompaction(on) => self.engine().set_auto_compactions(on),
             Op::Estimate(from, to) => {
                 let (from, to) = (self.model.key(from), self.model.key(to));
-                self.engine().range_stats(&from, &to).unwrap();
+                self.engine().range_stats(&from..&to).unwrap();
             }
             Op::Drop(place) => {
                 self.end_all();
                 let place = usize::from(place);
                 let id = self.model.indexes[place];
-                self.engine().drop_indexes(&[id]).unwrap();
+                self.engine().drop_indexes(&[Index::from_id(id)]).unwrap();
                 self.model.drop_index(id);
-                self.model.indexes[place] = self.engine().allocate_indexes(1).unwrap();
+                self.model.indexes[place] = self.engine().create_index().unwrap().id();
                 self.begin_all();
             }
             Op::RetainOnly(place) => {
                 self.end_all();
                 let kept = self.model.indexes[usize::from(place)];
-                let dropped = self.engine().retain_indexes(&[kept]).unwrap();
+                let dropped = self
+                    .engine()
+                    .retain_indexes(&[Index::from_id(kept)])
+                    .unwrap();
                 for other in 0..usize::from(INDEXES) {
                     let id = self.model.indexes[other];
                     if id == kept {
-                        assert!(!dropped.contains(&id));
+                        assert!(!dropped.contains(&Index::from_id(id)));
                         continue;
                     }
                     let prefix = id.to_be_bytes();
@@ -483,10 +486,10 @@ impl Run {
                         .keys()
                         .any(|key| key.starts_with(&prefix))
                     {
-                        assert!(dropped.contains(&id));
+                        assert!(dropped.contains(&Index::from_id(id)));
                     }
                     self.model.drop_index(id);
-                    self.model.indexes[other] = self.engine().allocate_indexes(1).unwrap();
+                    self.model.indexes[other] = self.engine().create_index().unwrap().id();
                 }
                 self.begin_all();
             }

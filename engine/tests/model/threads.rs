@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use smartengine::env::Sequence;
 use smartengine::env::fs::FaultFs;
 use smartengine::object_store::MemoryStore;
-use smartengine::{Engine, ErrorKind, Isolation, LockMode, View};
+use smartengine::{Engine, ErrorKind, Index, Isolation, LockMode, View};
 
 use crate::run::small_options;
 
 const ACCOUNTS: u64 = 50;
 const START: u64 = 1000;
 
-fn account(index: u32, number: u64) -> Vec<u8> {
-    [&index.to_be_bytes()[..], &number.to_be_bytes()].concat()
+fn account(index: Index, number: u64) -> Vec<u8> {
+    index.key(number.to_be_bytes())
 }
 
 fn amount(value: &[u8]) -> u64 {
@@ -32,7 +32,7 @@ fn value(amount: u64, draw: u64) -> Vec<u8> {
     bytes
 }
 
-fn transfer(engine: &Engine, index: u32, sequence: &mut Sequence) -> Result<(), ErrorKind> {
+fn transfer(engine: &Engine, index: Index, sequence: &mut Sequence) -> Result<(), ErrorKind> {
     let mut txn = engine.begin(Isolation::ReadCommitted);
     let (from, to) = (sequence.below(ACCOUNTS), sequence.below(ACCOUNTS));
     if from == to {
@@ -62,10 +62,9 @@ fn transfer(engine: &Engine, index: u32, sequence: &mut Sequence) -> Result<(), 
 }
 
 /// Counts the money as one snapshot shows it, forwards and backwards.
-fn audit(engine: &Engine, index: u32) {
+fn audit(engine: &Engine, index: Index) {
     let mut txn = engine.begin(Isolation::RepeatableRead);
-    let (lower, upper) = (index.to_be_bytes(), (index + 1).to_be_bytes());
-    let mut cursor = txn.cursor(&lower, &upper, View::Snapshot).unwrap();
+    let mut cursor = txn.cursor(&index.all(), View::Snapshot).unwrap();
     let mut forward = BTreeMap::new();
     cursor.seek_to_first().unwrap();
     while cursor.valid() {
@@ -91,7 +90,7 @@ fn audit(engine: &Engine, index: u32) {
 fn money_is_neither_made_nor_lost_by_transfers_from_many_threads() {
     let (fs, store) = (FaultFs::new(), Arc::new(MemoryStore::new()));
     let engine = Engine::open(small_options(&fs, &store)).unwrap();
-    let index = engine.allocate_indexes(1).unwrap();
+    let index = engine.create_index().unwrap();
     let mut txn = engine.begin(Isolation::RepeatableRead);
     for number in 0..ACCOUNTS {
         txn.insert(&account(index, number), &value(START, number))
@@ -149,13 +148,13 @@ fn money_is_neither_made_nor_lost_by_transfers_from_many_threads() {
 fn indexes_come_and_go_while_others_are_written() {
     let (fs, store) = (FaultFs::new(), Arc::new(MemoryStore::new()));
     let engine = Engine::open(small_options(&fs, &store)).unwrap();
-    let stays = engine.allocate_indexes(1).unwrap();
+    let stays = engine.create_index().unwrap();
     std::thread::scope(|scope| {
         for seed in 0..3u64 {
             let engine = &engine;
             scope.spawn(move || {
                 for round in 0..15u64 {
-                    let index = engine.allocate_indexes(1).unwrap();
+                    let index = engine.create_index().unwrap();
                     for part in 0..4u64 {
                         let mut txn = engine.begin(Isolation::RepeatableRead);
                         for number in 0..50u64 {
@@ -178,11 +177,11 @@ fn indexes_come_and_go_while_others_are_written() {
     engine.compact().unwrap();
     let check = |engine: &Engine| {
         let mut txn = engine.begin(Isolation::RepeatableRead);
-        let mut cursor = txn.cursor(&[0], &[0xff], View::Snapshot).unwrap();
+        let mut cursor = txn.cursor(&[0]..&[0xff], View::Snapshot).unwrap();
         cursor.seek_to_first().unwrap();
         let mut count = 0;
         while cursor.valid() {
-            assert!(cursor.key().starts_with(&stays.to_be_bytes()));
+            assert_eq!(Index::of(cursor.key()), Some(stays));
             assert_eq!(amount(cursor.value()), 14);
             count += 1;
             cursor.next().unwrap();
@@ -193,5 +192,5 @@ fn indexes_come_and_go_while_others_are_written() {
     engine.close().unwrap();
     let engine = Engine::open(small_options(&fs, &store)).unwrap();
     check(&engine);
-    assert_eq!(engine.retain_indexes(&[stays]).unwrap(), [0u32; 0]);
+    assert_eq!(engine.retain_indexes(&[stays]).unwrap(), []);
 }

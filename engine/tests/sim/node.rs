@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use smartengine::env::fs::FaultFs;
 use smartengine::{
-    Durability, Engine, Error, ErrorKind, Isolation, Options, Result, Transaction, View,
+    Durability, Engine, Error, ErrorKind, Index, Isolation, Options, Result, Transaction, View,
 };
 
 use crate::bucket::Bucket;
@@ -72,7 +72,7 @@ fn value(world: &World, longest: u64) -> Vec<u8> {
 /// What the engine shows: rows of named indexes, and names of prepared transactions.
 fn look(engine: &Engine) -> Result<(Rows, Vec<Vec<u8>>)> {
     let mut txn = engine.begin(Isolation::RepeatableRead);
-    let mut cursor = txn.cursor(&[], &[0xff; 8], View::Snapshot)?;
+    let mut cursor = txn.cursor(&[0]..&[0xff], View::Snapshot)?;
     let mut rows = Rows::new();
     cursor.seek_to_first()?;
     while cursor.valid() {
@@ -172,10 +172,11 @@ fn open(world: &Arc<World>, node: usize) -> Option<Engine> {
     let mut named = now.indexes();
     named.extend(busy_indexes(&now));
     named.push(ROWS);
+    let named: Vec<Index> = named.into_iter().map(Index::from_id).collect();
     if let Err(error) = engine.retain_indexes(&named) {
         check_error(world, writer, &error);
     }
-    while engine.allocate_indexes(1).is_ok_and(|index| index < ROWS) {}
+    while engine.create_index().is_ok_and(|index| index.id() < ROWS) {}
     Some(engine)
 }
 
@@ -418,8 +419,8 @@ impl Acting<'_> {
             .collect();
         match free.get(self.world.below(4) as usize) {
             Some(&index) => Some(vec![(dictionary_key(index), None)]),
-            None => match self.engine.allocate_indexes(1) {
-                Ok(index) => Some(self.new_index(index)),
+            None => match self.engine.create_index() {
+                Ok(index) => Some(self.new_index(index.id())),
                 Err(error) => {
                     self.check_error(&error);
                     None
@@ -478,10 +479,10 @@ impl Acting<'_> {
 
     /// As after a statement that has removed indexes from the dictionary.
     fn drop_unnamed(&self, writes: &Writes) {
-        let gone: Vec<u32> = writes
+        let gone: Vec<Index> = writes
             .iter()
             .filter(|(_, value)| value.is_none())
-            .filter_map(|(key, _)| named_index(key))
+            .filter_map(|(key, _)| named_index(key).map(Index::from_id))
             .collect();
         if let Err(error) = self.engine.drop_indexes(&gone) {
             self.check_error(&error);
@@ -504,8 +505,9 @@ impl Acting<'_> {
     }
 
     fn create_index(&self) {
-        match self.engine.allocate_indexes(1) {
+        match self.engine.create_index() {
             Ok(index) => {
+                let index = index.id();
                 let writes = self.new_index(index);
                 self.note(&format!("creates index {index}"));
                 self.commit_writes(writes, Durability::Local);

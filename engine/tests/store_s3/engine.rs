@@ -38,7 +38,7 @@ fn a_commit_is_not_acknowledged_by_a_login_page() {
         let site = Site::new(&bucket, 1, "&deadline_ms=300&timeout_ms=300");
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(options(&dir, &site)).unwrap();
-        assert_eq!(engine.allocate_indexes(1).unwrap(), 1);
+        assert_eq!(engine.create_index().unwrap().id(), 1);
         insert(&engine, 1).unwrap();
         site.proxy.add(Rule::always("", fault));
         std::thread::scope(|scope| {
@@ -76,7 +76,7 @@ fn what_a_login_page_answers_is_neither_damage_nor_emptiness() {
     let mut with_files = options(&dir, &site);
     with_files.block_cache_size = 0;
     let engine = Engine::open(with_files).unwrap();
-    assert_eq!(engine.allocate_indexes(1).unwrap(), 1);
+    assert_eq!(engine.create_index().unwrap().id(), 1);
     for number in 0..100 {
         insert(&engine, number).unwrap();
     }

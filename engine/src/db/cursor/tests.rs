@@ -57,7 +57,7 @@ fn show(cursor: &mut Cursor, forward: bool) -> (Shown, u64) {
 
 /// What a transaction sees, in both directions, and the moves that took.
 fn see(txn: &mut Transaction) -> (Shown, u64) {
-    let mut cursor = txn.cursor(&key(0), &key(255), View::Snapshot).unwrap();
+    let mut cursor = txn.cursor(&key(0)..&key(255), View::Snapshot).unwrap();
     let (forward, ahead) = show(&mut cursor, true);
     let (backward, back) = show(&mut cursor, false);
     assert_eq!(forward, backward);
@@ -156,9 +156,9 @@ fn an_own_write_behind_many_that_were_rolled_back_shows() {
         for value in 1..=times {
             txn.put(&key(2), &u32::to_be_bytes(value)).unwrap();
         }
-        let mut cursor = txn.cursor(&key(0), &key(255), View::Snapshot).unwrap();
+        let mut cursor = txn.cursor(&key(0)..&key(255), View::Snapshot).unwrap();
         cursor.seek_to_first().unwrap();
-        let mut back = txn.cursor(&key(0), &key(255), View::Snapshot).unwrap();
+        let mut back = txn.cursor(&key(0)..&key(255), View::Snapshot).unwrap();
         back.seek_to_last().unwrap();
         (0..100).for_each(|value| put(&engine, 2, value));
         txn.rollback_to(savepoint);

@@ -8,7 +8,7 @@
 //! Numbers are big endian. What follows in the value belongs to the caller, and so does what stands in front of the offset in the key. The checksum
 //! is that of the block or the log record around it.
 
-use crate::types::IndexId;
+use crate::types::Index;
 use crate::{Error, Result};
 
 const IN_KEY: u8 = 1;
@@ -46,12 +46,7 @@ impl RowLocator<'_> {
 }
 
 /// Writes the key of the row in `row_index` to `row_key`.
-pub fn locate_row(
-    key: &[u8],
-    value: &[u8],
-    row_index: IndexId,
-    row_key: &mut Vec<u8>,
-) -> Result<()> {
+pub fn locate_row(key: &[u8], value: &[u8], row_index: Index, row_key: &mut Vec<u8>) -> Result<()> {
     let bad = || {
         let shown = key.escape_ascii();
         Error::corruption(format!(
@@ -68,8 +63,7 @@ pub fn locate_row(
         _ => None,
     };
     row_key.clear();
-    row_key.extend_from_slice(&row_index.to_be_bytes());
-    row_key.extend_from_slice(suffix.ok_or_else(bad)?);
+    row_index.append_key(suffix.ok_or_else(bad)?, row_key);
     Ok(())
 }
 
@@ -77,12 +71,14 @@ pub fn locate_row(
 mod tests {
     use super::*;
 
+    const ROWS: Index = Index::from_id(4);
+
     #[test]
     fn rows_are_found_in_key_or_value() {
         let mut row_key = Vec::new();
-        locate_row(b"\0\0\0\x05colpk", &[1, 0, 7], 4, &mut row_key).unwrap();
+        locate_row(b"\0\0\0\x05colpk", &[1, 0, 7], ROWS, &mut row_key).unwrap();
         assert_eq!(row_key, b"\0\0\0\x04pk");
-        locate_row(b"\0\0\0\x05col", b"\x02\x00\x02pkrest", 4, &mut row_key).unwrap();
+        locate_row(b"\0\0\0\x05col", b"\x02\x00\x02pkrest", ROWS, &mut row_key).unwrap();
         assert_eq!(row_key, b"\0\0\0\x04pk");
     }
 
@@ -105,7 +101,7 @@ mod tests {
     fn hostile_locators_are_corruption() {
         let mut row_key = Vec::new();
         for value in [&b""[..], &[1, 0], &[1, 0, 8], &[2, 0, 1], &[3, 0, 0]] {
-            let error = locate_row(b"\0\0\0\x05co", value, 4, &mut row_key).unwrap_err();
+            let error = locate_row(b"\0\0\0\x05co", value, ROWS, &mut row_key).unwrap_err();
             assert_eq!(error.kind(), crate::ErrorKind::Corruption);
         }
     }

@@ -20,6 +20,7 @@ mod spec;
 use super::pinned::Value;
 use super::transaction::{Transaction, View};
 use crate::txn::locks::LockWait;
+use crate::types::KeyBounds;
 use crate::{Error, ErrorKind, Result};
 
 pub use self::locator::RowLocator;
@@ -49,23 +50,22 @@ pub use self::spec::{Entry, ReadSpec, RowWait, SeekTo};
 ///     Engine, Isolation, LockMode, Options, ReadSpec, Reader, RowLocator, RowWait, SeekTo,
 /// };
 /// let engine = Engine::open(Options::new(dir.path()))?;
-/// let animals = engine.allocate_indexes(2)?;
-/// let by_legs = animals + 1;
-/// let key = |index: u32, rest: &[u8]| [&index.to_be_bytes(), rest].concat();
+/// let animals = engine.create_index()?;
+/// let by_legs = engine.create_index()?;
 ///
 /// let mut txn = engine.begin(Isolation::RepeatableRead);
 /// for (name, legs) in [("ant", 6), ("cat", 4), ("hen", 2)] {
-///     txn.insert(&key(animals, name.as_bytes()), &[legs])?;
+///     txn.insert(&animals.key(name), &[legs])?;
 ///     // Entry: index, legs, name. The row's key follows on five bytes.
 ///     let mut value = Vec::new();
 ///     RowLocator::InKey(5).append_to(&mut value)?;
-///     txn.put(&key(by_legs, &[&[legs], name.as_bytes()].concat()), &value)?;
+///     txn.put(&by_legs.key([&[legs], name.as_bytes()].concat()), &value)?;
 /// }
 /// txn.commit()?;
 ///
 /// // Another transaction holds the cat.
 /// let mut other = engine.begin(Isolation::RepeatableRead);
-/// other.lock(&key(animals, b"cat"), LockMode::Exclusive)?;
+/// other.lock(&animals.key("cat"), LockMode::Exclusive)?;
 ///
 /// let mut txn = engine.begin(Isolation::RepeatableRead);
 /// let mut reader = Reader::new();
@@ -74,9 +74,9 @@ pub use self::spec::{Entry, ReadSpec, RowWait, SeekTo};
 ///     wait: RowWait::SkipLocked,
 ///     row_index: Some(animals),
 /// };
-/// reader.open(&mut txn, &key(by_legs, &[3]), &key(by_legs, &[9]), spec)?;
+/// reader.open(&mut txn, &by_legs.range([3]..[9]), spec)?;
 /// let entry = reader.seek(&mut txn, SeekTo::First)?.unwrap();
-/// assert_eq!((entry.row_key, entry.row), (&*key(animals, b"ant"), &[6][..]));
+/// assert_eq!((entry.row_key, entry.row), (&*animals.key("ant"), &[6][..]));
 /// assert!(reader.next(&mut txn)?.is_none());
 /// # drop((reader, txn, other));
 /// # engine.close()
@@ -122,12 +122,20 @@ impl Reader {
         Ok(self.show(found, spec))
     }
 
-    /// Prepares a scan of [lower, upper). It stands nowhere and has read nothing yet. Both ends are of one index; `upper` may be the id of the next one.
-    pub fn open(
+    /// Prepares a scan of a range of keys, all of one index. It stands nowhere and has read nothing yet.
+    pub fn open<'k>(
         &mut self,
         txn: &mut Transaction,
-        lower: &[u8],
-        upper: &[u8],
+        keys: impl Into<KeyBounds<'k>>,
+        spec: ReadSpec,
+    ) -> Result<()> {
+        self.open_between(txn, keys.into(), spec)
+    }
+
+    fn open_between(
+        &mut self,
+        txn: &mut Transaction,
+        keys: KeyBounds<'_>,
         spec: ReadSpec,
     ) -> Result<()> {
         self.clear();
@@ -138,7 +146,7 @@ impl Reader {
         } else {
             (View::Snapshot, Gaps::Open)
         };
-        self.scan = Some(Scan::new(txn, lower, upper, view, gaps)?);
+        self.scan = Some(Scan::new(txn, keys, view, gaps)?);
         Ok(())
     }
 

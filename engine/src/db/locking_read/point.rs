@@ -10,7 +10,7 @@ use crate::Result;
 use crate::db::pinned::Value;
 use crate::db::transaction::{Transaction, View};
 use crate::txn::locks::LockMode;
-use crate::types::IndexId;
+use crate::types::Index;
 
 impl Reader {
     /// A point read of `self.key`; whether there is such an entry.
@@ -61,7 +61,7 @@ impl Reader {
         txn: &mut Transaction,
         mode: LockMode,
         spec: ReadSpec,
-        index: IndexId,
+        index: Index,
     ) -> Result<bool> {
         let mut entry_lock = None;
         let found = loop {

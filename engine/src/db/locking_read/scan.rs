@@ -13,6 +13,7 @@ use crate::Result;
 use crate::db::cursor::Cursor;
 use crate::db::transaction::{Transaction, View};
 use crate::txn::locks::LockWait;
+use crate::types::KeyBounds;
 
 /// Which way a scan goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,18 +55,12 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// A scan of [lower, upper), placed nowhere.
-    pub fn new(
-        txn: &mut Transaction,
-        lower: &[u8],
-        upper: &[u8],
-        view: View,
-        gaps: Gaps,
-    ) -> Result<Self> {
+    /// A scan of a range, placed nowhere.
+    pub fn new(txn: &mut Transaction, keys: KeyBounds<'_>, view: View, gaps: Gaps) -> Result<Self> {
         Ok(Self {
-            cursor: txn.cursor(lower, upper, view)?,
-            lower: lower.to_vec(),
-            upper: upper.to_vec(),
+            cursor: txn.cursor(keys, view)?,
+            lower: keys.lower.to_vec(),
+            upper: keys.upper.to_vec(),
             gaps,
             placed: false,
             edge: Vec::new(),
@@ -203,7 +198,7 @@ impl Scan {
     /// A cursor of what is newest now, placed after `edge`.
     fn renew(&mut self, txn: &mut Transaction, direction: Direction) -> Result<()> {
         self.waited.set(false);
-        self.cursor = txn.cursor(&self.lower, &self.upper, View::Newest)?;
+        self.cursor = txn.cursor(&self.lower..&self.upper, View::Newest)?;
         match direction {
             Direction::Backward => self.cursor.seek_before(&self.edge)?,
             Direction::Forward => {

@@ -1,7 +1,7 @@
 //! What a reader is asked for, and what it shows.
 
 use crate::txn::locks::LockMode;
-use crate::types::IndexId;
+use crate::types::Index;
 
 /// What a [`Reader`](super::Reader) reads, and what it locks. The default is a plain read of an index's own entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct ReadSpec {
     pub wait: RowWait,
     /// With an index: the entries read are those of a secondary index, and the row that each one stands for is read, and locked, from this
     /// one ([`RowLocator`](super::RowLocator)). `None`: the entries themselves are wanted.
-    pub row_index: Option<IndexId>,
+    pub row_index: Option<Index>,
 }
 
 /// What a locking read does about a row that another transaction holds.

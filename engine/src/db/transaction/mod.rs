@@ -23,7 +23,7 @@ use crate::txn::batch::{Batch, OwnWrite};
 use crate::txn::locks::{Granted, LockMode, LockWait, TxnLocks};
 use crate::txn::record::OpWriter;
 use crate::txn::snapshots::SnapshotGuard;
-use crate::types::{OWN_WRITE_SEQ, SeqNo, ValueKind};
+use crate::types::{KeyBounds, OWN_WRITE_SEQ, SeqNo, ValueKind};
 use crate::{Error, Result, ResultExt};
 
 /// What a read looks at, own writes always included.
@@ -44,14 +44,15 @@ pub enum View {
 /// # let dir = tempfile::tempdir().unwrap();
 /// use smartengine::{Engine, Isolation, LockMode, Options, View};
 /// let engine = Engine::open(Options::new(dir.path()))?;
+/// let alice = engine.create_index()?.key("alice");
 /// let mut transfer = engine.begin(Isolation::RepeatableRead);
-/// transfer.lock(b"\0\0\0\x01alice", LockMode::Exclusive)?;
-/// assert!(transfer.get(b"\0\0\0\x01alice", View::Newest)?.is_none());
-/// transfer.put(b"\0\0\0\x01alice", b"100")?;
+/// transfer.lock(&alice, LockMode::Exclusive)?;
+/// assert!(transfer.get(&alice, View::Newest)?.is_none());
+/// transfer.put(&alice, b"100")?;
 /// transfer.commit()?;
 ///
 /// let mut reader = engine.begin(Isolation::RepeatableRead);
-/// assert_eq!(&*reader.get(b"\0\0\0\x01alice", View::Snapshot)?.unwrap(), b"100");
+/// assert_eq!(&*reader.get(&alice, View::Snapshot)?.unwrap(), b"100");
 /// # drop((transfer, reader));
 /// # engine.close()
 /// # }
@@ -226,8 +227,13 @@ impl Transaction {
         })))
     }
 
-    /// A cursor over the keys of [lower, upper).
-    pub fn cursor(&mut self, lower: &[u8], upper: &[u8], view: View) -> Result<Cursor> {
+    /// A cursor over a range of keys: of an index, as [`Index::range`](crate::Index::range) and its like make it, or `lower..upper` of whole keys.
+    pub fn cursor<'k>(&mut self, keys: impl Into<KeyBounds<'k>>, view: View) -> Result<Cursor> {
+        self.cursor_between(keys.into(), view)
+    }
+
+    fn cursor_between(&mut self, keys: KeyBounds<'_>, view: View) -> Result<Cursor> {
+        let KeyBounds { lower, upper } = keys;
         self.locks.forget_survey();
         let guard = match view {
             View::Snapshot => self.snapshot().clone(),
