@@ -18,19 +18,25 @@
 //!
 //! A fence has no records and ends where it begins. The payloads are those of the local log, each record whole.
 
-use crate::{Error, Result};
+use std::ops::Range;
+
+use crate::format::bytes::{Fixed, Frame, Put, Reader, corrupt};
+use crate::{Error, Result, ResultExt};
 
 /// What the keys of chunks begin with.
 pub const CHUNK_PREFIX: &str = "wal/";
 
-const MAGIC: [u8; 8] = *b"SEWALOBJ";
-const VERSION: u32 = 1;
+const FRAME: Frame = Frame {
+    name: "a chunk of the log",
+    magic: *b"SEWALOBJ",
+    versions: 1..=1,
+    len: None,
+};
 const HEADER_LEN: usize = 84;
 const RECORD_HEADER_LEN: usize = 16;
-const CRC_LEN: usize = 4;
 
 /// Bytes of a fence; a chunk with records has more.
-pub const FENCE_LEN: u64 = (HEADER_LEN + CRC_LEN) as u64;
+pub const FENCE_LEN: u64 = (HEADER_LEN + Frame::TAIL_LEN) as u64;
 
 /// The key of a chunk's object.
 pub fn chunk_key(id: u64) -> String {
@@ -80,7 +86,7 @@ pub struct Chunk {
     /// What it says of itself.
     pub header: ChunkHeader,
     /// Log position of each record, and where its payload lies in the object's bytes.
-    pub records: Vec<(u64, std::ops::Range<usize>)>,
+    pub records: Vec<(u64, Range<usize>)>,
 }
 
 /// A chunk in the making.
@@ -92,17 +98,15 @@ pub struct ChunkBuilder {
 impl ChunkBuilder {
     /// An empty one, with room for about `payload` bytes.
     pub fn new(payload: usize) -> Self {
-        let mut bytes = Vec::with_capacity(HEADER_LEN + payload + CRC_LEN);
+        let mut bytes = Vec::with_capacity(HEADER_LEN + payload + Frame::TAIL_LEN);
         bytes.resize(HEADER_LEN, 0);
         Self { bytes, records: 0 }
     }
 
     /// Adds a record.
     pub fn add(&mut self, position: u64, payload: &[u8]) {
-        self.bytes.extend_from_slice(&position.to_le_bytes());
-        let len = payload.len() as u64;
-        self.bytes.extend_from_slice(&len.to_le_bytes());
-        self.bytes.extend_from_slice(payload);
+        self.bytes.put_u64(position);
+        self.bytes.put_u64_prefixed(payload);
         self.records += 1;
     }
 
@@ -118,138 +122,90 @@ impl ChunkBuilder {
 
     /// The object's bytes.
     pub fn finish(mut self, header: &ChunkHeader) -> Vec<u8> {
-        let mut front = Vec::with_capacity(HEADER_LEN);
-        front.extend_from_slice(&MAGIC);
-        front.extend_from_slice(&VERSION.to_le_bytes());
-        front.extend_from_slice(&(header.kind as u32).to_le_bytes());
-        front.extend_from_slice(&header.id.to_le_bytes());
-        front.extend_from_slice(&header.epoch.to_le_bytes());
-        front.extend_from_slice(&header.writer_id.to_le_bytes());
+        let mut front = Fixed::<HEADER_LEN>::new();
+        FRAME.put_head(&mut front);
+        front.put_u32(header.kind as u32);
+        front.put_u64(header.id);
+        front.put_u64(header.epoch);
+        front.put_u128(header.writer_id);
         for number in [header.start, header.end, header.next, header.durable] {
-            front.extend_from_slice(&number.to_le_bytes());
+            front.put_u64(number);
         }
-        front.extend_from_slice(&self.records.to_le_bytes());
-        self.bytes[..HEADER_LEN].copy_from_slice(&front);
-        let crc = crc32fast::hash(&self.bytes);
-        self.bytes.extend_from_slice(&crc.to_le_bytes());
+        front.put_u32(self.records);
+        self.bytes[..HEADER_LEN].copy_from_slice(&front.finish());
+        self.bytes.put_checksum();
         self.bytes
     }
 }
 
-/// Reads from the front, and says where it could not.
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Reader<'_> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let array = rest
-            .first_chunk::<N>()
-            .ok_or_else(|| format!("{N} bytes needed at byte {}, it ends", self.at))?;
-        self.at += N;
-        Ok(*array)
-    }
-
-    fn u32(&mut self) -> Result<u32, String> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, String> {
-        self.array().map(u64::from_le_bytes)
-    }
-}
-
 impl Chunk {
-    /// The chunk with this id, or [`crate::ErrorKind::Corruption`] naming it and the place of what is wrong.
+    /// The chunk with this id, or [`crate::ErrorKind::Corruption`] naming it and the place of what is wrong; of a version that another release wrote it is
+    /// [`crate::ErrorKind::Invalid`].
     pub fn decode(bytes: &[u8], id: u64) -> Result<Self> {
-        Self::parse(bytes, id)
-            .map_err(|cause| Error::corruption(format!("{}: {cause}", chunk_key(id))))
+        Self::parse(bytes, id).context(|| chunk_key(id))
     }
 
-    fn parse(bytes: &[u8], id: u64) -> Result<Self, String> {
-        let mut reader = Reader { bytes, at: 0 };
-        if reader.array::<8>()? != MAGIC {
-            return Err("not a chunk of the log (bad magic)".to_owned());
-        }
-        let version = reader.u32()?;
-        if version != VERSION {
-            return Err(format!(
-                "format {version} at byte 8, this engine knows {VERSION}"
-            ));
-        }
-        let checked = bytes
-            .len()
-            .checked_sub(CRC_LEN)
-            .filter(|&len| len >= HEADER_LEN)
-            .ok_or_else(|| format!("{} bytes are no chunk", bytes.len()))?;
-        if bytes[checked..] != crc32fast::hash(&bytes[..checked]).to_le_bytes() {
-            return Err(format!("checksum mismatch at byte {checked}"));
-        }
-        reader.bytes = &bytes[..checked];
-        let kind = match reader.u32()? {
+    fn parse(bytes: &[u8], id: u64) -> Result<Self> {
+        let mut fields = FRAME.open(bytes)?.fields;
+        let kind_at = fields.position();
+        let kind = match fields.u32("the chunk's kind")? {
             1 => ChunkKind::Records,
             2 => ChunkKind::Fence,
-            other => return Err(format!("unknown kind {other} at byte 12")),
+            other => return Err(corrupt(format_args!("unknown kind {other}"), kind_at)),
         };
-        let stored = reader.u64()?;
+        let id_at = fields.position();
+        let stored = fields.u64("the chunk's id")?;
         if stored != id {
-            return Err(format!("it says id {stored} at byte 16"));
+            return Err(corrupt(format_args!("it says id {stored}"), id_at));
         }
         let header = ChunkHeader {
             kind,
             id,
-            epoch: reader.u64()?,
-            writer_id: u128::from_le_bytes(reader.array()?),
-            start: reader.u64()?,
-            end: reader.u64()?,
-            next: reader.u64()?,
-            durable: reader.u64()?,
+            epoch: fields.u64("the epoch")?,
+            writer_id: fields.u128("the writer's number")?,
+            start: fields.u64("the start")?,
+            end: fields.u64("the end")?,
+            next: fields.u64("the next chunk's id")?,
+            durable: fields.u64("the durable mark")?,
         };
-        let count = reader.u32()?;
-        let records = read_records(&mut reader, &header, count)?;
+        let count = fields.u32("the number of records")?;
+        let records = read_records(fields, &header, count)?;
         Ok(Self { header, records })
     }
 }
 
 fn read_records(
-    reader: &mut Reader<'_>,
+    mut fields: Reader<'_>,
     header: &ChunkHeader,
     count: u32,
-) -> Result<Vec<(u64, std::ops::Range<usize>)>, String> {
+) -> Result<Vec<(u64, Range<usize>)>> {
     let fence = header.kind == ChunkKind::Fence;
     if header.next <= header.id
         || header.end < header.start
         || header.durable > header.start
         || (fence && (count > 0 || header.end > header.start))
     {
-        return Err("impossible numbers in the header at bytes 48 to 84".to_owned());
+        return Err(Error::corruption(
+            "impossible numbers in the header, from byte 48 to 84",
+        ));
     }
     let mut records = Vec::new();
     let mut least = header.start;
     for _ in 0..count {
-        let at = reader.at;
-        let position = reader.u64()?;
-        let length = reader.u64()?;
+        let at = fields.position();
+        let position = fields.u64("a record's log position")?;
         if position < least || position >= header.end {
-            return Err(format!(
-                "record at byte {at} is for log position {position}"
+            return Err(corrupt(
+                format_args!("a record for log position {position}"),
+                at,
             ));
         }
-        let from = reader.at;
-        let to = usize::try_from(length)
-            .ok()
-            .and_then(|length| from.checked_add(length))
-            .filter(|&to| to <= reader.bytes.len())
-            .ok_or_else(|| format!("record of {length} bytes at byte {at}"))?;
-        records.push((position, from..to));
-        reader.at = to;
+        let payload = fields.u64_prefixed("a record")?;
+        let end = fields.position();
+        records.push((position, end - payload.len()..end));
         least = position + 1;
     }
-    if reader.at != reader.bytes.len() {
-        return Err(format!("bytes after the last record at byte {}", reader.at));
-    }
+    fields.finish("the last record")?;
     Ok(records)
 }
 
@@ -335,13 +291,13 @@ mod tests {
         let mut sequence = crate::env::Sequence::new(5);
         for _ in 0..20_000 {
             let mut bytes = sample();
-            let end = bytes.len() - CRC_LEN;
+            let end = bytes.len() - Frame::TAIL_LEN;
             for _ in 0..=sequence.below(3) {
                 let at = 12 + sequence.below(end as u64 - 12) as usize;
                 bytes[at] = sequence.next_u64() as u8;
             }
-            let crc = crc32fast::hash(&bytes[..end]);
-            bytes[end..].copy_from_slice(&crc.to_le_bytes());
+            bytes.truncate(end);
+            bytes.put_checksum();
             if let Ok(chunk) = Chunk::decode(&bytes, 7) {
                 for (position, range) in chunk.records {
                     assert!(position >= chunk.header.start && position < chunk.header.end);
