@@ -404,7 +404,7 @@ fn manifests() -> Vec<Vec<u8>> {
 
 fn decode_manifest(bytes: &[u8]) -> Result<()> {
     let id = u64::from_le_bytes(number(bytes, 16));
-    let object = ManifestObject::decode(bytes, id).map_err(Error::corruption)?;
+    let object = ManifestObject::decode(bytes, id)?;
     // An edit that breaks a rule of versions is refused as the writer's fault, not the store's.
     let _ = Version::default().apply(&object.edit);
     Ok(())

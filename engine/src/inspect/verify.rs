@@ -217,8 +217,8 @@ impl Check<'_> {
             last = Some(id);
             let object = match ManifestObject::decode(&bytes, id) {
                 Ok(object) => object,
-                Err(cause) => {
-                    self.note_damage(&meta.key, cause);
+                Err(error) => {
+                    self.note_damage(&meta.key, error.message());
                     version = None;
                     continue;
                 }

@@ -35,13 +35,17 @@
 //! `CURRENT` holds `<20-digit id>\n`, a recent full version's; it is a hint and has no checksum, since it is never trusted.
 
 use super::edit::{FileMeta, VersionEdit};
+use crate::format::bytes::{Frame, Framed, Put, Reader, corrupt};
 use crate::types::InternalKeyBuf;
+use crate::{Result, ResultExt};
 
-const MAGIC: [u8; 8] = *b"SEMANIFE";
-const VERSION: u32 = 3;
-const OLDEST_VERSION: u32 = 1;
+const FRAME: Frame = Frame {
+    name: "a manifest object",
+    magic: *b"SEMANIFE",
+    versions: 1..=3,
+    len: None,
+};
 const HEADER_LEN: usize = 56;
-const CRC_LEN: usize = 4;
 
 /// Whether an object stands alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,132 +76,107 @@ impl ManifestObject {
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         encode_edit(&self.edit, &mut body);
-        let mut bytes = Vec::with_capacity(HEADER_LEN + body.len() + CRC_LEN);
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&(self.kind as u32).to_le_bytes());
-        bytes.extend_from_slice(&self.id.to_le_bytes());
-        bytes.extend_from_slice(&self.nonce.to_le_bytes());
-        bytes.extend_from_slice(&self.epoch.to_le_bytes());
-        bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&body);
-        let crc = crc32fast::hash(&bytes);
-        bytes.extend_from_slice(&crc.to_le_bytes());
-        bytes
+        let mut out = Vec::with_capacity(HEADER_LEN + body.len() + Frame::TAIL_LEN);
+        FRAME.put_head(&mut out);
+        out.put_u32(self.kind as u32);
+        out.put_u64(self.id);
+        out.put_u128(self.nonce);
+        out.put_u64(self.epoch);
+        out.put_u64_prefixed(&body);
+        out.put_checksum();
+        out
     }
 
-    /// The object, or what is wrong with its bytes and where.
-    pub fn decode(bytes: &[u8], id: u64) -> Result<Self, String> {
-        let mut header = Reader { bytes, at: 0 };
-        if header.array::<8>()? != MAGIC {
-            return Err("not a manifest object (bad magic)".to_owned());
-        }
-        let version = header.u32()?;
-        if !(OLDEST_VERSION..=VERSION).contains(&version) {
-            return Err(format!(
-                "manifest format {version} at byte 8, this engine knows {OLDEST_VERSION} to {VERSION}"
-            ));
-        }
-        let kind = header.u32()?;
-        let stored_id = header.u64()?;
-        let nonce = u128::from_le_bytes(header.array()?);
-        let epoch = header.u64()?;
-        let body_len = header.u64()?;
-        let expected = (HEADER_LEN + CRC_LEN) as u64;
-        if body_len.checked_add(expected) != Some(bytes.len() as u64) {
-            return Err(format!(
-                "body of {body_len} bytes at byte 48 in an object of {}",
-                bytes.len()
-            ));
-        }
-        let (checked, crc) = bytes.split_at(bytes.len() - CRC_LEN);
-        if crc != crc32fast::hash(checked).to_le_bytes() {
-            return Err(format!("checksum mismatch at byte {}", checked.len()));
-        }
-        let kind = match kind {
+    /// The object with this id. [`ErrorKind::Corruption`](crate::ErrorKind::Corruption) says what is wrong with its bytes and where; of a version that another release
+    /// wrote it is [`ErrorKind::Invalid`](crate::ErrorKind::Invalid).
+    pub fn decode(bytes: &[u8], id: u64) -> Result<Self> {
+        let Framed {
+            version,
+            mut fields,
+        } = FRAME.open(bytes)?;
+        let kind_at = fields.position();
+        let kind = match fields.u32("the object's kind")? {
             1 => ObjectKind::Edit,
             2 => ObjectKind::Full,
-            _ => return Err(format!("unknown kind {kind} at byte 12")),
+            kind => return Err(corrupt(format_args!("unknown kind {kind}"), kind_at)),
         };
+        let id_at = fields.position();
+        let stored_id = fields.u64("the object's id")?;
         if stored_id != id {
-            return Err(format!("it says id {stored_id} at byte 16"));
+            return Err(corrupt(format_args!("it says id {stored_id}"), id_at));
         }
-        let reader = Reader {
-            bytes: checked,
-            at: HEADER_LEN,
-        };
-        let edit = decode_edit(reader, version)?;
+        let nonce = fields.u128("the writer's number")?;
+        let epoch = fields.u64("the epoch")?;
+        let mut body = fields;
+        fields.u64_prefixed("the body")?;
+        fields.finish("the body")?;
+        body.u64("the body's length")?;
         Ok(Self {
             kind,
             id,
             nonce,
             epoch,
-            edit,
+            edit: decode_edit(body, version)?,
         })
     }
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-    out.extend_from_slice(bytes);
-}
-
 fn encode_edit(edit: &VersionEdit, out: &mut Vec<u8>) {
     if let Some((epoch, writer)) = &edit.epoch {
-        out.push(1);
-        out.extend_from_slice(&epoch.to_le_bytes());
-        put_bytes(out, writer.as_bytes());
+        out.put_u8(1);
+        out.put_u64(*epoch);
+        out.put_u32_prefixed(writer.as_bytes());
     }
     let numbers = [(2, edit.wal_floor), (3, edit.last_seq), (4, edit.next_file)];
     for (tag, number) in numbers {
         if let Some(number) = number {
-            out.push(tag);
-            out.extend_from_slice(&number.to_le_bytes());
+            out.put_u8(tag);
+            out.put_u64(number);
         }
     }
     if let Some(ceiling) = edit.index_ceiling {
-        out.push(5);
-        out.extend_from_slice(&ceiling.to_le_bytes());
+        out.put_u8(5);
+        out.put_u32(ceiling);
     }
     for (level, id) in &edit.deleted {
-        out.push(6);
-        out.push(*level as u8);
-        out.extend_from_slice(&id.to_le_bytes());
+        out.put_u8(6);
+        out.put_u8(*level as u8);
+        out.put_u64(*id);
     }
     let numbered = |(_, file): &&(usize, FileMeta)| file.file_seq.is_none();
     for (level, file) in edit.added.iter().filter(numbered) {
-        out.push(7);
-        out.push(*level as u8);
+        out.put_u8(7);
+        out.put_u8(*level as u8);
         encode_file(file, out);
     }
     for (index, seq) in &edit.dropped_indexes {
-        out.push(8);
-        out.extend_from_slice(&index.to_le_bytes());
-        out.extend_from_slice(&seq.to_le_bytes());
+        out.put_u8(8);
+        out.put_u32(*index);
+        out.put_u64(*seq);
     }
     for index in &edit.forgotten_indexes {
-        out.push(9);
-        out.extend_from_slice(&index.to_le_bytes());
+        out.put_u8(9);
+        out.put_u32(*index);
     }
     if let Some(seq) = edit.last_ingest_seq {
-        out.push(10);
-        out.extend_from_slice(&seq.to_le_bytes());
+        out.put_u8(10);
+        out.put_u64(seq);
     }
     for (level, file) in &edit.added {
         if let Some(seq) = file.file_seq {
-            out.push(11);
-            out.push(*level as u8);
+            out.put_u8(11);
+            out.put_u8(*level as u8);
             encode_file(file, out);
-            out.extend_from_slice(&seq.to_le_bytes());
+            out.put_u64(seq);
         }
     }
     if let Some(chunk) = edit.first_chunk {
-        out.push(12);
-        out.extend_from_slice(&chunk.to_le_bytes());
+        out.put_u8(12);
+        out.put_u64(chunk);
     }
     if let Some(writer_id) = edit.writer_id {
-        out.push(13);
-        out.extend_from_slice(&writer_id.to_le_bytes());
+        out.put_u8(13);
+        out.put_u128(writer_id);
     }
     encode_tails(&edit.added, out);
 }
@@ -207,9 +186,9 @@ fn encode_tails(added: &[(usize, FileMeta)], out: &mut Vec<u8>) {
         let files = added.iter().map(|(_, file)| file);
         for file in files.filter(|file| file.file_seq.is_some() == with_seq) {
             if let Some(tail) = file.tail {
-                out.push(20);
-                out.extend_from_slice(&file.id.to_le_bytes());
-                out.extend_from_slice(&tail.to_le_bytes());
+                out.put_u8(20);
+                out.put_u64(file.id);
+                out.put_u64(tail);
             }
         }
     }
@@ -238,10 +217,10 @@ fn set_tail(
 }
 
 fn encode_file(file: &FileMeta, out: &mut Vec<u8>) {
-    out.extend_from_slice(&file.id.to_le_bytes());
-    out.extend_from_slice(&file.size.to_le_bytes());
-    put_bytes(out, file.smallest.as_bytes());
-    put_bytes(out, file.largest.as_bytes());
+    out.put_u64(file.id);
+    out.put_u64(file.size);
+    out.put_u32_prefixed(file.smallest.as_bytes());
+    out.put_u32_prefixed(file.largest.as_bytes());
     let rest = [
         file.smallest_seq,
         file.largest_seq,
@@ -250,47 +229,7 @@ fn encode_file(file: &FileMeta, out: &mut Vec<u8>) {
         file.raw_bytes,
     ];
     for number in rest {
-        out.extend_from_slice(&number.to_le_bytes());
-    }
-}
-
-/// Reads from the front, and says where it could not.
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], String> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let taken = rest
-            .get(..len)
-            .ok_or_else(|| format!("{len} bytes needed at byte {}, it ends", self.at))?;
-        self.at += len;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N)?);
-        Ok(array)
-    }
-
-    fn u32(&mut self) -> Result<u32, String> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, String> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn level(&mut self) -> Result<usize, String> {
-        self.array::<1>().map(|[level]| usize::from(level))
-    }
-
-    fn string(&mut self) -> Result<&'a [u8], String> {
-        let len = self.u32()?;
-        self.take(len as usize)
+        out.put_u64(number);
     }
 }
 
@@ -304,18 +243,16 @@ pub fn encode_files(files: &[FileMeta]) -> Vec<u8> {
 }
 
 /// What [`encode_files`] made these bytes of, or [`ErrorKind::Corruption`](crate::ErrorKind::Corruption).
-pub fn decode_files(bytes: &[u8]) -> crate::Result<Vec<FileMeta>> {
-    let mut reader = Reader { bytes, at: 0 };
+pub fn decode_files(bytes: &[u8]) -> Result<Vec<FileMeta>> {
+    let mut fields = Reader::new(bytes);
     let mut files = Vec::new();
-    while reader.at < bytes.len() {
-        let file = decode_file(&mut reader)
-            .map_err(|cause| crate::Error::corruption(format!("descriptions of files: {cause}")))?;
-        files.push(file);
+    while !fields.is_empty() {
+        files.push(decode_file(&mut fields).context(|| "descriptions of files")?);
     }
     Ok(files)
 }
 
-fn decode_edit(mut reader: Reader<'_>, version: u32) -> Result<VersionEdit, String> {
+fn decode_edit(mut body: Reader<'_>, version: u32) -> Result<VersionEdit> {
     let last_known = match version {
         1 => 9,
         2 => 11,
@@ -324,65 +261,78 @@ fn decode_edit(mut reader: Reader<'_>, version: u32) -> Result<VersionEdit, Stri
     let mut tails = 0;
     let mut edit = VersionEdit::default();
     let mut last_tag = 0;
-    while reader.at < reader.bytes.len() {
-        let at = reader.at;
-        let [tag] = reader.array::<1>()?;
+    while !body.is_empty() {
+        let at = body.position();
+        let tag = body.u8("an item's tag")?;
         // Ascending tags, single ones once: so that equal edits have equal bytes.
         if tag < last_tag || (tag == last_tag && matches!(tag, 0..=5 | 10 | 12 | 13)) {
-            return Err(format!("item {tag} out of order at byte {at}"));
+            return Err(corrupt(format_args!("item {tag} out of order"), at));
         }
+        let unknown = || corrupt(format_args!("unknown item {tag}"), at);
         if tag > last_known {
-            return Err(format!("unknown item {tag} at byte {at}"));
+            return Err(unknown());
         }
         last_tag = tag;
         match tag {
             1 => {
-                let epoch = reader.u64()?;
-                let writer = std::str::from_utf8(reader.string()?)
-                    .map_err(|_| format!("writer's name at byte {at} is not UTF-8"))?;
+                let epoch = body.u64("the epoch")?;
+                let writer = std::str::from_utf8(body.u32_prefixed("the writer's name")?)
+                    .map_err(|_| corrupt("the writer's name is not UTF-8 in the item", at))?;
                 edit.epoch = Some((epoch, writer.to_owned()));
             }
-            2 => edit.wal_floor = Some(reader.u64()?),
-            3 => edit.last_seq = Some(reader.u64()?),
-            4 => edit.next_file = Some(reader.u64()?),
-            5 => edit.index_ceiling = Some(reader.u32()?),
-            6 => edit.deleted.push((reader.level()?, reader.u64()?)),
-            7 => edit
-                .added
-                .push((reader.level()?, decode_file(&mut reader)?)),
-            8 => edit.dropped_indexes.push((reader.u32()?, reader.u64()?)),
-            9 => edit.forgotten_indexes.push(reader.u32()?),
-            10 => edit.last_ingest_seq = Some(reader.u64()?),
+            2 => edit.wal_floor = Some(body.u64("the log floor")?),
+            3 => edit.last_seq = Some(body.u64("the last sequence number")?),
+            4 => edit.next_file = Some(body.u64("the next file")?),
+            5 => edit.index_ceiling = Some(body.u32("the index ceiling")?),
+            6 => {
+                let level = decode_level(&mut body)?;
+                edit.deleted.push((level, body.u64("a deleted file")?));
+            }
+            7 => {
+                let level = decode_level(&mut body)?;
+                edit.added.push((level, decode_file(&mut body)?));
+            }
+            8 => {
+                let index = body.u32("a dropped index")?;
+                let file = body.u64("a dropped index's file number")?;
+                edit.dropped_indexes.push((index, file));
+            }
+            9 => edit.forgotten_indexes.push(body.u32("a forgotten index")?),
+            10 => edit.last_ingest_seq = Some(body.u64("the last commit by files")?),
             11 => {
-                let level = reader.level()?;
-                let mut file = decode_file(&mut reader)?;
-                file.file_seq = Some(reader.u64()?);
+                let level = decode_level(&mut body)?;
+                let mut file = decode_file(&mut body)?;
+                file.file_seq = Some(body.u64("a file's sequence number")?);
                 edit.added.push((level, file));
             }
-            12 => edit.first_chunk = Some(reader.u64()?),
-            13 => edit.writer_id = Some(u128::from_le_bytes(reader.array()?)),
+            12 => edit.first_chunk = Some(body.u64("the first chunk")?),
+            13 => edit.writer_id = Some(body.u128("the writer's number")?),
             20 => {
-                let (id, tail) = (reader.u64()?, reader.u64()?);
+                let (id, tail) = (body.u64("a tail's file")?, body.u64("a tail's length")?);
                 set_tail(&mut edit.added, &mut tails, id, tail)
-                    .map_err(|cause| format!("item at byte {at}: {cause}"))?;
+                    .map_err(|cause| corrupt(format_args!("{cause}, in the item"), at))?;
             }
-            _ => return Err(format!("unknown item {tag} at byte {at}")),
+            _ => return Err(unknown()),
         }
     }
     Ok(edit)
 }
 
-fn decode_file(reader: &mut Reader<'_>) -> Result<FileMeta, String> {
+fn decode_level(fields: &mut Reader<'_>) -> Result<usize> {
+    fields.u8("a file's level").map(usize::from)
+}
+
+fn decode_file(fields: &mut Reader<'_>) -> Result<FileMeta> {
     Ok(FileMeta {
-        id: reader.u64()?,
-        size: reader.u64()?,
-        smallest: InternalKeyBuf::from_encoded(reader.string()?),
-        largest: InternalKeyBuf::from_encoded(reader.string()?),
-        smallest_seq: reader.u64()?,
-        largest_seq: reader.u64()?,
-        entries: reader.u64()?,
-        deletions: reader.u64()?,
-        raw_bytes: reader.u64()?,
+        id: fields.u64("a file's number")?,
+        size: fields.u64("a file's size")?,
+        smallest: InternalKeyBuf::from_encoded(fields.u32_prefixed("a file's smallest key")?),
+        largest: InternalKeyBuf::from_encoded(fields.u32_prefixed("a file's largest key")?),
+        smallest_seq: fields.u64("a file's least sequence number")?,
+        largest_seq: fields.u64("a file's greatest sequence number")?,
+        entries: fields.u64("a file's entries")?,
+        deletions: fields.u64("a file's deletions")?,
+        raw_bytes: fields.u64("a file's raw bytes")?,
         file_seq: None,
         tail: None,
     })

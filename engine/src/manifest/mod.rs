@@ -297,8 +297,7 @@ impl Manifest {
 }
 
 fn decode(bytes: &[u8], id: u64) -> Result<ManifestObject> {
-    ManifestObject::decode(bytes, id)
-        .map_err(|cause| Error::corruption(format!("read manifest {id}: {cause}")))
+    ManifestObject::decode(bytes, id).context(|| format!("read manifest {id}"))
 }
 
 impl ManifestObject {

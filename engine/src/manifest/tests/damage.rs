@@ -1,6 +1,7 @@
 //! Damaged objects: every bit, every length, every missing one. And the bytes that must never change.
 
 use super::*;
+use crate::format::checksum::crc32;
 
 fn objects(store: &dyn ObjectStore) -> Vec<String> {
     let listed = store.list(MANIFEST_PREFIX, "", 1000).unwrap();
@@ -154,7 +155,7 @@ fn version_3_has_these_bytes() {
         written == GOLDEN,
         "the manifest's format changed: raise its version and keep reading this one"
     );
-    assert_eq!(ManifestObject::decode(GOLDEN, 64), Ok(sample(3)));
+    assert_eq!(ManifestObject::decode(GOLDEN, 64).unwrap(), sample(3));
 }
 
 /// What format 3 writes of this sample, said to be of an older format.
@@ -162,7 +163,7 @@ fn claiming(version: u8, sample: &ManifestObject) -> Vec<u8> {
     let mut bytes = sample.encode();
     bytes[8] = version;
     let end = bytes.len() - 4;
-    let crc = crc32fast::hash(&bytes[..end]);
+    let crc = crc32(&[&bytes[..end]]);
     bytes[end..].copy_from_slice(&crc.to_le_bytes());
     bytes
 }
@@ -170,18 +171,59 @@ fn claiming(version: u8, sample: &ManifestObject) -> Vec<u8> {
 #[test]
 fn version_2_can_be_read() {
     const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/manifest-v2");
-    assert_eq!(ManifestObject::decode(GOLDEN, 64), Ok(sample(2)));
+    assert_eq!(ManifestObject::decode(GOLDEN, 64).unwrap(), sample(2));
     let error = ManifestObject::decode(&claiming(2, &sample(3)), 64).unwrap_err();
-    assert!(error.contains("unknown item 12"), "{error}");
+    assert!(error.message().contains("unknown item 12"), "{error}");
 }
 
 #[test]
 fn version_1_can_be_read() {
     const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/manifest-v1");
-    assert_eq!(ManifestObject::decode(GOLDEN, 64), Ok(sample(1)));
+    assert_eq!(ManifestObject::decode(GOLDEN, 64).unwrap(), sample(1));
     // Items that it did not have are damage in it.
     let error = ManifestObject::decode(&claiming(1, &sample(2)), 64).unwrap_err();
-    assert!(error.contains("unknown item 10"), "{error}");
+    assert!(error.message().contains("unknown item 10"), "{error}");
+}
+
+#[test]
+fn a_version_of_another_release_is_not_damage() {
+    let error = ManifestObject::decode(&claiming(4, &sample(3)), 64).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(
+        error.message(),
+        "format version 4 at byte 8, this engine knows 1 to 3: use the newer release that wrote it"
+    );
+}
+
+#[test]
+fn descriptions_of_files_have_these_bytes() {
+    let mut golden = Vec::new();
+    for number in [0x0102_u64, 1000] {
+        golden.extend_from_slice(&number.to_le_bytes());
+    }
+    for user_key in [b"b", b"y"] {
+        golden.extend_from_slice(b"\x09\0\0\0");
+        golden.extend_from_slice(user_key);
+        // 70 << 8 | 1, inverted, big endian.
+        golden.extend_from_slice(b"\xff\xff\xff\xff\xff\xff\xb9\xfe");
+    }
+    for number in [70_u64, 70, 10, 1, 3000] {
+        golden.extend_from_slice(&number.to_le_bytes());
+    }
+    let one = file(0x0102, "b", "y", 70);
+    let two = [one.clone(), one];
+    assert_eq!(encode_files(&two[..1]), golden);
+    let twice = [&golden[..], &golden].concat();
+    assert_eq!(encode_files(&two), twice);
+    assert_eq!(decode_files(&twice).unwrap(), two);
+    let error = decode_files(&twice[..twice.len() - 1]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corruption);
+    assert!(
+        error
+            .message()
+            .starts_with("descriptions of files: cut short: a file's raw bytes"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -203,7 +245,7 @@ fn bytes_that_only_claim_to_be_an_object_are_refused() {
         bytes.truncate(48);
         bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
         bytes.extend_from_slice(&body);
-        let crc = crc32fast::hash(&bytes);
+        let crc = crc32(&[&bytes]);
         bytes.extend_from_slice(&crc.to_le_bytes());
         if let Ok(object) = ManifestObject::decode(&bytes, round) {
             assert_eq!(object.encode(), bytes);
