@@ -25,8 +25,9 @@
 #[cfg(test)]
 mod tests;
 
+use crate::format::bytes::{Put, Reader, corrupt, unknown_version};
 use crate::types::{MAX_KEY_LEN, MAX_SEQ, SeqNo, ValueKind};
-use crate::{Error, Result};
+use crate::{Result, ResultExt};
 
 /// The first byte of every payload.
 pub const PAYLOAD_VERSION: u8 = 1;
@@ -100,56 +101,52 @@ pub enum Entry<'a> {
 
 /// Appends the start of a commit whose ops take `ops_len` bytes, which follow.
 pub fn put_commit(out: &mut Vec<u8>, seq: SeqNo, ops_len: u64) {
-    out.push(KIND_COMMIT);
-    out.extend(seq.to_le_bytes());
-    out.extend(ops_len.to_le_bytes());
+    out.put_u8(KIND_COMMIT);
+    out.put_u64(seq);
+    out.put_u64(ops_len);
 }
 
 /// Appends the start of a prepare whose ops take `ops_len` bytes, which follow. `name` has at most [`MAX_NAME_LEN`] bytes.
 pub fn put_prepare(out: &mut Vec<u8>, id: u64, name: &[u8], ops_len: u64) {
-    out.push(KIND_PREPARE);
-    out.extend(id.to_le_bytes());
-    out.push(name.len() as u8);
-    out.extend(name);
-    out.extend(ops_len.to_le_bytes());
+    out.put_u8(KIND_PREPARE);
+    out.put_u64(id);
+    out.put_u8_prefixed(name);
+    out.put_u64(ops_len);
 }
 
 /// Appends the start of a commit by files, whose ops take `ops_len` bytes, which follow.
 pub fn put_commit_files(out: &mut Vec<u8>, seq: SeqNo, files: &[u8], ops_len: u64) {
-    out.push(KIND_COMMIT_FILES);
-    out.extend(seq.to_le_bytes());
-    out.extend((files.len() as u64).to_le_bytes());
-    out.extend(files);
-    out.extend(ops_len.to_le_bytes());
+    out.put_u8(KIND_COMMIT_FILES);
+    out.put_u64(seq);
+    out.put_u64_prefixed(files);
+    out.put_u64(ops_len);
 }
 
 /// Appends a prepare by files. `name` has at most [`MAX_NAME_LEN`] bytes.
 pub fn put_prepare_files(out: &mut Vec<u8>, id: u64, name: &[u8], files: &[u8]) {
-    out.push(KIND_PREPARE_FILES);
-    out.extend(id.to_le_bytes());
-    out.push(name.len() as u8);
-    out.extend(name);
-    out.extend((files.len() as u64).to_le_bytes());
-    out.extend(files);
+    out.put_u8(KIND_PREPARE_FILES);
+    out.put_u64(id);
+    out.put_u8_prefixed(name);
+    out.put_u64_prefixed(files);
 }
 
 /// Appends the entry that commits a prepared transaction.
 pub fn put_commit_prepared(out: &mut Vec<u8>, seq: SeqNo, id: u64) {
-    out.push(KIND_COMMIT_PREPARED);
-    out.extend(seq.to_le_bytes());
-    out.extend(id.to_le_bytes());
+    out.put_u8(KIND_COMMIT_PREPARED);
+    out.put_u64(seq);
+    out.put_u64(id);
 }
 
 /// Appends the entry that undoes a prepared transaction.
 pub fn put_rollback_prepared(out: &mut Vec<u8>, id: u64) {
-    out.push(KIND_ROLLBACK_PREPARED);
-    out.extend(id.to_le_bytes());
+    out.put_u8(KIND_ROLLBACK_PREPARED);
+    out.put_u64(id);
 }
 
 /// Appends the entry that says that the coordinator knows of a prepared transaction.
 pub fn put_in_coordinator(out: &mut Vec<u8>, id: u64) {
-    out.push(KIND_IN_COORDINATOR);
-    out.extend(id.to_le_bytes());
+    out.put_u8(KIND_IN_COORDINATOR);
+    out.put_u64(id);
 }
 
 /// A buffer grows up to about this many bytes; then the next one begins.
@@ -172,12 +169,10 @@ impl OpWriter {
             return;
         };
         let before = piece.len();
-        piece.push(kind as u8);
-        put_varint(piece, key.len() as u64);
-        piece.extend_from_slice(key);
+        piece.put_u8(kind as u8);
+        piece.put_varint_prefixed(key);
         if kind == ValueKind::Put {
-            put_varint(piece, value.len() as u64);
-            piece.extend_from_slice(value);
+            piece.put_varint_prefixed(value);
         }
         self.len += (piece.len() - before) as u64;
     }
@@ -213,148 +208,98 @@ pub type EachOp<'a> = dyn FnMut(ValueKind, &[u8], &[u8]) -> Result<()> + 'a;
 
 /// Calls `each` with every entry of a payload. Its ops are still to be read by [`decode_ops`].
 pub fn decode_payload(payload: &[u8], each: &mut dyn FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
-    let mut reader = Reader {
-        bytes: payload,
-        at: 0,
-    };
-    let version = reader.u8()?;
+    let mut fields = Reader::new(payload);
+    let version = fields.u8("the version").context(|| "WAL payload")?;
     if version != PAYLOAD_VERSION {
-        return Err(reader.bad(format_args!("unknown version {version}")));
+        let known = PAYLOAD_VERSION.into()..=PAYLOAD_VERSION.into();
+        return Err(unknown_version(version.into(), &known, 0).context("WAL payload"));
     }
-    while reader.at < payload.len() {
-        let entry = match reader.u8()? {
-            KIND_COMMIT => Entry::Commit {
-                seq: reader.seq()?,
-                ops: reader.sized()?,
-            },
-            KIND_PREPARE => {
-                let id = reader.u64()?;
-                let name_len = reader.u8()?;
-                Entry::Prepare {
-                    id,
-                    name: reader.take(u64::from(name_len))?,
-                    ops: reader.sized()?,
-                }
-            }
-            KIND_COMMIT_PREPARED => Entry::CommitPrepared {
-                seq: reader.seq()?,
-                id: reader.u64()?,
-            },
-            KIND_ROLLBACK_PREPARED => Entry::RollbackPrepared { id: reader.u64()? },
-            KIND_IN_COORDINATOR => Entry::InCoordinator { id: reader.u64()? },
-            KIND_COMMIT_FILES => Entry::CommitFiles {
-                seq: reader.seq()?,
-                files: reader.sized()?,
-                ops: reader.sized()?,
-            },
-            KIND_PREPARE_FILES => {
-                let id = reader.u64()?;
-                let name_len = reader.u8()?;
-                Entry::PrepareFiles {
-                    id,
-                    name: reader.take(u64::from(name_len))?,
-                    files: reader.sized()?,
-                }
-            }
-            kind => return Err(reader.bad(format_args!("unknown kind of entry {kind}"))),
-        };
-        each(entry)?;
+    while !fields.is_empty() {
+        each(decode_entry(&mut fields).context(|| "WAL payload")?)?;
     }
     Ok(())
+}
+
+fn decode_entry<'a>(fields: &mut Reader<'a>) -> Result<Entry<'a>> {
+    let at = fields.position();
+    Ok(match fields.u8("an entry's kind")? {
+        KIND_COMMIT => Entry::Commit {
+            seq: decode_seq(fields)?,
+            ops: fields.u64_prefixed("operations")?,
+        },
+        KIND_PREPARE => Entry::Prepare {
+            id: fields.u64("a prepared id")?,
+            name: fields.u8_prefixed("a name")?,
+            ops: fields.u64_prefixed("operations")?,
+        },
+        KIND_COMMIT_PREPARED => Entry::CommitPrepared {
+            seq: decode_seq(fields)?,
+            id: fields.u64("a prepared id")?,
+        },
+        KIND_ROLLBACK_PREPARED => Entry::RollbackPrepared {
+            id: fields.u64("a prepared id")?,
+        },
+        KIND_IN_COORDINATOR => Entry::InCoordinator {
+            id: fields.u64("a prepared id")?,
+        },
+        KIND_COMMIT_FILES => Entry::CommitFiles {
+            seq: decode_seq(fields)?,
+            files: fields.u64_prefixed("descriptions of files")?,
+            ops: fields.u64_prefixed("operations")?,
+        },
+        KIND_PREPARE_FILES => Entry::PrepareFiles {
+            id: fields.u64("a prepared id")?,
+            name: fields.u8_prefixed("a name")?,
+            files: fields.u64_prefixed("descriptions of files")?,
+        },
+        kind => return Err(corrupt(format_args!("unknown kind of entry {kind}"), at)),
+    })
+}
+
+fn decode_seq(fields: &mut Reader<'_>) -> Result<SeqNo> {
+    let at = fields.position();
+    let seq = fields.u64("a sequence number")?;
+    if seq == 0 || seq > MAX_SEQ {
+        return Err(corrupt(
+            format_args!("sequence number {seq}, allowed are 1 to {MAX_SEQ},"),
+            at,
+        ));
+    }
+    Ok(seq)
 }
 
 /// Calls `each` with every operation of an entry.
 pub fn decode_ops(ops: &[u8], each: &mut EachOp<'_>) -> Result<()> {
-    let mut reader = Reader { bytes: ops, at: 0 };
-    while reader.at < ops.len() {
-        decode_op(&mut reader, each)?;
+    let mut fields = Reader::new(ops);
+    while !fields.is_empty() {
+        let (kind, key, value) =
+            decode_op(&mut fields).context(|| "operations of a WAL payload")?;
+        each(kind, key, value)?;
     }
     Ok(())
 }
 
-fn decode_op(ops: &mut Reader<'_>, each: &mut EachOp<'_>) -> Result<()> {
-    let byte = ops.u8()?;
+#[inline]
+fn decode_op<'a>(fields: &mut Reader<'a>) -> Result<(ValueKind, &'a [u8], &'a [u8])> {
+    let at = fields.position();
+    let byte = fields.u8("an operation's kind")?;
     let Some(kind) = ValueKind::from_u8(byte) else {
-        return Err(ops.bad(format_args!("unknown operation {byte}")));
+        return Err(corrupt(format_args!("unknown operation {byte}"), at));
     };
-    let key_len = ops.varint()?;
-    if key_len > MAX_KEY_LEN as u64 {
-        return Err(ops.bad(format_args!("key of {key_len} bytes")));
+    let key_at = fields.position();
+    let key = fields.varint_prefixed("a key")?;
+    if key.len() > MAX_KEY_LEN {
+        return Err(corrupt(
+            format_args!(
+                "a key of {} bytes, at most {MAX_KEY_LEN} are allowed,",
+                key.len()
+            ),
+            key_at,
+        ));
     }
-    let key = ops.take(key_len)?;
     let value = match kind {
-        ValueKind::Put => {
-            let value_len = ops.varint()?;
-            ops.take(value_len)?
-        }
+        ValueKind::Put => fields.varint_prefixed("a value")?,
         ValueKind::Delete => &[],
     };
-    each(kind, key, value)
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn bad(&self, what: std::fmt::Arguments<'_>) -> Error {
-        Error::corruption(format!("WAL payload, byte {}: {what}", self.at))
-    }
-
-    fn take(&mut self, len: u64) -> Result<&'a [u8]> {
-        let rest = &self.bytes[self.at..];
-        let Some(taken) = usize::try_from(len).ok().and_then(|len| rest.get(..len)) else {
-            return Err(self.bad(format_args!("{len} bytes wanted, {} left", rest.len())));
-        };
-        self.at += taken.len();
-        Ok(taken)
-    }
-
-    fn u8(&mut self) -> Result<u8> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn u64(&mut self) -> Result<u64> {
-        let bytes = self.take(8)?;
-        Ok(u64::from_le_bytes(std::array::from_fn(|i| bytes[i])))
-    }
-
-    fn seq(&mut self) -> Result<SeqNo> {
-        let seq = self.u64()?;
-        if seq == 0 || seq > MAX_SEQ {
-            return Err(self.bad(format_args!("sequence number {seq} out of range")));
-        }
-        Ok(seq)
-    }
-
-    /// What a length in front of it says.
-    fn sized(&mut self) -> Result<&'a [u8]> {
-        let len = self.u64()?;
-        self.take(len)
-    }
-
-    fn varint(&mut self) -> Result<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.u8()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                break;
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(self.bad(format_args!("varint too long")))
-    }
+    Ok((kind, key, value))
 }

@@ -154,20 +154,30 @@ impl Frame {
         if self.versions.contains(&version) {
             return sealed;
         }
-        let (oldest, newest) = (self.versions.start(), self.versions.end());
-        let known = match oldest == newest {
-            true => newest.to_string(),
-            false => format!("{oldest} to {newest}"),
-        };
-        let unknown = format!("format version {version} at byte {at}, this engine knows {known}");
         Err(match sealed {
-            Ok(_) if version > *newest => {
-                Error::invalid(format!("{unknown}: use the newer release that wrote it"))
-            }
-            Ok(_) => Error::invalid(format!("{unknown}: use an older release")),
-            Err(damage) => damage.context(unknown),
+            Ok(_) => unknown_version(version, &self.versions, at),
+            Err(damage) => damage.context(unknown(version, &self.versions, at)),
         })
     }
+}
+
+fn unknown(version: u32, known: &RangeInclusive<u32>, at: usize) -> String {
+    let (oldest, newest) = (known.start(), known.end());
+    let known = match oldest == newest {
+        true => newest.to_string(),
+        false => format!("{oldest} to {newest}"),
+    };
+    format!("format version {version} at byte {at}, this engine knows {known}")
+}
+
+/// The error for a version that is not among those `known`, in bytes that are sound.
+#[cold]
+pub fn unknown_version(version: u32, known: &RangeInclusive<u32>, at: usize) -> Error {
+    let what = unknown(version, known, at);
+    Error::invalid(match version > *known.end() {
+        true => format!("{what}: use the newer release that wrote it"),
+        false => format!("{what}: use an older release"),
+    })
 }
 
 fn check_sum(checked: &[u8], stored: [u8; CHECKSUM_LEN]) -> Result<()> {

@@ -27,7 +27,7 @@ mod tests;
 mod varint;
 mod writer;
 
-pub use frame::{Frame, Framed, check_checksum};
+pub use frame::{Frame, Framed, check_checksum, unknown_version};
 pub use reader::{Reader, corrupt, u32_at, u64_at};
 pub use varint::{MAX_VARINT_LEN, get_varint, unzigzag, varint_len, zigzag};
 pub use writer::{Fixed, Put};
