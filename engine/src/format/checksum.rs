@@ -3,17 +3,29 @@
 /// The CRC-32 of `parts` taken as one string.
 #[inline]
 pub fn crc32(parts: &[&[u8]]) -> u32 {
-    crc32_of(parts.iter().copied())
+    let mut checksum = Checksum::default();
+    for part in parts {
+        checksum.add(part);
+    }
+    checksum.finish()
 }
 
 /// The same, of parts that come one by one.
-#[inline]
-pub fn crc32_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    for part in parts {
-        hasher.update(part);
+#[derive(Default)]
+pub struct Checksum(crc32fast::Hasher);
+
+impl Checksum {
+    /// The next part.
+    #[inline]
+    pub fn add(&mut self, part: &[u8]) {
+        self.0.update(part);
     }
-    hasher.finalize()
+
+    /// The CRC-32 of all parts.
+    #[inline]
+    pub fn finish(self) -> u32 {
+        self.0.finalize()
+    }
 }
 
 #[cfg(test)]

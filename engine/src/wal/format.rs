@@ -33,6 +33,12 @@
 //! only its durable mark. A chunk counts only where its own position says it is, so that what a recycled file held before, or zeros,
 //! are never taken for the log.
 
+use std::io::IoSlice;
+
+use crate::Result;
+use crate::format::bytes::{Fixed, Frame, Put, corrupt, u32_at, u64_at};
+use crate::format::checksum::Checksum;
+
 /// Bytes before the first chunk of a segment file. A multiple of any disk's sector, so that appends never rewrite the header's.
 pub(super) const SEGMENT_HEADER_LEN: u64 = 4096;
 /// Bytes of a segment header in use.
@@ -44,8 +50,12 @@ pub(super) const CHUNK_MIN: u64 = CHUNK_HEADER_LEN as u64 + 1;
 /// What each chunk has at offset 4.
 pub(super) const CHUNK_MAGIC: [u8; 3] = *b"SEc";
 
-const SEGMENT_MAGIC: [u8; 8] = *b"SEWALSEG";
-const VERSION: u32 = 1;
+const FRAME: Frame = Frame {
+    name: "a log segment",
+    magic: *b"SEWALSEG",
+    versions: 1..=1,
+    len: Some(SEGMENT_HEADER_USED),
+};
 
 /// The header of a segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,43 +66,30 @@ pub(super) struct SegmentHeader {
 
 impl SegmentHeader {
     pub fn encode(&self) -> [u8; SEGMENT_HEADER_USED] {
-        let mut bytes = [0; SEGMENT_HEADER_USED];
-        bytes[0..8].copy_from_slice(&SEGMENT_MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.start.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.size.to_le_bytes());
-        let crc = crc32fast::hash(&bytes[..32]);
-        bytes[32..36].copy_from_slice(&crc.to_le_bytes());
-        bytes
+        let mut out = Fixed::new();
+        FRAME.put_head(&mut out);
+        out.put_u32(0);
+        out.put_u64(self.start);
+        out.put_u64(self.size);
+        out.put_checksum();
+        out.finish()
     }
 
     /// The header, or what is wrong with it.
-    pub fn decode(bytes: &[u8; SEGMENT_HEADER_USED]) -> Result<Self, String> {
-        if bytes[0..8] != SEGMENT_MAGIC {
-            return Err("not a log segment (bad magic)".to_owned());
-        }
-        let version = u32_at(bytes, 8);
-        if version != VERSION {
-            return Err(format!(
-                "log format {version} at byte 8, this engine knows {VERSION}"
+    pub fn decode(bytes: &[u8; SEGMENT_HEADER_USED]) -> Result<Self> {
+        let mut fields = FRAME.open(bytes)?.fields;
+        fields.u32("the header's unused bytes")?;
+        let start = fields.u64("the segment's start")?;
+        let size_at = fields.position();
+        let size = fields.u64("the segment's size")?;
+        fields.finish("the segment's header")?;
+        if size < SEGMENT_HEADER_LEN + CHUNK_MIN || start.checked_add(size).is_none() {
+            return Err(corrupt(
+                format_args!("impossible segment size {size}"),
+                size_at,
             ));
         }
-        if u32_at(bytes, 32) != crc32fast::hash(&bytes[..32]) {
-            return Err("checksum mismatch in the segment header at byte 32".to_owned());
-        }
-        let header = Self {
-            start: u64_at(bytes, 16),
-            size: u64_at(bytes, 24),
-        };
-        if header.size < SEGMENT_HEADER_LEN + CHUNK_MIN
-            || header.start.checked_add(header.size).is_none()
-        {
-            return Err(format!(
-                "impossible segment size {} at byte 24",
-                header.size
-            ));
-        }
-        Ok(header)
+        Ok(Self { start, size })
     }
 }
 
@@ -116,16 +113,26 @@ pub(super) struct ChunkHeader {
 }
 
 impl ChunkHeader {
-    /// The bytes after the checksum, which the caller puts into the first four.
-    pub fn encode(&self) -> [u8; CHUNK_HEADER_LEN] {
-        let mut bytes = [0; CHUNK_HEADER_LEN];
-        bytes[4..7].copy_from_slice(&CHUNK_MAGIC);
-        bytes[7] = self.kind as u8;
-        bytes[8..16].copy_from_slice(&self.position.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.durable.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.length.to_le_bytes());
-        bytes[28..36].copy_from_slice(&self.remaining.to_le_bytes());
-        bytes
+    /// Its bytes in front of a payload that comes in these pieces.
+    #[inline]
+    pub fn encode(&self, payload: &[IoSlice<'_>]) -> [u8; CHUNK_HEADER_LEN] {
+        let mut fields = Fixed::<{ CHUNK_HEADER_LEN - 4 }>::new();
+        fields.put(&CHUNK_MAGIC);
+        fields.put_u8(self.kind as u8);
+        fields.put_u64(self.position);
+        fields.put_u64(self.durable);
+        fields.put_u32(self.length);
+        fields.put_u64(self.remaining);
+        let fields = fields.finish();
+        let mut checksum = Checksum::default();
+        checksum.add(&fields);
+        for piece in payload {
+            checksum.add(piece);
+        }
+        let mut out = Fixed::new();
+        out.put_u32(checksum.finish());
+        out.put(&fields);
+        out.finish()
     }
 
     /// The header and its checksum, or why no chunk that was written for `position` begins with these bytes.
@@ -144,10 +151,10 @@ impl ChunkHeader {
         };
         let header = Self {
             kind,
-            position: u64_at(bytes, 8),
-            durable: u64_at(bytes, 16),
-            length: u32_at(bytes, 24),
-            remaining: u64_at(bytes, 28),
+            position: u64_at::<8, _>(bytes),
+            durable: u64_at::<16, _>(bytes),
+            length: u32_at::<24, _>(bytes),
+            remaining: u64_at::<28, _>(bytes),
         };
         if header.position != position {
             return Err("a chunk of another position");
@@ -160,18 +167,6 @@ impl ChunkHeader {
         {
             return Err("impossible chunk length");
         }
-        Ok((header, u32_at(bytes, 0)))
+        Ok((header, u32_at::<0, _>(bytes)))
     }
-}
-
-fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
-    let mut number = [0; 4];
-    number.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(number)
-}
-
-fn u64_at<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
-    let mut number = [0; 8];
-    number.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(number)
 }

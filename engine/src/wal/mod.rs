@@ -387,16 +387,10 @@ impl Wal {
                 length: length as u32,
                 remaining: cursor.remaining,
             };
-            let mut head = header.encode();
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(payload.len() + 1);
             slices.push(IoSlice::new(&[]));
             cursor.take(length, &mut slices);
-            let mut hasher = crc32fast::Hasher::new();
-            hasher.update(&head[4..]);
-            for slice in &slices[1..] {
-                hasher.update(slice);
-            }
-            head[..4].copy_from_slice(&hasher.finalize().to_le_bytes());
+            let head = header.encode(&slices[1..]);
             slices[0] = IoSlice::new(&head);
             let offset = writer.current.offset(writer.position);
             writer.current.file.write_at(&slices, offset)?;

@@ -21,6 +21,7 @@ use super::format::{
 };
 use super::segment::Segment;
 use crate::env::fs::Fs;
+use crate::format::checksum::crc32;
 use crate::{Error, Result, ResultExt};
 
 /// Bytes read at a time.
@@ -303,8 +304,6 @@ impl<'a> Reader<'a> {
                 "the chunk is longer than what is left of its file".to_owned()
             ));
         }
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&head[4..]);
         let begun = record.len();
         if length <= self.window_size / 4 {
             let payload = self.bytes(index, payload_at, length)?;
@@ -314,8 +313,7 @@ impl<'a> Reader<'a> {
             let read = segment.file.read_at(&mut record[begun..], payload_at)?;
             record.truncate(begun + read);
         }
-        hasher.update(&record[begun..]);
-        if hasher.finalize() != crc || record.len() - begun != length {
+        if crc32(&[&head[4..], &record[begun..]]) != crc || record.len() - begun != length {
             record.truncate(begun);
             return Ok(Err("checksum mismatch".to_owned()));
         }

@@ -76,8 +76,7 @@ impl Segment {
                 what()
             )));
         }
-        let header = SegmentHeader::decode(&bytes)
-            .map_err(|cause| Error::corruption(format!("{}: {cause}", what())))?;
+        let header = SegmentHeader::decode(&bytes).context(what)?;
         if header.start != start {
             return Err(Error::corruption(format!(
                 "{}: the header says position {} at byte 16",
