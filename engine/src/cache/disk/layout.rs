@@ -170,15 +170,14 @@ mod tests {
     fn version_1_has_these_bytes() {
         let mut header = b"SEPCACHE\x01\0\0\0\0\0\x01\0\x09".to_vec();
         header.extend([0; 15]);
-        header.extend(crc32fast::hash(&header).to_le_bytes());
+        header.extend([0xf8, 0x8e, 0xc4, 0x83]);
         assert_eq!(encode_header(9).to_vec(), header);
         let entry = Entry::of(9, KEY, b"some bytes");
-        let bytes = entry.encode(9, 7);
-        assert_eq!(bytes[..16], *b"\x02\x01\0\0\0\0\0\0\x03\0\0\0\x0a\0\0\0");
-        assert_eq!(bytes[20..32], [0; 12]);
-        let identity = [9u128.to_le_bytes().as_slice(), &bytes[..12], &[0; 4]].concat();
-        let first = crc32fast::hash(&[&identity, &b"some bytes"[..]].concat());
-        assert_eq!(bytes[16..20], first.to_le_bytes());
+        let mut golden = b"\x02\x01\0\0\0\0\0\0\x03\0\0\0\x0a\0\0\0".to_vec();
+        golden.extend([0x82, 0x89, 0x59, 0x6a]);
+        golden.extend([0; 12]);
+        golden.extend([0x0a, 0x77, 0xa2, 0x66]);
+        assert_eq!(entry.encode(9, 7).to_vec(), golden);
     }
 
     #[test]
