@@ -29,10 +29,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::bytes::Reader;
+use super::bytes::{corrupt, u32_at, u64_at};
 use super::entry::{Head, get_head, trailer};
+use crate::Result;
 use crate::types::{KeyRef, MAX_SEQ, SeqNo};
-use crate::{Error, Result};
 
 /// Length of the fixed part at the end.
 pub const TAIL_LEN: usize = 24;
@@ -87,20 +87,17 @@ struct Point([u8; POINT_LEN]);
 impl Point {
     #[inline]
     fn digest(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        u64_at::<0, _>(&self.0)
     }
 
     #[inline]
     fn head_at(&self) -> usize {
-        let [.., a, b, c, d, _, _, _, _] = self.0;
-        u32::from_le_bytes([a, b, c, d]) as usize
+        u32_at::<8, _>(&self.0) as usize
     }
 
     #[inline]
     fn value_at(&self) -> usize {
-        let [.., a, b, c, d] = self.0;
-        u32::from_le_bytes([a, b, c, d]) as usize
+        u32_at::<12, _>(&self.0) as usize
     }
 }
 
@@ -160,30 +157,27 @@ pub struct Block {
     first_key_at: usize,
 }
 
-/// The error for what cannot be read at byte `at` of a block.
-#[cold]
-pub fn corrupt(what: &str, at: usize) -> Error {
-    Error::corruption(format!("{what} at byte {at} of the block"))
-}
-
 impl Block {
     /// Takes a raw block.
     pub fn parse(data: Bytes) -> Result<Self> {
-        let Some(tail_at) = data.len().checked_sub(TAIL_LEN) else {
-            return Err(corrupt("block is shorter than its tail", data.len()));
+        let Some(tail) = data.last_chunk::<TAIL_LEN>() else {
+            return Err(corrupt("a block shorter than its tail", data.len()));
         };
-        let mut tail = Reader::new(&data[tail_at..]);
-        let base_seq = tail.u64("base")?;
-        let count = tail.u32("count")?;
-        let common = tail.u32("common")? as usize;
-        let heads_len = tail.u32("heads_len")? as usize;
-        let points = tail.u32("n")? as usize;
+        let tail_at = data.len() - TAIL_LEN;
+        let base_seq = u64_at::<0, _>(tail);
+        let count = u32_at::<8, _>(tail);
+        let common = u32_at::<12, _>(tail) as usize;
+        let heads_len = u32_at::<16, _>(tail) as usize;
+        let points = u32_at::<20, _>(tail) as usize;
         let Some(values_end) = points
             .checked_mul(POINT_LEN)
             .and_then(|len| tail_at.checked_sub(len))
             .filter(|&values_end| heads_len <= values_end)
         else {
-            return Err(corrupt("more heads or restart points than fit", tail_at));
+            return Err(corrupt(
+                "more heads or restart points than fit in a block",
+                tail_at,
+            ));
         };
         let mut block = Self {
             heads_len,
@@ -197,13 +191,14 @@ impl Block {
         };
         if count == 0 {
             if tail_at != 0 || common != 0 {
-                return Err(corrupt("an empty block has contents", tail_at));
+                return Err(corrupt("an empty block with contents", tail_at));
             }
             return Ok(block);
         }
-        let first = get_head(block.heads(), 0).ok_or_else(|| corrupt("malformed entry", 0))?;
+        let first =
+            get_head(block.heads(), 0).ok_or_else(|| corrupt("malformed entry of a block", 0))?;
         if block.interval_at(0) != 0 || first.shared != 0 || common > first.end - first.key_at {
-            return Err(corrupt("malformed first entry", 0));
+            return Err(corrupt("malformed first entry of a block", 0));
         }
         block.first_key_at = first.key_at;
         Ok(block)
@@ -348,7 +343,8 @@ impl Block {
 
     fn point_is_before(&self, i: usize, target: KeyRef<'_>) -> Result<bool> {
         let at = self.interval_at(i);
-        let head = get_head(self.heads(), at).ok_or_else(|| corrupt("malformed entry", at))?;
+        let head =
+            get_head(self.heads(), at).ok_or_else(|| corrupt("malformed entry of a block", at))?;
         let user = self.slice(head.key_at..head.end);
         let order = user
             .cmp(target.user)
@@ -367,7 +363,7 @@ impl Block {
         let mut matched = 0;
         loop {
             let Some(head) = get_head(heads, at) else {
-                return Err(corrupt("malformed entry", at));
+                return Err(corrupt("malformed entry of a block", at));
             };
             seq = head.seq(seq);
             if head.shared <= matched {
@@ -429,7 +425,7 @@ impl Block {
     pub fn check(&self, head: &Head, at: usize, value_at: usize, seq: SeqNo) -> Result<()> {
         let end = value_at.saturating_add(head.value_len);
         if end > self.values_end || seq > MAX_SEQ {
-            return Err(corrupt("malformed entry", at));
+            return Err(corrupt("malformed entry of a block", at));
         }
         Ok(())
     }

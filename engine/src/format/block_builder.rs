@@ -1,6 +1,7 @@
 //! Writes the layout that [`super::block`] describes.
 
 use super::block::{POINT_LEN, TAIL_LEN, digest, shared_prefix_len};
+use super::bytes::Put;
 use super::clear_buffer;
 use super::entry::{entry_len, get_head, put_head};
 use crate::types::{KeyRef, SeqNo, decode_trailer};
@@ -93,20 +94,20 @@ impl BlockBuilder {
         };
         let out = &mut self.heads;
         let heads = out.len();
-        out.extend_from_slice(&self.values);
+        out.put(&self.values);
         for &(head_at, value_at) in &self.restarts {
             let digest = get_head(&out[..heads], head_at as usize)
                 .and_then(|head| out.get(head.key_at..head.end))
                 .map_or(0, |user| digest(user, common));
-            out.extend_from_slice(&digest.to_le_bytes());
-            out.extend_from_slice(&head_at.to_le_bytes());
-            out.extend_from_slice(&value_at.to_le_bytes());
+            out.put_u64(digest);
+            out.put_u32(head_at);
+            out.put_u32(value_at);
         }
-        out.extend_from_slice(&self.base_seq.to_le_bytes());
-        out.extend_from_slice(&self.count.to_le_bytes());
-        out.extend_from_slice(&(common as u32).to_le_bytes());
-        out.extend_from_slice(&heads_len.to_le_bytes());
-        out.extend_from_slice(&(self.restarts.len() as u32).to_le_bytes());
+        out.put_u64(self.base_seq);
+        out.put_u32(self.count);
+        out.put_u32(common as u32);
+        out.put_u32(heads_len);
+        out.put_u32(self.restarts.len() as u32);
         let result = sink(out);
         clear_buffer(&mut self.heads);
         clear_buffer(&mut self.values);

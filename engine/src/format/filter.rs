@@ -17,10 +17,12 @@
 use bytes::Bytes;
 use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter, FilterRef};
 
+use super::bytes::Reader;
 use crate::{Error, Result};
 
 /// Length of what precedes the fingerprints.
-const DESCRIPTOR_LEN: usize = BinaryFuse8::DESCRIPTOR_LEN;
+const DESCRIPTOR_LEN: usize = 20;
+const _: () = assert!(DESCRIPTOR_LEN == BinaryFuse8::DESCRIPTOR_LEN);
 
 /// More keys than this in one file get no filter: the algorithm counts fingerprints in 32 bits.
 const MAX_KEYS: usize = 1 << 30;
@@ -53,27 +55,23 @@ pub struct FilterBlock {
 impl FilterBlock {
     /// Takes a raw filter block.
     pub fn parse(data: Bytes) -> Result<Self> {
-        let malformed = || Error::corruption("malformed filter");
-        let (descriptor, fingerprints) = data
-            .split_at_checked(DESCRIPTOR_LEN)
-            .ok_or_else(malformed)?;
-        let number = |at: usize| {
-            descriptor
-                .get(at..)
-                .and_then(|rest| rest.first_chunk::<4>())
-                .map(|bytes| u32::from_le_bytes(*bytes))
-                .ok_or_else(malformed)
-        };
-        let (length, mask, count_length) = (number(8)?, number(12)?, number(16)?);
+        let mut fields = Reader::new(&data);
+        fields.u64("the filter's seed")?;
+        let length = fields.u32("the filter's segment length")?;
+        let mask = fields.u32("the filter's segment mask")?;
+        let count_length = fields.u32("the filter's length")?;
         let expected = u64::from(count_length) + 2 * u64::from(length);
         let sound = length.is_power_of_two()
             && mask == length - 1
             && count_length != 0
             && count_length.is_multiple_of(length)
-            && expected == fingerprints.len() as u64
+            && expected == fields.rest().len() as u64
             && u32::try_from(expected).is_ok();
         if !sound {
-            return Err(malformed());
+            return Err(Error::corruption(format!(
+                "filter of {} bytes with segments of {length}, a mask of {mask} and {count_length} in all",
+                data.len()
+            )));
         }
         Ok(Self { data })
     }

@@ -29,21 +29,19 @@
 //! 56  8 bytes  magic "SMARTSST"
 //! ```
 
-use super::bytes::Reader;
-use super::checksum::crc32;
+use super::bytes::{Fixed, Frame, Put};
 use super::stored_block::BlockHandle;
-use crate::{Error, Result};
-
-/// The version that is written.
-pub const FORMAT_VERSION: u32 = 1;
+use crate::{Error, Result, ResultExt};
 
 /// Length of the footer in bytes.
 pub const FOOTER_LEN: usize = 64;
 
-/// The last eight bytes of every SST.
-pub const MAGIC: [u8; 8] = *b"SMARTSST";
-
-const CHECKED_LEN: usize = 52;
+const FRAME: Frame = Frame {
+    name: "an SST",
+    magic: *b"SMARTSST",
+    versions: 1..=1,
+    len: Some(FOOTER_LEN),
+};
 
 /// Where those parts of an SST are that a reader starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,40 +57,28 @@ pub struct Footer {
 impl Footer {
     /// The bytes that end a file.
     pub fn encode(&self) -> [u8; FOOTER_LEN] {
-        let mut out = [0; FOOTER_LEN];
-        let handles = [
+        let mut out = Fixed::new();
+        for handle in [
             self.filter.unwrap_or_default(),
             self.properties,
             self.top_index,
-        ];
-        for (slot, handle) in out.chunks_exact_mut(16).zip(handles) {
-            slot.copy_from_slice(&handle.encode());
+        ] {
+            out.put(&handle.encode());
         }
-        out[48..52].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-        let checksum = crc32(&[&out[..CHECKED_LEN]]);
-        out[52..56].copy_from_slice(&checksum.to_le_bytes());
-        out[56..].copy_from_slice(&MAGIC);
-        out
+        FRAME.put_foot(&mut out);
+        out.finish()
     }
 
-    /// Reads the footer of a file of `file_size` bytes. Every handle lies before the footer.
+    /// Reads the footer of a file of `file_size` bytes. Every handle lies before the footer. Positions in errors are the footer's.
     pub fn decode(bytes: &[u8; FOOTER_LEN], file_size: u64) -> Result<Self> {
-        let mut reader = Reader::new(bytes);
-        let mut handle = || reader.array("block handle").map(BlockHandle::decode);
+        Self::parse(bytes, file_size).context(|| "footer")
+    }
+
+    fn parse(bytes: &[u8; FOOTER_LEN], file_size: u64) -> Result<Self> {
+        let mut fields = FRAME.open_foot(bytes)?.fields;
+        let mut handle = || fields.array("a block's handle").map(BlockHandle::decode);
         let (filter, properties, top_index) = (handle()?, handle()?, handle()?);
-        let version = reader.u32("format version")?;
-        let checksum = reader.u32("footer checksum")?;
-        if reader.rest() != MAGIC {
-            return Err(Error::corruption("not an SST: wrong magic"));
-        }
-        if crc32(&[&bytes[..CHECKED_LEN]]) != checksum {
-            return Err(Error::corruption("footer: checksum mismatch"));
-        }
-        if version != FORMAT_VERSION {
-            return Err(Error::invalid(format!(
-                "SST format version {version} is unknown; this build reads version {FORMAT_VERSION}"
-            )));
-        }
+        fields.finish("the handles")?;
         let footer = Self {
             filter: (filter.len != 0).then_some(filter),
             properties,
@@ -102,7 +88,7 @@ impl Footer {
         for handle in [filter, properties, top_index] {
             if handle.end() > limit {
                 return Err(Error::corruption(format!(
-                    "footer: block at {} of {} bytes lies outside the file of {file_size}",
+                    "block at {} of {} bytes lies outside the file of {file_size}",
                     handle.offset, handle.len
                 )));
             }

@@ -13,6 +13,7 @@
 
 use bytes::Bytes;
 
+use super::bytes::{Fixed, Put, check_checksum, u64_at};
 use super::checksum::crc32;
 use super::compression::{Compression, Compressor, decompress};
 use crate::{Error, Result};
@@ -35,19 +36,18 @@ impl BlockHandle {
 
     /// Offset and length as u64 LE.
     pub fn encode(&self) -> [u8; Self::LEN] {
-        let mut out = [0; Self::LEN];
-        out[..8].copy_from_slice(&self.offset.to_le_bytes());
-        out[8..].copy_from_slice(&self.len.to_le_bytes());
-        out
+        let mut out = Fixed::new();
+        out.put_u64(self.offset);
+        out.put_u64(self.len);
+        out.finish()
     }
 
     /// Reads what [`BlockHandle::encode`] wrote.
     #[inline]
     pub fn decode(bytes: [u8; Self::LEN]) -> Self {
-        let number = u128::from_le_bytes(bytes);
         Self {
-            offset: number as u64,
-            len: (number >> 64) as u64,
+            offset: u64_at::<0, _>(&bytes),
+            len: u64_at::<8, _>(&bytes),
         }
     }
 
@@ -67,9 +67,9 @@ pub fn seal(
     let (compression, payload) = compressor.compress(raw)?;
     let kind = [compression as u8];
     let checksum = crc32(&[payload, &kind, &offset.to_le_bytes()]);
-    out.extend_from_slice(payload);
-    out.extend_from_slice(&kind);
-    out.extend_from_slice(&checksum.to_le_bytes());
+    out.put(payload);
+    out.put(&kind);
+    out.put_u32(checksum);
     Ok(BlockHandle {
         offset,
         len: (payload.len() + FRAME_LEN) as u64,
@@ -87,13 +87,8 @@ pub fn unseal(stored: Bytes, offset: u64) -> Result<Bytes> {
     let Some((&kind, payload)) = checked.split_last() else {
         return Err(Error::corruption("block without a type"));
     };
-    let found = crc32(&[checked, &offset.to_le_bytes()]);
-    let expected = u32::from_le_bytes(*checksum);
-    if found != expected {
-        return Err(Error::corruption(format!(
-            "checksum mismatch (stored {expected:08x}, computed {found:08x})"
-        )));
-    }
+    let computed = crc32(&[checked, &offset.to_le_bytes()]);
+    check_checksum(u32::from_le_bytes(*checksum), computed, checked.len())?;
     let compression = Compression::from_u8(kind)
         .ok_or_else(|| Error::corruption(format!("unknown block type {kind}")))?;
     let payload_len = payload.len();

@@ -8,7 +8,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::Result;
-use crate::format::block::{Block, corrupt};
+use crate::format::block::Block;
+use crate::format::bytes::corrupt;
 use crate::format::entry::{Head, get_head, trailer};
 use crate::iter::InternalIterator;
 use crate::types::{KeyRef, SeqNo, TRAILER_LEN};
@@ -139,7 +140,7 @@ impl State {
         }
         let at = self.current.end;
         let Some(head) = get_head(heads, at) else {
-            return Err(corrupt("malformed entry", at));
+            return Err(corrupt("malformed entry of a block", at));
         };
         let seq = head.seq(self.current.seq);
         self.take(block, &head, at, self.current.value_end, seq)
@@ -162,7 +163,7 @@ impl State {
             .key
             .replace_end(head.shared, block.data(), unshared, trailer)
         {
-            return Err(corrupt("malformed entry", at));
+            return Err(corrupt("malformed entry of a block", at));
         }
         self.current = Entry {
             at,
@@ -196,7 +197,7 @@ impl State {
             self.step(block)?;
             if !self.valid || self.interval != interval {
                 self.valid = false;
-                return Err(corrupt("malformed restart interval", limit));
+                return Err(corrupt("malformed restart interval of a block", limit));
             }
             if self.current.end >= limit {
                 return Ok(());
