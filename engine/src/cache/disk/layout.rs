@@ -24,6 +24,7 @@
 //! So an entry that is torn, moved or of another store is none, and bytes that are not exactly those that the entry was written for are seen to be so when
 //! they are read, by quarters. Nothing is ever synced.
 
+use crate::format::bytes::{Fixed, Frame, Put, u32_at, u64_at};
 use crate::format::checksum::crc32;
 
 /// Bytes of a piece and of a slot.
@@ -35,10 +36,14 @@ pub const HEADER_LEN: u64 = 4096;
 /// Bytes of an entry.
 pub const ENTRY_LEN: usize = 36;
 
-const MAGIC: &[u8; 8] = b"SEPCACHE";
-const VERSION: u32 = 1;
-const CHECKED_HEADER: usize = 32;
-const CHECKED_ENTRY: usize = 32;
+/// Bytes of the header in use.
+const USED_HEADER: usize = 36;
+const FRAME: Frame = Frame {
+    name: "the index of a cache",
+    magic: *b"SEPCACHE",
+    versions: 1..=1,
+    len: Some(USED_HEADER),
+};
 
 /// Which piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,15 +73,13 @@ pub struct Entry {
 }
 
 /// The header of `index` for a store.
-pub fn encode_header(store: u128) -> [u8; CHECKED_HEADER + 4] {
-    let mut bytes = [0; CHECKED_HEADER + 4];
-    bytes[..8].copy_from_slice(MAGIC);
-    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    bytes[12..16].copy_from_slice(&(PIECE as u32).to_le_bytes());
-    bytes[16..32].copy_from_slice(&store.to_le_bytes());
-    let crc = crc32(&[&bytes[..CHECKED_HEADER]]);
-    bytes[CHECKED_HEADER..].copy_from_slice(&crc.to_le_bytes());
-    bytes
+pub fn encode_header(store: u128) -> [u8; USED_HEADER] {
+    let mut out = Fixed::new();
+    FRAME.put_head(&mut out);
+    out.put_u32(PIECE as u32);
+    out.put_u128(store);
+    out.put_checksum();
+    out.finish()
 }
 
 impl Entry {
@@ -105,56 +108,51 @@ impl Entry {
 
     /// Its bytes in the place of `slot`.
     pub fn encode(&self, store: u128, slot: u32) -> [u8; ENTRY_LEN] {
-        let mut bytes = [0; ENTRY_LEN];
-        bytes[..8].copy_from_slice(&self.key.file.to_le_bytes());
-        bytes[8..12].copy_from_slice(&self.key.piece.to_le_bytes());
-        bytes[12..16].copy_from_slice(&self.len.to_le_bytes());
-        for (place, crc) in bytes[16..32].chunks_exact_mut(4).zip(self.crcs) {
-            place.copy_from_slice(&crc.to_le_bytes());
+        let mut out = Fixed::new();
+        out.put_u64(self.key.file);
+        out.put_u32(self.key.piece);
+        out.put_u32(self.len);
+        for crc in self.crcs {
+            out.put_u32(crc);
         }
-        let crc = entry_crc(store, slot, &bytes);
-        bytes[CHECKED_ENTRY..].copy_from_slice(&crc.to_le_bytes());
-        bytes
+        let crc = entry_crc(store, slot, out.written());
+        out.put_u32(crc);
+        out.finish()
     }
 
     /// The entry in the place of `slot`, if these bytes are one of this store.
     pub fn decode(store: u128, slot: u32, bytes: &[u8; ENTRY_LEN]) -> Option<Self> {
-        let number = |at: usize| {
-            bytes[at..]
-                .first_chunk()
-                .copied()
-                .map_or(0, u32::from_le_bytes)
-        };
-        let file = bytes.first_chunk().copied().map(u64::from_le_bytes)?;
         let entry = Self {
             key: PieceKey {
-                file,
-                piece: number(8),
+                file: u64_at::<0, _>(bytes),
+                piece: u32_at::<8, _>(bytes),
             },
-            len: number(12),
-            crcs: [number(16), number(20), number(24), number(28)],
+            len: u32_at::<12, _>(bytes),
+            crcs: [
+                u32_at::<16, _>(bytes),
+                u32_at::<20, _>(bytes),
+                u32_at::<24, _>(bytes),
+                u32_at::<28, _>(bytes),
+            ],
         };
-        let sound =
-            number(32) == entry_crc(store, slot, bytes) && (1..=PIECE as u32).contains(&entry.len);
+        let (checked, _) = bytes.split_last_chunk::<4>()?;
+        let sound = u32_at::<32, _>(bytes) == entry_crc(store, slot, checked)
+            && (1..=PIECE as u32).contains(&entry.len);
         sound.then_some(entry)
     }
 }
 
-fn entry_crc(store: u128, slot: u32, bytes: &[u8; ENTRY_LEN]) -> u32 {
-    crc32(&[
-        &store.to_le_bytes(),
-        &slot.to_le_bytes(),
-        &bytes[..CHECKED_ENTRY],
-    ])
+fn entry_crc(store: u128, slot: u32, checked: &[u8]) -> u32 {
+    crc32(&[&store.to_le_bytes(), &slot.to_le_bytes(), checked])
 }
 
 fn quarter_crc(store: u128, key: PieceKey, quarter: usize, bytes: &[u8]) -> u32 {
-    let mut identity = [0; 32];
-    identity[..16].copy_from_slice(&store.to_le_bytes());
-    identity[16..24].copy_from_slice(&key.file.to_le_bytes());
-    identity[24..28].copy_from_slice(&key.piece.to_le_bytes());
-    identity[28..].copy_from_slice(&(quarter as u32).to_le_bytes());
-    crc32(&[&identity, bytes])
+    let mut identity = Fixed::<32>::new();
+    identity.put_u128(store);
+    identity.put_u64(key.file);
+    identity.put_u32(key.piece);
+    identity.put_u32(quarter as u32);
+    crc32(&[&identity.finish(), bytes])
 }
 
 #[cfg(test)]
