@@ -8,13 +8,16 @@ use crate::cache::disk::MIN_CACHE_SIZE;
 use crate::env::fs::{Fs, RealFs};
 use crate::env::{Clock, SystemClock};
 use crate::manifest::LEVELS;
-use crate::object_store::ObjectStore;
+use crate::object_store::{ObjectStore, StoreOptions, is_distant, open_store_with, place_of};
 use crate::remote_wal::WINDOW;
 use crate::sst::{Compression, IterOptions, most_ahead};
 use crate::{Error, Result};
 
 /// What the engine takes without doing anything: threads, tables of locks and blocks, the manifest.
 const FIXED_OVERHEAD: u64 = 2 << 20;
+
+/// Reads under way ahead of scans, over a store that a URL names and that is not on this machine.
+const DISTANT_PREFETCH: usize = 16;
 
 /// The least [`Options::transaction_memory`], in bytes.
 pub const MIN_TRANSACTION_MEMORY: u64 = 4 << 10;
@@ -57,9 +60,13 @@ pub struct Options {
     pub wal_dir: Option<PathBuf>,
     /// Whether a store that was written to may be opened though its WAL is not in `wal_dir`: commits that were in it alone are then lost.
     pub accept_lost_log: bool,
-    /// Where objects are kept; `None` for the directory `store` in `data_dir`.
+    /// Where objects are kept; `None` for the directory `store` in `data_dir`. [`Options::set_store_url`] sets it together with what a store
+    /// elsewhere needs.
     pub store: Option<Arc<dyn ObjectStore>>,
-    /// Whether the log is kept in the store as well, so that the local disk may be lost, and other writers are kept out of it.
+    /// What errors of [`Engine::open`](crate::Engine::open) call the store; `None` for `data_dir`. Without credentials.
+    pub store_name: Option<String>,
+    /// Whether the log is kept in the store as well, so that the local disk may be lost, and other writers are kept out of it. An open then asks the
+    /// store first whether it can keep two writers apart, and refuses one that does not.
     pub remote_wal: bool,
     /// The longest time that a record of the log waits before it is sent to the store, if nobody waits for it.
     pub wal_upload_interval: Duration,
@@ -137,6 +144,7 @@ impl Options {
             wal_dir: None,
             accept_lost_log: false,
             store: None,
+            store_name: None,
             remote_wal: false,
             wal_upload_interval: Duration::from_millis(200),
             wal_upload_size: 2 << 20,
@@ -177,6 +185,51 @@ impl Options {
             max_row_locks: 1 << 30,
             transaction_memory: 32 << 20,
         }
+    }
+
+    /// The defaults with everything that has to last in the store at `url`, so that what is under `data_dir` may be lost; see
+    /// [`Options::set_store_url`].
+    ///
+    /// ```
+    /// # fn main() -> smartengine::Result<()> {
+    /// # let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    /// use smartengine::{Engine, Options};
+    /// let url = format!("file://{}", elsewhere.path().display());
+    /// let engine = Engine::open(Options::at_url(dir.path(), &url)?)?;
+    /// assert!(engine.remote_wal().is_some());
+    /// # engine.close()
+    /// # }
+    /// ```
+    pub fn at_url(data_dir: impl Into<PathBuf>, url: &str) -> Result<Self> {
+        let mut options = Self::new(data_dir);
+        options.set_store_url(url, &StoreOptions::default())?;
+        Ok(options)
+    }
+
+    /// Keeps the data in the store that `url` names, reached as `how` says where the URL does not: `s3://bucket/prefix?…` (with the crate's
+    /// feature `s3`), `file:///absolute/path`, or `memory://`, which lasts as long as these options and what was opened with them. See
+    /// [`object_store`](crate::object_store) for the URL's parameters.
+    ///
+    /// A store elsewhere is there to outlive this disk, so the log is kept there as well ([`Options::remote_wal`]). Where it is not on this machine,
+    /// scans read ahead ([`Options::prefetch`]).
+    ///
+    /// The store is connected to at once: [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for what is wrong with the URL, the bucket or the credentials,
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where there is no answer. A URL holds no credentials, and of one that seems to, no error
+    /// repeats them.
+    pub fn set_store_url(&mut self, url: &str, how: &StoreOptions) -> Result<()> {
+        self.store = Some(open_store_with(url, how)?);
+        self.store_name = Some(place_of(url).to_owned());
+        self.remote_wal = true;
+        if is_distant(url) {
+            self.prefetch = DISTANT_PREFETCH;
+        }
+        Ok(())
+    }
+
+    /// What errors call the place of the data.
+    pub(crate) fn place(&self) -> String {
+        let dir = || self.data_dir.display().to_string();
+        self.store_name.clone().unwrap_or_else(dir)
     }
 
     /// The directory of the WAL.
@@ -300,6 +353,7 @@ impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options")
             .field("data_dir", &self.data_dir)
+            .field("store_name", &self.store_name)
             .finish_non_exhaustive()
     }
 }

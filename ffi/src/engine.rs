@@ -6,17 +6,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use smartengine::object_store::{RequestStats, Service, StoreOptions, open_store_with, place_of};
+use smartengine::object_store::{RequestStats, Service, StoreOptions};
 use smartengine::sst::Compression;
-use smartengine::{Engine, Error, ErrorKind, Index, Options, Result, ResultExt, WalSync};
+use smartengine::{Engine, Error, ErrorKind, Index, Options, Result, WalSync};
 
 use crate::bridge::api::{
     DynamicOptions, EngineOptions, EngineStats, PathStyle, RangeStats, StoreRequests,
 };
 use crate::guard::{Handle, Held};
-
-/// Reads under way ahead of scans, over a store that is not a local directory.
-const PREFETCH: usize = 16;
 
 /// What C++ holds while the engine is open.
 pub type EngineHandle = Handle<Opened>;
@@ -45,11 +42,7 @@ pub fn poison(why: &str) {
 
 /// Opens or creates the store.
 pub fn engine_open(options: &EngineOptions) -> Result<*mut EngineHandle> {
-    let place = || match options.store_url.as_str() {
-        "" => options.data_dir.clone(),
-        url => place_of(url).to_owned(),
-    };
-    let engine = Arc::new(Engine::open(convert(options)?).context(place)?);
+    let engine = Arc::new(Engine::open(convert(options)?)?);
     let mut open = open_engines();
     open.retain(|other| other.strong_count() > 0);
     open.push(Arc::downgrade(&engine));
@@ -68,12 +61,7 @@ fn convert(given: &EngineOptions) -> Result<Options> {
         ));
     }
     if !given.store_url.is_empty() {
-        // A store elsewhere is there to outlive this disk, so it has the log as well.
-        options.store = Some(open_store_with(&given.store_url, &store_options(given))?);
-        options.remote_wal = true;
-    }
-    if !given.store_url.is_empty() && !given.store_url.starts_with("file:") {
-        options.prefetch = PREFETCH;
+        options.set_store_url(&given.store_url, &store_options(given))?;
     }
     options.persistent_cache_size = given.persistent_cache_size;
     if !given.persistent_cache_dir.is_empty() {

@@ -44,13 +44,13 @@ pub use transaction::{DEFAULT_LOCK_WAIT, Isolation, Transaction, View, Write};
 
 use self::core::Core;
 use self::detached::Detached;
-use crate::Result;
 use crate::object_store::RequestStats;
 use crate::options::{MIN_TRANSACTION_MEMORY, Options, WalSync};
 use crate::remote_wal::{RemoteWal, RemoteWalStats};
 use crate::txn::TxnId;
 use crate::txn::locks::{LockInfo, TxnInfo, WaitObserver};
 use crate::types::{Index, IndexId, KeyBounds};
+use crate::{Result, ResultExt};
 
 fn ids(indexes: &[Index]) -> Vec<IndexId> {
     indexes.iter().map(|index| index.id()).collect()
@@ -95,12 +95,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the store in `options.data_dir`, or creates one.
+    /// Opens the store that `options` name, or creates one.
     ///
-    /// Fails with [`crate::ErrorKind::Invalid`] for options out of range, [`crate::ErrorKind::Corruption`] where stored bytes are not what was written,
-    /// [`crate::ErrorKind::Unavailable`] where the directory or the store cannot be used, for instance as another process uses it.
+    /// Fails with [`crate::ErrorKind::Invalid`] for options out of range and for a store that could not keep two writers apart,
+    /// [`crate::ErrorKind::Corruption`] where stored bytes are not what was written, [`crate::ErrorKind::Unavailable`] where the directory or the store
+    /// cannot be used, for instance as another process uses it. The message begins with the store's place.
     pub fn open(options: Options) -> Result<Self> {
-        let running = open::open(options)?;
+        let place = options.place();
+        let running = open::open(options).context(|| place)?;
         Ok(Self {
             core: running.core,
             threads: Mutex::new(running.threads),

@@ -40,7 +40,9 @@ pub use probe::probe_put_if_absent;
 pub use read_only::ReadOnlyStore;
 #[cfg(feature = "s3")]
 pub use s3::S3Store;
-pub use url::{S3Location, open_store, open_store_for_reading, open_store_with, place_of};
+pub use url::{
+    S3Location, is_distant, open_store, open_store_for_reading, open_store_with, place_of,
+};
 
 /// What a listing says about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]

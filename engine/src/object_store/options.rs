@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// How a remote store is reached. What the store's URL says takes precedence. Stores on this machine need none of it.
 ///
 /// Credentials have no place here, nor in a URL: they come from the places where the store's own tools look for them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoreOptions {
     /// The server, as `https://host:port`; `None` for the one that the region implies.
     pub endpoint: Option<String>,
@@ -40,6 +40,27 @@ impl Default for StoreOptions {
     }
 }
 
+impl std::fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What is no endpoint or no region may be a secret in the wrong place.
+        fn shown(given: &Option<String>, validate: fn(&str) -> Result<()>) -> Option<&str> {
+            given.as_deref().map(|given| match validate(given) {
+                Ok(()) => given,
+                Err(_) => "not valid",
+            })
+        }
+        f.debug_struct("StoreOptions")
+            .field("endpoint", &shown(&self.endpoint, validate_endpoint))
+            .field("region", &shown(&self.region, validate_region))
+            .field("path_style", &self.path_style)
+            .field("ca_file", &self.ca_file)
+            .field("request_timeout", &self.request_timeout)
+            .field("deadline", &self.deadline)
+            .field("max_connections", &self.max_connections)
+            .finish()
+    }
+}
+
 impl StoreOptions {
     /// Refuses what is out of range or no endpoint. What is refused is not repeated where it may hold a password.
     pub fn validate(&self) -> Result<()> {
@@ -47,12 +68,7 @@ impl StoreOptions {
             validate_endpoint(endpoint)?;
         }
         if let Some(region) = &self.region {
-            let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-            if region.is_empty() || region.len() > 64 || !region.bytes().all(good) {
-                return Err(Error::invalid(
-                    "region: letters, digits and '-' are allowed, as in us-east-1",
-                ));
-            }
+            validate_region(region)?;
         }
         let day = 24 * 3_600_000;
         for (name, value, most) in [
@@ -74,6 +90,16 @@ impl StoreOptions {
         }
         Ok(())
     }
+}
+
+fn validate_region(region: &str) -> Result<()> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if region.is_empty() || region.len() > 64 || !region.bytes().all(good) {
+        return Err(Error::invalid(
+            "region: letters, digits and '-' are allowed, as in us-east-1",
+        ));
+    }
+    Ok(())
 }
 
 fn validate_endpoint(endpoint: &str) -> Result<()> {
@@ -104,4 +130,26 @@ fn validate_endpoint(endpoint: &str) -> Result<()> {
         return refuse("it has a path");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StoreOptions;
+
+    #[test]
+    fn secrets_in_the_wrong_place_are_not_shown() {
+        let bad = StoreOptions {
+            endpoint: Some("http://user:hush@host".into()),
+            region: Some("hush/hush".into()),
+            ..StoreOptions::default()
+        };
+        assert!(!format!("{bad:?}").contains("hush"), "{bad:?}");
+        let good = StoreOptions {
+            endpoint: Some("http://host:7480".into()),
+            region: Some("eu-west-1".into()),
+            ..StoreOptions::default()
+        };
+        let shown = format!("{good:?}");
+        assert!(shown.contains("host:7480") && shown.contains("eu-west-1"));
+    }
 }

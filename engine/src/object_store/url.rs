@@ -73,6 +73,11 @@ pub fn open_store_for_reading(url: &str) -> Result<Arc<dyn ObjectStore>> {
     Ok(Arc::new(ReadOnlyStore::new(store)))
 }
 
+/// Whether the store that `url` names is farther away than this machine's disks.
+pub fn is_distant(url: &str) -> bool {
+    !url.starts_with("file:") && !url.starts_with("memory:")
+}
+
 /// As much of a URL as may be shown: a local store's path, a bucket and its prefix; nothing of what is no URL of a store, or holds a user or a
 /// password.
 pub fn place_of(url: &str) -> &str {

@@ -1,5 +1,6 @@
 //! The engine as its callers meet it.
 
+mod by_url;
 mod distant;
 mod drops;
 mod level0;
