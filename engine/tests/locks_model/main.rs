@@ -1,19 +1,25 @@
-//! The lock manager, and the list of snapshots, under a scheduler that tries many interleavings of their threads.
+//! The lock manager, the readers that lock, and the list of snapshots, under a scheduler that tries many interleavings of their threads.
 //!
 //! Their sources are compiled here a second time, over the scheduler's mutexes and atomics in place of the real ones, with a stand-in for
-//! batches. Each schedule has a few threads, each a transaction that locks rows, takes gaps and adds keys. A run in which all threads
-//! that are left wait for each other ends in a panic of the scheduler's, so a circle of waits that is not found fails the test.
+//! batches, and for readers one for the store. Each schedule has a few threads, each a transaction. A run in which all threads that are left wait for
+//! each other ends in a panic of the scheduler's, so a circle of waits that is not found fails the test.
 //!
-//! There is no test harness, so that the unit tests that the sources bring along do not run: they are for the real primitives. What these name
-//! is here all the same.
+//! The harness is one that takes a list of tests, so that the unit tests that the sources bring along do not run: they are for the real
+//! primitives. What these name is here all the same.
 
 // Of the sources, and of what stands around them, not everything is used here.
 #![allow(dead_code, unused_imports)]
 
+mod db;
+mod reads;
 mod schedules;
 mod txn;
 mod versions;
 
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, FailurePersistence, Runner};
 
@@ -28,6 +34,15 @@ mod env {
 
 pub use smartengine::{Error, ErrorKind, Result, cache, types};
 
+/// A program for a few threads, with its name.
+type Test = (&'static str, fn());
+
+/// Functions as programs of their names.
+macro_rules! programs {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn())),*] };
+}
+use programs;
+
 /// Schedules of each program, chosen at random, and with few but well chosen switches.
 const SCHEDULES: usize = 1500;
 
@@ -40,26 +55,40 @@ fn check(program: fn(), on_failure: FailurePersistence) {
     Runner::new(PctScheduler::new(3, SCHEDULES), config).run(program);
 }
 
-/// The model can fail (and its scheduler says how).
-fn check_that_it_fails(program: fn(), why: &str) {
-    std::panic::set_hook(Box::new(|_| {}));
-    let found = std::panic::catch_unwind(|| check(program, FailurePersistence::None));
-    let _ = std::panic::take_hook();
-    assert!(found.is_err(), "{why}");
+/// A test for each program that has to hold in every schedule.
+fn holding(group: &str, programs: &[Test]) -> Vec<Trial> {
+    let trial = |&(name, program): &Test| {
+        Trial::test(format!("{group}::{name}"), move || {
+            check(program, FailurePersistence::Print);
+            Ok(())
+        })
+    };
+    programs.iter().map(trial).collect()
 }
 
-fn main() {
-    for program in schedules::PROGRAMS.iter().chain(&versions::PROGRAMS) {
-        check(*program, FailurePersistence::Print);
-    }
-    // Of writers that look for gaps before they show what they add, one slips through.
-    check_that_it_fails(
-        schedules::looks_before_it_writes,
-        "the model does not see a phantom",
-    );
-    // What is not registered is dropped between its number and its state.
-    check_that_it_fails(
-        versions::reads_the_number_before_the_state,
-        "the model does not see a version dropped",
-    );
+/// A test for each program that is known to be wrong: a schedule has to be found that shows it.
+fn failing(group: &str, programs: &[Test]) -> Vec<Trial> {
+    let trial = |&(name, program): &Test| {
+        Trial::test(
+            format!("{group}::fails::{name}"),
+            move || match catch_unwind(|| check(program, FailurePersistence::None)) {
+                Ok(()) => Err("no schedule shows that this is wrong".into()),
+                Err(_) => Ok(()),
+            },
+        )
+    };
+    programs.iter().map(trial).collect()
+}
+
+fn main() -> ExitCode {
+    let tests = [
+        holding("schedules", schedules::PROGRAMS),
+        failing("schedules", schedules::WRONG),
+        holding("versions", versions::PROGRAMS),
+        failing("versions", versions::WRONG),
+        holding("reads", reads::PROGRAMS),
+        failing("reads", reads::WRONG),
+    ];
+    let tests = tests.into_iter().flatten().collect();
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }

@@ -8,13 +8,17 @@ use shuttle::thread;
 
 use crate::txn::snapshots::Snapshots;
 use crate::txn::sync::Mutex;
+use crate::{Test, programs};
 
-pub const PROGRAMS: [fn(); 4] = [
+pub const PROGRAMS: &[Test] = programs![
     a_registered_snapshot_is_kept,
     a_read_of_the_newest_needs_no_registration,
     snapshots_in_several_lists_are_all_kept,
     what_is_listed_is_enough,
 ];
+
+/// What is not registered is dropped between its number and its state.
+pub const WRONG: &[Test] = programs![reads_the_number_before_the_state];
 
 type SeqNo = u64;
 
@@ -187,8 +191,7 @@ fn what_is_listed_is_enough() {
     }
 }
 
-/// Not how it is done.
-pub fn reads_the_number_before_the_state() {
+fn reads_the_number_before_the_state() {
     let wrong = |world: &World| {
         for _ in 0..4 {
             let newest = world.snapshots.visible();
