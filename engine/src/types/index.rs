@@ -167,6 +167,18 @@ pub struct KeyBounds<'a> {
     pub(crate) upper: &'a [u8],
 }
 
+impl<'a> KeyBounds<'a> {
+    /// The whole key at which the range begins.
+    pub fn lower(&self) -> &'a [u8] {
+        self.lower
+    }
+
+    /// The whole key before which it ends.
+    pub fn upper(&self) -> &'a [u8] {
+        self.upper
+    }
+}
+
 impl<'a> From<&'a KeyRange> for KeyBounds<'a> {
     fn from(range: &'a KeyRange) -> Self {
         Self {

@@ -98,7 +98,7 @@ pub mod transaction {
     use crate::txn::locks::{Granted, LockManager, LockMode, LockWait, TxnLocks};
     use crate::txn::sync::Mutex;
     use crate::txn::sync::atomic::{AtomicU64, Ordering};
-    use crate::types::{OWN_WRITE_SEQ, SeqNo};
+    use crate::types::{KeyBounds, KeyRange, OWN_WRITE_SEQ, SeqNo};
     use crate::{Error, ErrorKind, Result};
 
     pub use smartengine::{Isolation, View};
@@ -140,9 +140,10 @@ pub mod transaction {
             seen.cloned().unwrap_or_default()
         }
 
-        /// All that is committed in [lower, upper).
-        pub fn committed(&self, lower: &[u8], upper: &[u8]) -> BTreeMap<Vec<u8>, (SeqNo, Value)> {
-            self.as_of(lower, upper, self.visible.load(Ordering::SeqCst))
+        /// All that is committed in a range.
+        pub fn committed(&self, keys: &KeyRange) -> BTreeMap<Vec<u8>, (SeqNo, Value)> {
+            let visible = self.visible.load(Ordering::SeqCst);
+            self.as_of(keys.lower(), keys.upper(), visible)
         }
 
         fn as_of(
@@ -241,7 +242,9 @@ pub mod transaction {
             self.store.visible.load(Ordering::SeqCst) == cursor.snapshot()
         }
 
-        pub fn cursor(&mut self, lower: &[u8], upper: &[u8], view: View) -> Result<Cursor> {
+        pub fn cursor<'k>(&mut self, keys: impl Into<KeyBounds<'k>>, view: View) -> Result<Cursor> {
+            let keys = keys.into();
+            let (lower, upper) = (keys.lower(), keys.upper());
             self.locks.forget_survey();
             let snapshot = match view {
                 View::Snapshot => self.snapshot(),

@@ -59,8 +59,8 @@ impl Scan {
     pub fn new(txn: &mut Transaction, keys: KeyBounds<'_>, view: View, gaps: Gaps) -> Result<Self> {
         Ok(Self {
             cursor: txn.cursor(keys, view)?,
-            lower: keys.lower.to_vec(),
-            upper: keys.upper.to_vec(),
+            lower: keys.lower().to_vec(),
+            upper: keys.upper().to_vec(),
             gaps,
             placed: false,
             edge: Vec::new(),

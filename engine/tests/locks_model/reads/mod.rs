@@ -16,6 +16,7 @@ use self::table::*;
 use crate::db::locking_read::{Reader, RowWait, SeekTo};
 use crate::db::transaction::{Isolation, Store, Transaction};
 use crate::txn::locks::LockMode;
+use crate::types::Index;
 use crate::{ErrorKind, Result, Test, programs};
 
 use Isolation::{ReadCommitted, RepeatableRead, Serializable};
@@ -168,7 +169,7 @@ fn against_removal_and_return(scan: Program) {
             |store| {
                 commit(store, WRITER, |txn| match take(txn, 4)? {
                     None => {
-                        txn.unlock(&key(ROWS, &[4]));
+                        txn.unlock(&ROWS.key([4]));
                         add(txn, row(4, 4, 4))
                     }
                     Some(_) => Ok(()),
@@ -197,7 +198,7 @@ fn a_scan_that_turns_around() {
         let mut reader = Reader::new();
         scan.open(&mut txn, &mut reader)?;
         let mut forth = Vec::new();
-        if let Some(entry) = reader.seek(&mut txn, SeekTo::AtOrAfter(&key(ROWS, &[3])))? {
+        if let Some(entry) = reader.seek(&mut txn, SeekTo::AtOrAfter(&ROWS.key([3])))? {
             forth.push(scan.row_of(&entry));
             while let Some(entry) = reader.next(&mut txn)? {
                 forth.push(scan.row_of(&entry));
@@ -315,11 +316,11 @@ fn assert_counts(store: &Store, count: u8) {
 
 /// No update is lost: not of rows read by their keys, nor by the keys of their entries.
 fn a_rows_updates_add_up() {
-    fn counts(store: &Arc<Store>, index: u32) -> Result<()> {
+    fn counts(store: &Arc<Store>, index: Index) -> Result<()> {
         let mut txn = Transaction::begin(store, ReadCommitted);
         let scan = Scan::new(index, Forward);
         let mut reader = Reader::new();
-        let found = reader.get(&mut txn, &key(index, &[4]), scan.spec)?;
+        let found = reader.get(&mut txn, &index.key([4]), scan.spec)?;
         let old = scan.row_of(&found.unwrap());
         counted(&mut txn, old);
         txn.commit();
@@ -331,7 +332,7 @@ fn a_rows_updates_add_up() {
     assert_counts(&store, 3);
 }
 
-fn semi_consistent(index: u32) -> Scan {
+fn semi_consistent(index: Index) -> Scan {
     let mut scan = Scan::new(index, Forward);
     scan.spec.wait = RowWait::SemiConsistent;
     scan
@@ -360,7 +361,7 @@ fn semi_consistent_updates_add_up() {
 
 /// It wants rows with even groups, and keeps nothing else.
 fn semi_consistent_scans_keep_what_they_want() {
-    fn keeps(store: &Arc<Store>, index: u32) -> Result<()> {
+    fn keeps(store: &Arc<Store>, index: Index) -> Result<()> {
         let scan = semi_consistent(index);
         let mut txn = Transaction::begin(store, ReadCommitted);
         let mut reader = Reader::new();
@@ -408,11 +409,11 @@ fn semi_consistent_scans_keep_what_they_want() {
 fn found(
     txn: &mut Transaction,
     reader: &mut Reader,
-    index: u32,
+    index: Index,
     key_of: u8,
 ) -> Result<Option<Row>> {
     let scan = Scan::new(index, Forward);
-    let found = reader.get(txn, &key(index, &[key_of]), scan.spec)?;
+    let found = reader.get(txn, &index.key([key_of]), scan.spec)?;
     Ok(found.map(|entry| scan.row_of(&entry)))
 }
 
@@ -435,7 +436,7 @@ fn a_unique_entry_read_by_its_key() {
 }
 
 fn an_absent_key_stays_absent() {
-    fn looks(store: &Arc<Store>, index: u32) -> Result<()> {
+    fn looks(store: &Arc<Store>, index: Index) -> Result<()> {
         let mut txn = Transaction::begin(store, RepeatableRead);
         let mut reader = Reader::new();
         let first = found(&mut txn, &mut reader, index, 5)?;
@@ -455,7 +456,7 @@ fn an_absent_key_stays_absent() {
 }
 
 fn an_absent_key_is_not_kept_at_read_committed() {
-    fn looks(store: &Arc<Store>, index: u32) -> Result<()> {
+    fn looks(store: &Arc<Store>, index: Index) -> Result<()> {
         let mut txn = Transaction::begin(store, ReadCommitted);
         let mut reader = Reader::new();
         let found = found(&mut txn, &mut reader, index, 5)?;
@@ -471,7 +472,7 @@ fn an_absent_key_is_not_kept_at_read_committed() {
 
 /// Those that are shown are locked, and no others.
 fn rows_passed_over_are_not_locked() {
-    fn skips(store: &Arc<Store>, isolation: Isolation, index: u32) -> Result<()> {
+    fn skips(store: &Arc<Store>, isolation: Isolation, index: Index) -> Result<()> {
         let mut scan = Scan::new(index, Forward);
         scan.spec.wait = RowWait::SkipLocked;
         let mut txn = Transaction::begin(store, isolation);
@@ -487,7 +488,7 @@ fn rows_passed_over_are_not_locked() {
 }
 
 fn rows_given_back_are_free() {
-    fn gives_back(store: &Arc<Store>, index: u32) -> Result<()> {
+    fn gives_back(store: &Arc<Store>, index: Index) -> Result<()> {
         let scan = Scan::new(index, Forward);
         let mut txn = Transaction::begin(store, ReadCommitted);
         let mut reader = Reader::new();

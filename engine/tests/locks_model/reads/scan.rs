@@ -7,6 +7,7 @@ use crate::Result;
 use crate::db::locking_read::{Entry, ReadSpec, Reader, RowWait};
 use crate::db::transaction::{Store, Transaction};
 use crate::txn::locks::LockMode::Exclusive;
+use crate::types::{Index, KeyRange};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -19,7 +20,7 @@ pub use Way::{Backward, Forward};
 /// A locking read of all of an index but its last keys, in one direction.
 #[derive(Clone, Copy)]
 pub struct Scan {
-    pub index: u32,
+    pub index: Index,
     pub way: Way,
     pub spec: ReadSpec,
 }
@@ -28,7 +29,7 @@ pub const LOWEST: u8 = 1;
 pub const END: u8 = 9;
 
 impl Scan {
-    pub fn new(index: u32, way: Way) -> Self {
+    pub fn new(index: Index, way: Way) -> Self {
         Self {
             index,
             way,
@@ -40,13 +41,12 @@ impl Scan {
         }
     }
 
-    pub fn bounds(&self) -> (Vec<u8>, Vec<u8>) {
-        (key(self.index, &[LOWEST]), key(self.index, &[END]))
+    pub fn range(&self) -> KeyRange {
+        self.index.range([LOWEST]..[END])
     }
 
     pub fn open(&self, txn: &mut Transaction, reader: &mut Reader) -> Result<()> {
-        let (lower, upper) = self.bounds();
-        reader.open(txn, &lower, &upper, self.spec)
+        reader.open(txn, &self.range(), self.spec)
     }
 
     pub fn step<'a>(
@@ -86,10 +86,9 @@ impl Scan {
 
     /// All rows of the range that are committed, in the order of the scan.
     pub fn committed(&self, store: &Store) -> Vec<Row> {
-        let (lower, upper) = self.bounds();
-        let entries = store.committed(&lower, &upper);
+        let entries = store.committed(&self.range());
         let mut rows: Vec<_> = store
-            .committed(&key(ROWS, &[]), &key(ROWS + 1, &[]))
+            .committed(&ROWS.all())
             .iter()
             .map(|(key, (_, value))| Row::of(key, value))
             .filter(|row| entries.contains_key(&row.entry(self.index).0))

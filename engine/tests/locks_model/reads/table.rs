@@ -4,14 +4,11 @@ use crate::Result;
 use crate::db::locking_read::RowLocator;
 use crate::db::transaction::{Transaction, View};
 use crate::txn::locks::LockMode::Exclusive;
+use crate::types::Index;
 
-pub const ROWS: u32 = 4;
-pub const BY_GROUP: u32 = 5;
-pub const BY_NAME: u32 = 6;
-
-pub fn key(index: u32, rest: &[u8]) -> Vec<u8> {
-    [&index.to_be_bytes(), rest].concat()
-}
+pub const ROWS: Index = Index::from_id(4);
+pub const BY_GROUP: Index = Index::from_id(5);
+pub const BY_NAME: Index = Index::from_id(6);
 
 /// A row: its number, by which it is kept; a group, of which there may be many; a name, which is unique; and a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +30,7 @@ pub const fn row(number: u8, group: u8, name: u8) -> Row {
 
 impl Row {
     pub fn key(&self) -> Vec<u8> {
-        key(ROWS, &[self.number])
+        ROWS.key([self.number])
     }
 
     pub fn value(&self) -> [u8; 3] {
@@ -44,9 +41,8 @@ impl Row {
         let [group, name, count] = *value else {
             panic!("{value:?} is no row");
         };
-        assert_eq!(key[..4], ROWS.to_be_bytes());
         Self {
-            number: key[4],
+            number: ROWS.rest(key).unwrap()[0],
             group,
             name,
             count,
@@ -54,18 +50,18 @@ impl Row {
     }
 
     /// Its entry in an index.
-    pub fn entry(&self, index: u32) -> (Vec<u8>, Vec<u8>) {
+    pub fn entry(&self, index: Index) -> (Vec<u8>, Vec<u8>) {
         let mut value = Vec::new();
         match index {
             ROWS => (self.key(), self.value().to_vec()),
             BY_GROUP => {
                 RowLocator::InKey(5).append_to(&mut value).unwrap();
-                (key(BY_GROUP, &[self.group, self.number]), value)
+                (BY_GROUP.key([self.group, self.number]), value)
             }
             _ => {
                 let number = [self.number];
                 RowLocator::InValue(&number).append_to(&mut value).unwrap();
-                (key(BY_NAME, &[self.name]), value)
+                (BY_NAME.key([self.name]), value)
             }
         }
     }
@@ -81,7 +77,7 @@ pub fn add(txn: &mut Transaction, row: Row) -> Result<()> {
 
 /// Locks a row and reads it, without a reader.
 pub fn take(txn: &mut Transaction, number: u8) -> Result<Option<Row>> {
-    let key = key(ROWS, &[number]);
+    let key = ROWS.key([number]);
     txn.lock(&key, Exclusive)?;
     let value = txn.get(&key, View::Newest)?;
     Ok(value.map(|value| Row::of(&key, &value)))
