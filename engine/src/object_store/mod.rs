@@ -20,6 +20,7 @@ mod s3;
 #[cfg(test)]
 mod tests;
 mod url;
+mod wrapped;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub use s3::S3Store;
 pub use url::{
     S3Location, is_distant, open_store, open_store_for_reading, open_store_with, place_of,
 };
+pub use wrapped::{Wrapped, Wrapper};
 
 /// What a listing says about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]

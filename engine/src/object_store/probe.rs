@@ -127,14 +127,9 @@ fn clean(store: &dyn ObjectStore, key: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::ops::Range;
-
-    use bytes::Bytes;
-
     use super::*;
     use crate::object_store::{
-        Fault, FaultStore, MemoryStore, MeteredStore, ObjectMeta, ObjectReader, ObjectWriter,
-        Operation, Rule,
+        Fault, FaultStore, MemoryStore, MeteredStore, Operation, Rule, Wrapped, Wrapper,
     };
 
     /// What is wrong with a store.
@@ -153,9 +148,9 @@ mod tests {
         defect: Defect,
     }
 
-    impl ObjectStore for Broken {
-        fn put(&self, key: &str, data: &[u8]) -> Result<()> {
-            self.inner.put(key, data)
+    impl Wrapper for Broken {
+        fn inner(&self) -> &dyn ObjectStore {
+            &self.inner
         }
         fn put_if_absent(&self, key: &str, data: &[u8]) -> Result<()> {
             match self.defect {
@@ -174,27 +169,6 @@ mod tests {
                     result
                 }
             }
-        }
-        fn writer(&self, key: &str) -> Result<Box<dyn ObjectWriter>> {
-            self.inner.writer(key)
-        }
-        fn get(&self, key: &str) -> Result<Bytes> {
-            self.inner.get(key)
-        }
-        fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-            self.inner.get_range(key, range)
-        }
-        fn reader(&self, key: &str) -> Result<Arc<dyn ObjectReader>> {
-            self.inner.reader(key)
-        }
-        fn size(&self, key: &str) -> Result<u64> {
-            self.inner.size(key)
-        }
-        fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<ObjectMeta>> {
-            self.inner.list(prefix, after, limit)
-        }
-        fn delete(&self, key: &str) -> Result<()> {
-            self.inner.delete(key)
         }
     }
 
@@ -217,10 +191,10 @@ mod tests {
             (Defect::Racy, "succeeded"),
             (Defect::Replaced, "replaced it all the same"),
         ] {
-            let store: Arc<dyn ObjectStore> = Arc::new(Broken {
+            let store: Arc<dyn ObjectStore> = Arc::new(Wrapped(Broken {
                 inner: MemoryStore::new(),
                 defect,
-            });
+            }));
             let error = probe_put_if_absent(&store).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid, "{defect:?}");
             assert!(error.message().contains(named), "{error}");

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use smartengine::object_store::{
-    Fault, FaultStore, MemoryStore, ObjectMeta, ObjectReader, ObjectStore, ObjectWriter, Operation,
-    Rule,
+    Fault, FaultStore, MemoryStore, ObjectMeta, ObjectStore, Operation, Rule, Wrapped, Wrapper,
 };
 use smartengine::{Durability, Engine, ErrorKind, Isolation, Options, Result, View};
 
@@ -26,15 +24,15 @@ struct Far {
 }
 
 impl Far {
-    fn new(inner: Arc<dyn ObjectStore>, removal_time: Duration) -> Arc<Self> {
-        Arc::new(Self {
+    fn new(inner: Arc<dyn ObjectStore>, removal_time: Duration) -> Arc<Wrapped<Self>> {
+        Arc::new(Wrapped(Self {
             inner,
             held: Mutex::new(false),
             released: Condvar::new(),
             listings: AtomicU64::new(0),
             removal_time,
             removals: AtomicU64::new(0),
-        })
+        }))
     }
 
     fn hold(&self, held: bool) {
@@ -48,27 +46,9 @@ impl Far {
     }
 }
 
-impl ObjectStore for Far {
-    fn put(&self, key: &str, data: &[u8]) -> Result<()> {
-        self.inner.put(key, data)
-    }
-    fn put_if_absent(&self, key: &str, data: &[u8]) -> Result<()> {
-        self.inner.put_if_absent(key, data)
-    }
-    fn writer(&self, key: &str) -> Result<Box<dyn ObjectWriter>> {
-        self.inner.writer(key)
-    }
-    fn get(&self, key: &str) -> Result<Bytes> {
-        self.inner.get(key)
-    }
-    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-        self.inner.get_range(key, range)
-    }
-    fn reader(&self, key: &str) -> Result<Arc<dyn ObjectReader>> {
-        self.inner.reader(key)
-    }
-    fn size(&self, key: &str) -> Result<u64> {
-        self.inner.size(key)
+impl Wrapper for Far {
+    fn inner(&self) -> &dyn ObjectStore {
+        &*self.inner
     }
     fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<ObjectMeta>> {
         // The log is also listed from where it is needed, which is part of reading it.

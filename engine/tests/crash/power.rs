@@ -1,14 +1,12 @@
 //! Crashes in the middle of everything: power is lost, or the process dies, while writers, flushes and compactions go on.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use parking_lot::RwLock;
 use smartengine::env::Sequence;
 use smartengine::env::fs::{FaultFs, PowerLoss};
-use smartengine::object_store::{MemoryStore, ObjectMeta, ObjectReader, ObjectStore, ObjectWriter};
+use smartengine::object_store::{MemoryStore, ObjectStore, ObjectWriter, Wrapped, Wrapper};
 use smartengine::{Engine, Result, WalSync};
 
 use crate::history::{Writer, check_no_garbage, create, in_memory, make_and_drop_index};
@@ -21,9 +19,9 @@ pub struct Gated {
 }
 
 impl Gated {
-    pub fn new(inner: MemoryStore) -> Self {
+    pub fn new(inner: MemoryStore) -> Wrapped<Self> {
         let gate = Arc::default();
-        Self { inner, gate }
+        Wrapped(Self { inner, gate })
     }
 
     /// Holds it still while `look` looks at it.
@@ -49,7 +47,11 @@ impl ObjectWriter for GatedWriter {
     }
 }
 
-impl ObjectStore for Gated {
+impl Wrapper for Gated {
+    fn inner(&self) -> &dyn ObjectStore {
+        &self.inner
+    }
+
     fn put(&self, key: &str, data: &[u8]) -> Result<()> {
         let _passing = self.gate.read();
         self.inner.put(key, data)
@@ -67,26 +69,6 @@ impl ObjectStore for Gated {
         }))
     }
 
-    fn get(&self, key: &str) -> Result<Bytes> {
-        self.inner.get(key)
-    }
-
-    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-        self.inner.get_range(key, range)
-    }
-
-    fn reader(&self, key: &str) -> Result<Arc<dyn ObjectReader>> {
-        self.inner.reader(key)
-    }
-
-    fn size(&self, key: &str) -> Result<u64> {
-        self.inner.size(key)
-    }
-
-    fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<ObjectMeta>> {
-        self.inner.list(prefix, after, limit)
-    }
-
     fn delete(&self, key: &str) -> Result<()> {
         let _passing = self.gate.read();
         self.inner.delete(key)
@@ -95,7 +77,7 @@ impl ObjectStore for Gated {
 
 struct World {
     fs: FaultFs,
-    store: Arc<Gated>,
+    store: Arc<Wrapped<Gated>>,
     sync: WalSync,
 }
 

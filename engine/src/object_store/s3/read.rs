@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use aws_sdk_s3::operation::RequestId;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use bytes::Bytes;
@@ -46,17 +47,7 @@ impl Remote {
                     .checksum_mode(ChecksumMode::Enabled);
                 let mut answer = request.send().await?;
                 let body = std::mem::take(&mut answer.body);
-                let origin = Origin {
-                    etag: answer.e_tag(),
-                    request_id: answer.request_id(),
-                    mark: answer
-                        .metadata()
-                        .and_then(|all| all.get(MARK))
-                        .map(|s| &**s),
-                };
-                if !origin.has_etag() {
-                    return Err(Failure::foreign("a GET without an ETag"));
-                }
+                let origin = origin_of(&answer)?;
                 let body = collect(body).await?;
                 match answer.content_length() {
                     Some(expected) if expected != body.len() as i64 => {
@@ -130,17 +121,7 @@ impl Remote {
                 .range(format!("bytes={}-{}", range.start, range.end - 1));
         let mut answer = request.send().await?;
         let body = std::mem::take(&mut answer.body);
-        let origin = Origin {
-            etag: answer.e_tag(),
-            request_id: answer.request_id(),
-            mark: answer
-                .metadata()
-                .and_then(|all| all.get(MARK))
-                .map(|s| &**s),
-        };
-        if !origin.has_etag() {
-            return Err(Failure::foreign("a GET without an ETag"));
-        }
+        let origin = origin_of(&answer)?;
         let shorter = || match origin.is_stores() {
             true => Failure::new(Cause::Range, "the object is shorter"),
             false => Failure::foreign("a GET with another range than asked for"),
@@ -321,6 +302,20 @@ impl Remote {
             };
         }
         Ok(found)
+    }
+}
+
+/// What the answer to a GET says of itself. Without an ETag it is nobody's.
+fn origin_of(answer: &GetObjectOutput) -> Result<Origin<'_>, Failure> {
+    let mark = answer.metadata().and_then(|all| all.get(MARK));
+    let origin = Origin {
+        etag: answer.e_tag(),
+        request_id: answer.request_id(),
+        mark: mark.map(String::as_str),
+    };
+    match origin.has_etag() {
+        true => Ok(origin),
+        false => Err(Failure::foreign("a GET without an ETag")),
     }
 }
 
