@@ -16,9 +16,26 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::types::SeqNo;
+use crate::{Error, Result};
 
 /// Counters that are kept; each takes some hundred bytes.
 const MOST: usize = 1 << 16;
+
+/// The row that holds a counter: eight bytes, big endian.
+pub fn encode_value(value: u64) -> [u8; 8] {
+    value.to_be_bytes()
+}
+
+/// The value that a counter's row holds.
+pub fn decode_value(row: &[u8]) -> Result<u64> {
+    match row.first_chunk() {
+        Some(bytes) => Ok(u64::from_be_bytes(*bytes)),
+        None => Err(Error::corruption(format!(
+            "counter of {} bytes instead of 8",
+            row.len()
+        ))),
+    }
+}
 
 /// See the module's description.
 pub struct Counters {
@@ -190,6 +207,14 @@ mod tests {
     fn learn(counters: &Counters, key: &[u8], read: u64, visible: SeqNo) -> u64 {
         let gone = counters.get(key).unwrap_err();
         counters.learn(key, read, gone, visible).unwrap()
+    }
+
+    #[test]
+    fn values_have_these_bytes() {
+        assert_eq!(encode_value(0x0102), [0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(decode_value(&[0, 0, 0, 0, 0, 0, 1, 2]).unwrap(), 0x0102);
+        let error = decode_value(&[0; 7]).unwrap_err();
+        assert_eq!(error.message(), "counter of 7 bytes instead of 8");
     }
 
     #[test]

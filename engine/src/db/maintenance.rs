@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::core::Core;
-use super::counters::Raise;
+use super::counters::{Raise, decode_value};
 use super::cursor::Cursor;
 use crate::iter::InternalIterator;
 use crate::manifest::{LEVELS, VersionEdit};
@@ -38,12 +38,7 @@ impl Core {
     fn read_counter(&self, key: &[u8]) -> Result<u64> {
         match self.get_newest(key)?.1 {
             None => Ok(0),
-            Some(value) => value
-                .first_chunk()
-                .map(|bytes| u64::from_be_bytes(*bytes))
-                .ok_or_else(|| {
-                    Error::corruption(format!("counter of {} bytes instead of 8", value.len()))
-                }),
+            Some(row) => decode_value(&row),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
-use super::counters::Raise;
+use super::counters::{Raise, encode_value};
 use crate::env::failpoint;
 use crate::memtable::{InsertHint, MemTable};
 use crate::txn::batch::Batch;
@@ -201,7 +201,7 @@ impl GroupWriter for Core {
 fn encode_counters(counters: &[(Box<[u8]>, u64)]) -> OpWriter {
     let mut ops = OpWriter::default();
     for (key, value) in counters {
-        ops.push(ValueKind::Put, key, &value.to_be_bytes());
+        ops.push(ValueKind::Put, key, &encode_value(*value));
     }
     ops
 }
@@ -263,7 +263,7 @@ impl Core {
             batch.for_each_in_memory(&mut insert);
         }
         for (key, value) in &slot.counters {
-            insert(key, ValueKind::Put, &value.to_be_bytes());
+            insert(key, ValueKind::Put, &encode_value(*value));
         }
         slot.mem.finish_write(entries, bytes);
     }
