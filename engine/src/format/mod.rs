@@ -10,6 +10,7 @@ pub mod checksum;
 pub mod compression;
 pub mod entry;
 pub mod filter;
+pub mod number;
 pub mod properties;
 pub mod sst;
 pub mod stored_block;

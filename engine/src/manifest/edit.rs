@@ -1,5 +1,6 @@
 //! What a manifest object says: files and the changes between two versions.
 
+use crate::format::number::parse_number;
 use crate::types::{IndexId, InternalKeyBuf, SeqNo};
 
 /// Levels of the tree; 0 holds flushed memtables, which overlap, and the others are sorted.
@@ -84,9 +85,7 @@ pub fn sst_key(id: u64) -> String {
 
 /// The number of the SST that an object's key names, if it names one.
 pub fn parse_sst_key(key: &str) -> Option<u64> {
-    let digits = key.strip_prefix("sst/")?.strip_suffix(".sst")?;
-    let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    all_digits.then(|| digits.parse().ok())?
+    parse_number(key.strip_prefix("sst/")?.strip_suffix(".sst")?)
 }
 
 /// The least file number of an epoch. Since epochs only rise, a writer that was superseded never writes to a name that is in use.

@@ -29,6 +29,7 @@ pub use invariants::Rule;
 pub use version::Version;
 
 use crate::env::{failpoint, unique_u128};
+use crate::format::number::parse_number;
 use crate::object_store::ObjectStore;
 use crate::{Error, ErrorKind, Result, ResultExt};
 
@@ -63,12 +64,7 @@ pub fn manifest_key(id: u64) -> String {
 
 /// The id of the manifest object that a key names, if it names one.
 pub fn parse_manifest_key(key: &str) -> Option<u64> {
-    parse_id(key.strip_prefix(MANIFEST_PREFIX)?)
-}
-
-fn parse_id(digits: &str) -> Option<u64> {
-    let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    all_digits.then(|| digits.parse().ok())?
+    parse_number(key.strip_prefix(MANIFEST_PREFIX)?)
 }
 
 impl Manifest {
@@ -339,7 +335,7 @@ fn read_hint(store: &dyn ObjectStore) -> Result<Option<u64>> {
     };
     let id = std::str::from_utf8(&hint)
         .ok()
-        .and_then(|text| parse_id(text.trim_end()));
+        .and_then(|text| parse_number(text.trim_end()));
     Ok(id.map(|id| id / FULL_EVERY * FULL_EVERY))
 }
 
@@ -352,7 +348,7 @@ fn newest_full(store: &dyn ObjectStore) -> Result<Option<u64>> {
             .list(MANIFEST_PREFIX, &after, LIST_PAGE)
             .context(|| "list manifest")?;
         for meta in &page {
-            newest = newest.max(parse_id(&meta.key[MANIFEST_PREFIX.len()..]));
+            newest = newest.max(parse_number(&meta.key[MANIFEST_PREFIX.len()..]));
         }
         match page.last() {
             Some(last) if page.len() == LIST_PAGE => after.clone_from(&last.key),

@@ -21,6 +21,7 @@
 use std::ops::Range;
 
 use crate::format::bytes::{Fixed, Frame, Put, Reader, corrupt};
+use crate::format::number::parse_number;
 use crate::{Error, Result, ResultExt};
 
 /// What the keys of chunks begin with.
@@ -45,9 +46,7 @@ pub fn chunk_key(id: u64) -> String {
 
 /// The id of the chunk that an object's key names, if it names one.
 pub fn parse_chunk_key(key: &str) -> Option<u64> {
-    let digits = key.strip_prefix(CHUNK_PREFIX)?;
-    let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    all_digits.then(|| digits.parse().ok())?
+    parse_number(key.strip_prefix(CHUNK_PREFIX)?)
 }
 
 /// What a chunk is.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::format::{SEGMENT_HEADER_LEN, SEGMENT_HEADER_USED, SegmentHeader};
 use crate::env::fs::{Fs, FsFile, OpenMode};
+use crate::format::number::parse_number;
 use crate::{Error, Result, ResultExt};
 
 /// Zeros are written in pieces of this many bytes.
@@ -43,10 +44,7 @@ impl FileKind {
             Self::Spare
         } else if stem.starts_with("new-") {
             Self::Temporary
-        } else if stem.len() == 20
-            && stem.bytes().all(|b| b.is_ascii_digit())
-            && let Ok(start) = stem.parse()
-        {
+        } else if let Some(start) = parse_number(stem) {
             Self::Segment(start)
         } else {
             Self::Foreign
