@@ -1,8 +1,9 @@
 //! Entry points for fuzzing: every decoder of persisted bytes as a function of bytes, with samples to begin from.
 //!
 //! Not part of the library's interface. `tests/fuzz/` mutates the samples and holds the decoders to what all of them promise: bytes that are not
-//! what was written are [`crate::ErrorKind::Corruption`], never a panic, never memory by a length that was not checked. Most of what is mutated
-//! dies at a checksum, so a target says how its checksums are made right again: what is behind them is then reached.
+//! what was written are [`crate::ErrorKind::Corruption`], sound ones of an unknown version [`crate::ErrorKind::Invalid`], never a panic, never memory by
+//! a length that was not checked. Most of what is mutated dies at a checksum, so a target says how its checksums are made right again: what is behind
+//! them is then reached.
 
 use std::ops::Range;
 use std::path::Path;

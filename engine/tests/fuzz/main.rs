@@ -1,7 +1,7 @@
 //! Every decoder of persisted bytes, fed with bytes that went wrong.
 //!
 //! Samples are changed again and again from a seed. What a decoder says to the result is known: it decodes, or it is
-//! [`ErrorKind::Corruption`] (of an SST in a newer version, [`ErrorKind::Invalid`]). It never panics, runs in circles or asks for more
+//! [`ErrorKind::Corruption`] (sound bytes of an unknown version: [`ErrorKind::Invalid`]). It never panics, runs in circles or asks for more
 //! memory than its input accounts for. An input that is answered in a new way is kept, to be changed further; so the inputs work their way past one
 //! check after the other, without instruments in the code.
 //!
