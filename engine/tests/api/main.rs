@@ -6,6 +6,7 @@ mod drops;
 mod level0;
 mod lifecycle;
 mod limits;
+mod locking_reads;
 mod object_store;
 mod orphans;
 mod persistent_cache;

@@ -229,6 +229,13 @@ pub mod transaction {
             Ok((found.1, false))
         }
 
+        pub fn get_newest(&mut self, key: &[u8]) -> Result<(SeqNo, Option<Value>)> {
+            Ok(match self.writes.get(key) {
+                Some(own) => (OWN_WRITE_SEQ, own.clone()),
+                None => self.store.newest(key),
+            })
+        }
+
         pub fn get_as_of(&self, key: &[u8], cursor: &Cursor) -> Result<(Option<Value>, bool)> {
             Ok(match self.writes.get(key) {
                 Some(own) => (own.clone(), true),

@@ -19,6 +19,7 @@ mod spec;
 
 use super::pinned::Value;
 use super::transaction::{Transaction, View};
+use crate::txn::TxnId;
 use crate::txn::locks::LockWait;
 use crate::types::KeyBounds;
 use crate::{Error, ErrorKind, Result};
@@ -39,7 +40,7 @@ pub use self::spec::{Entry, ReadSpec, RowWait, SeekTo};
 ///
 /// A reader may be used for many reads, one after the other, and keeps its buffers: a row costs no allocation. What it shows stays where it is, and is
 /// good until its next call. It serves one transaction at a time, the one that it is given with each call; a scan goes on with the one that it was opened
-/// with. It is dropped before the engine.
+/// with. After an error a scan has to be placed anew. A reader is dropped before the engine.
 ///
 /// [`Isolation::RepeatableRead`]: crate::Isolation::RepeatableRead
 ///
@@ -90,8 +91,8 @@ pub struct Reader {
     key: Vec<u8>,
     row_key: Vec<u8>,
     spec: ReadSpec,
-    /// Whether the last read took a lock that the transaction did not hold, on `row_key`.
-    locked: bool,
+    /// The transaction for which the last read took a lock, on `row_key`, that it did not hold.
+    locked: Option<TxnId>,
     /// Whether the last read left the row to the transaction that holds it, so that the next step has to read it again.
     unlocked: bool,
     /// Whether the row read last is one that the transaction wrote or removed, found through an entry of its snapshot.
@@ -136,8 +137,9 @@ impl Reader {
         &mut self,
         txn: &mut Transaction,
         keys: KeyBounds<'_>,
-        spec: ReadSpec,
+        mut spec: ReadSpec,
     ) -> Result<()> {
+        spec.wait = wait_of_scan(txn, spec.wait);
         self.clear();
         self.scan = None;
         self.spec = spec;
@@ -211,17 +213,16 @@ impl Reader {
 
     /// Gives up the lock of the row read last, if that read took it: for a row that the caller has no use for and has not written.
     pub fn unlock_row(&mut self, txn: &mut Transaction) {
-        if self.locked {
+        if self.locked.take() == Some(txn.id()) {
             txn.unlock(&self.row_key);
-            self.locked = false;
         }
         self.unlocked = false;
     }
 
     /// Changes what the open scan does about rows that others hold.
     pub fn set_wait(&mut self, txn: &Transaction, wait: RowWait) {
-        self.spec.wait = wait;
-        let gaps = gaps_of(txn, wait);
+        self.spec.wait = wait_of_scan(txn, wait);
+        let gaps = gaps_of(txn, self.spec.wait);
         if let Some(scan) = &mut self.scan
             && self.spec.lock.is_some()
         {
@@ -243,7 +244,7 @@ impl Reader {
     fn clear(&mut self) {
         self.value = None;
         self.row = None;
-        self.locked = false;
+        self.locked = None;
         self.unlocked = false;
         self.own_row = false;
     }
@@ -280,6 +281,14 @@ fn without_semi_consistent(mut spec: ReadSpec) -> ReadSpec {
         spec.wait = RowWait::Wait;
     }
     spec
+}
+
+/// What others do between two reads of a row must not show where a range stays as it was read.
+fn wait_of_scan(txn: &Transaction, wait: RowWait) -> RowWait {
+    if wait == RowWait::SemiConsistent && txn.isolation().locks_gaps() {
+        return RowWait::Wait;
+    }
+    wait
 }
 
 fn gaps_of(txn: &Transaction, wait: RowWait) -> Gaps {

@@ -48,7 +48,7 @@ impl Reader {
             return Ok(false);
         };
         self.value = txn.get(&self.key, View::Newest)?;
-        self.locked = fresh && self.value.is_some();
+        self.locked = (fresh && self.value.is_some()).then(|| txn.id());
         // The lock of a key that is absent keeps others from adding it.
         if fresh && self.value.is_none() && !txn.isolation().locks_gaps() {
             txn.unlock(&self.row_key);
@@ -99,7 +99,7 @@ impl Reader {
             }
             return Ok(false);
         }
-        self.locked = fresh;
+        self.locked = fresh.then(|| txn.id());
         self.value = now;
         let row = txn.get(&self.row_key, View::Newest)?;
         self.row = Some(row.ok_or_else(|| missing_row(&self.key))?);

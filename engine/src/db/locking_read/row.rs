@@ -5,7 +5,8 @@ use super::row_lock::{Locking, lock_row};
 use super::scan::{Direction, Scan};
 use super::{ReadSpec, Reader, missing_row};
 use crate::Result;
-use crate::db::transaction::{Transaction, View};
+use crate::db::transaction::Transaction;
+use crate::types::{OWN_WRITE_SEQ, SeqNo};
 
 /// Whether a step of a scan has arrived.
 pub enum Step {
@@ -51,49 +52,60 @@ impl Reader {
             self.row_key.extend_from_slice(cursor.key());
         }
         match lock_row(txn, mode, spec.wait, &self.row_key)? {
-            Locking::Locked(fresh) => self.locked = fresh,
+            Locking::Locked(fresh) => self.locked = fresh.then(|| txn.id()),
             Locking::Waited(fresh) => {
-                self.locked = fresh;
-                self.scan.iter().for_each(Scan::note_wait);
+                self.locked = fresh.then(|| txn.id());
+                self.scan.iter().for_each(Scan::note_lag);
             }
             Locking::ReadUnlocked => self.unlocked = true,
             Locking::PassOver => return Ok(Step::PassOver),
         }
         let changed = !txn.is_newest(cursor);
+        let snapshot = cursor.snapshot();
+        let beyond = |seq| snapshot < seq && seq < OWN_WRITE_SEQ;
+        let mut lags = false;
         if !changed {
             txn.note_seen(cursor.seq());
         }
         if changed {
-            self.value = txn.get(cursor.key(), View::Newest)?;
-            let Some(value) = &self.value else {
-                return Ok(self.pass_over(txn));
+            let (seq, value) = txn.get_newest(cursor.key())?;
+            lags |= beyond(seq);
+            let Some(value) = value else {
+                return Ok(self.pass_over(txn, seq));
             };
             if let Some(index) = spec.row_index {
                 let before = std::mem::take(&mut self.row_key);
-                let located = locate_row(cursor.key(), value, index, &mut self.row_key);
+                let located = locate_row(cursor.key(), &value, index, &mut self.row_key);
                 let same = self.row_key == before;
                 if located.is_err() || !same {
                     self.row_key = before;
                     located?;
-                    return Ok(self.pass_over(txn));
+                    return Ok(self.pass_over(txn, seq));
                 }
             }
+            self.value = Some(value);
         }
         if spec.row_index.is_some() {
-            self.row = txn.get(&self.row_key, View::Newest)?;
+            let (seq, row) = txn.get_newest(&self.row_key)?;
+            lags |= beyond(seq);
+            self.row = row;
             if self.row.is_none() {
-                if !changed && !self.unlocked {
+                // The transaction itself may have removed both, where the cursor had looked already.
+                if !self.unlocked && txn.get_newest(cursor.key())?.1.is_some() {
                     return Err(missing_row(cursor.key()));
                 }
-                return Ok(self.pass_over(txn));
+                return Ok(self.pass_over(txn, seq));
             }
+        }
+        if lags {
+            self.scan.iter().for_each(Scan::note_lag);
         }
         Ok(Step::Arrived)
     }
 
-    /// An entry that was gone once its row was locked: the lock is given back.
-    fn pass_over(&mut self, txn: &mut Transaction) -> Step {
-        if self.locked {
+    /// An entry that was gone once its row was locked: the lock is given back, unless the transaction itself has removed entry or row, as `seq` says.
+    fn pass_over(&mut self, txn: &mut Transaction, seq: SeqNo) -> Step {
+        if self.locked.is_some() && seq < OWN_WRITE_SEQ {
             txn.unlock(&self.row_key);
         }
         if let Some(scan) = &mut self.scan {

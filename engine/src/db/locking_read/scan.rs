@@ -4,7 +4,9 @@
 //! added there is waited for; then, or if anything was committed since the cursor was made, the cursor is made anew and placed again: nothing
 //! can come into the gap any more, so what it finds there now is all there will be.
 //!
-//! Where gaps are not locked, the cursor is made anew after each wait for a row: what was committed meanwhile, farther on, is met.
+//! Where gaps are not locked, the cursor is made anew once it is known to lag behind what the scan has met: after a wait for a row, after a row in a
+//! version that the cursor does not see, and after an entry that is gone. So of a commit that the scan has met it meets all that lies ahead: a row
+//! that moved there is not missed, and not half of a transaction.
 
 use std::cell::Cell;
 
@@ -50,8 +52,8 @@ pub struct Scan {
     gone: bool,
     /// How far the gap was locked when the cursor was made.
     reach: Vec<u8>,
-    /// Whether a row was waited for since the cursor was made.
-    waited: Cell<bool>,
+    /// Whether something was met that was committed after the cursor was made, or may have been.
+    lags: Cell<bool>,
 }
 
 impl Scan {
@@ -67,7 +69,7 @@ impl Scan {
             past_edge: false,
             gone: false,
             reach: Vec::new(),
-            waited: Cell::new(false),
+            lags: Cell::new(false),
         })
     }
 
@@ -90,11 +92,12 @@ impl Scan {
     /// step has locked the gap: that step begins with it instead of after it.
     pub fn entry_is_gone(&mut self) {
         self.gone = true;
+        self.note_lag();
     }
 
-    /// The row of an entry was waited for.
-    pub fn note_wait(&self) {
-        self.waited.set(true);
+    /// What was met at an entry was committed after the cursor was made, or may have been.
+    pub fn note_lag(&self) {
+        self.lags.set(true);
     }
 
     /// Goes to `target`.
@@ -134,13 +137,17 @@ impl Scan {
         if !self.cursor.valid() {
             return Ok(());
         }
-        if self.waited.get() || !matches!(self.gaps, Gaps::Open) {
+        if self.lags.get() || !matches!(self.gaps, Gaps::Open) {
             self.edge.clear();
             self.edge.extend_from_slice(self.cursor.key());
             self.past_edge = !self.gone;
-            if self.gone && direction == Direction::Backward {
+            let locks = matches!(self.gaps, Gaps::Locked(_) | Gaps::LockedPassing);
+            match direction {
                 // The end of a gap is not in it, and this one is to have the key.
-                self.edge.push(0);
+                Direction::Backward if self.gone => self.edge.push(0),
+                // Its row may have been given back: who writes it now is not waited for. Gaps that are locked begin with it, so that they join.
+                Direction::Forward if !self.gone && !locks => self.edge.push(0),
+                _ => {}
             }
         }
         self.gone = false;
@@ -153,7 +160,7 @@ impl Scan {
 
     /// Locks what lies between `edge` and the cursor.
     fn lock_gap(&mut self, txn: &mut Transaction, direction: Direction) -> Result<()> {
-        if self.waited.get() {
+        if self.lags.get() {
             self.renew(txn, direction)?;
         }
         if matches!(self.gaps, Gaps::Open) {
@@ -197,7 +204,7 @@ impl Scan {
 
     /// A cursor of what is newest now, placed after `edge`.
     fn renew(&mut self, txn: &mut Transaction, direction: Direction) -> Result<()> {
-        self.waited.set(false);
+        self.lags.set(false);
         self.cursor = txn.cursor(&self.lower..&self.upper, View::Newest)?;
         match direction {
             Direction::Backward => self.cursor.seek_before(&self.edge)?,

@@ -27,7 +27,7 @@ pub enum RowWait {
     SkipLocked,
     /// A scan shows it as it was last committed, not locked ([`Entry::unlocked`]). The next step reads it again and waits for it, unless
     /// [`Reader::unlock_row`](super::Reader::unlock_row) comes before: so a caller waits for those rows alone that it wants. Reads of a single
-    /// row wait.
+    /// row wait, and so does a scan from [`Isolation::RepeatableRead`](crate::Isolation::RepeatableRead) on.
     SemiConsistent,
 }
 

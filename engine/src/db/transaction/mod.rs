@@ -185,6 +185,16 @@ impl Transaction {
         Ok((value, false))
     }
 
+    /// The newest value of a key, with the number of the commit that wrote it or removed it; [`OWN_WRITE_SEQ`] where the transaction itself did.
+    pub(super) fn get_newest(&mut self, key: &[u8]) -> Result<(SeqNo, Option<Value>)> {
+        if let Some(own) = self.own(key)? {
+            return Ok((OWN_WRITE_SEQ, own));
+        }
+        let found = self.core.get_newest(key)?;
+        self.note_seen(found.0);
+        Ok(found)
+    }
+
     /// The value of a key as `cursor` sees it, and whether the transaction itself wrote it, or removed it.
     pub fn get_as_of(&self, key: &[u8], cursor: &Cursor) -> Result<(Option<Value>, bool)> {
         match self.own(key)? {
