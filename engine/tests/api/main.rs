@@ -3,6 +3,7 @@
 mod by_url;
 mod distant;
 mod drops;
+mod example;
 mod level0;
 mod lifecycle;
 mod limits;
