@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::ingest::Files;
-use super::state::LiveFile;
 use super::transaction::{Isolation, Prepared, Stage, Transaction};
+use super::tree::state::LiveFile;
 use crate::iter::InternalIterator;
 use crate::manifest::FileMeta;
 use crate::sst::IterOptions;
@@ -133,7 +133,7 @@ impl Transaction {
             transaction.take_back(kind, key, value)
         })?;
         for file in undecided.files.iter().flatten() {
-            let live = LiveFile::new(Arc::new(file.clone()), core.files.clone());
+            let live = LiveFile::new(Arc::new(file.clone()), core.tree.files().clone());
             let mut entries = live.unnumbered_reader()?.iter(IterOptions::sequential());
             entries.seek_to_first()?;
             while entries.valid() {
@@ -160,7 +160,7 @@ impl Transaction {
     /// Makes a write of a prepared transaction its own again. Which of the keys had a lock of their own is not known; nobody else can have written
     /// any of them.
     fn take_back(&mut self, kind: ValueKind, key: &[u8], value: &[u8]) -> Result<()> {
-        let (locks, mode) = (&self.core.locks, LockMode::Exclusive);
+        let (locks, mode) = (&self.core.transactions.locks, LockMode::Exclusive);
         locks.acquire(&mut self.locks, key, mode, LockWait::NoWait)?;
         let batch = &self.batch;
         locks.will_write(&mut self.locks, key, || batch.view().clone());

@@ -29,13 +29,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::background::OutputRange;
-use super::core::Core;
-use super::state::{LiveFile, Obsolete, State};
-use super::write::Slot;
+use super::compactor::{Compactor, OutputRange};
+use super::flusher::Flusher;
+use super::health::Health;
+use super::log::Log;
+use super::tree::Tree;
+use super::tree::state::{LiveFile, Obsolete, State};
+use super::writer::{Slot, Writer};
 use crate::compaction::BOTTOM;
 use crate::env::failpoint;
 use crate::iter::InternalIterator;
@@ -52,12 +54,6 @@ const READAHEAD: usize = 4 << 20;
 /// Bytes in memtables from which it is worth flushing them before others have to wait for that.
 const WORTH_FLUSHING: u64 = 256 << 10;
 
-/// How soon to look again whether a memtable can be flushed.
-const SOON: Duration = Duration::from_millis(1);
-
-/// How long to wait before trying again what failed.
-const RETRY: Duration = Duration::from_millis(100);
-
 /// Files with a transaction's writes, durable and named by nobody yet.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
@@ -67,18 +63,50 @@ pub struct Files {
     pub dropped: BTreeMap<IndexId, u64>,
 }
 
-impl Core {
+/// See the module's description.
+pub struct Ingester {
+    health: Arc<Health>,
+    log: Arc<Log>,
+    tree: Arc<Tree>,
+    writer: Arc<Writer>,
+    flusher: Arc<Flusher>,
+    compactor: Arc<Compactor>,
+    pub ingested_files: AtomicU64,
+    pub ingested_bytes: AtomicU64,
+}
+
+impl Ingester {
+    pub fn new(
+        health: Arc<Health>,
+        log: Arc<Log>,
+        tree: Arc<Tree>,
+        writer: Arc<Writer>,
+        flusher: Arc<Flusher>,
+        compactor: Arc<Compactor>,
+    ) -> Self {
+        Self {
+            health,
+            log,
+            tree,
+            writer,
+            flusher,
+            compactor,
+            ingested_files: AtomicU64::new(0),
+            ingested_bytes: AtomicU64::new(0),
+        }
+    }
+
     /// Steps 1 and 2: writes a batch to files.
     pub fn write_files(&self, batch: &Batch) -> Result<Files> {
-        self.pipeline.check()?;
-        let state = self.state.load_full();
+        self.health.check_writes()?;
+        let state = self.tree.kept_state();
         let version = &state.files.version;
-        let mut output = Output::new(self.output_spec(likely_level(&state, batch)));
+        let mut output = Output::new(self.tree.output_spec(likely_level(&state, batch)));
         let written = copy_newest(batch, &mut output)
             .and_then(|()| output.close_file())
             .and_then(|()| failpoint::hit("ingest.written"))
             .and_then(|()| match state.memtable_bytes() >= WORTH_FLUSHING {
-                true => self.flush(),
+                true => self.flusher.flush(),
                 false => Ok(()),
             });
         let files = output.into_files();
@@ -102,29 +130,30 @@ impl Core {
     /// Removes files that no version names and none will.
     pub fn discard(&self, files: &[FileMeta]) {
         for file in files {
-            self.tell_obsolete(Obsolete::File(file.id));
+            self.tree.tell_obsolete(Obsolete::File(file.id));
         }
     }
 
     /// Steps 3 to 5, from the log record on: makes it durable, adds the files, and lets go of the memtable.
-    pub fn finish_ingest(&self, slot: &Slot, files: &Files) -> Result<()> {
-        self.wal.sync(slot.wal_end)?;
-        self.uploaded(slot.wal_end)?;
+    pub fn finish(&self, slot: &Slot, files: &Files) -> Result<()> {
+        self.log.sync(slot.wal_end)?;
+        self.log.uploaded(slot.wal_end)?;
         failpoint::hit("ingest.logged")?;
         self.ingest(slot.seq, slot.mem.id(), files)?;
-        self.apply(slot.seq, slot, None);
+        self.writer.apply(slot.seq, slot, None);
         Ok(())
     }
 
     /// Steps 4 and 5 for the commit `seq`, whose younger memtables begin with `memtable`.
     pub fn ingest(&self, seq: SeqNo, memtable: u64, files: &Files) -> Result<()> {
-        self.flush_older(memtable)
+        self.flusher
+            .flush_older(memtable)
             .context(|| "flush what is older than the transaction's files")?;
         failpoint::hit("ingest.flushed")?;
-        let mut manifest = self.manifest.lock();
+        let mut manifest = self.tree.manifest();
         // No compaction is picked before the files are in, so none can want their place.
-        let no_picking = self.hold_picking();
-        let state = self.state.load_full();
+        let no_picking = self.compactor.hold_picking();
+        let state = self.tree.kept_state();
         let numbered = files.files.iter().map(|file| file.clone().numbered(seq));
         let version = &state.files.version;
         let mut edit = VersionEdit {
@@ -135,43 +164,16 @@ impl Core {
                 .collect(),
             ..VersionEdit::default()
         };
-        self.note_drops(&mut edit, &files.dropped, version);
+        self.tree.note_drops(&mut edit, &files.dropped, version);
         failpoint::hit("ingest.before_install")?;
-        self.install(&mut manifest, edit, &[])?;
+        self.tree.install(&mut manifest, edit, &[])?;
         drop((no_picking, manifest));
         failpoint::hit("ingest.installed")?;
         let bytes = files.files.iter().map(|file| file.size).sum();
-        self.stats
-            .ingested_files
+        self.ingested_files
             .fetch_add(files.files.len() as u64, Ordering::Relaxed);
-        self.stats
-            .ingested_bytes
-            .fetch_add(bytes, Ordering::Relaxed);
+        self.ingested_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
-    }
-
-    /// Flushes every memtable older than the one with this id.
-    fn flush_older(&self, memtable: u64) -> Result<()> {
-        loop {
-            let seen = self.signal.now();
-            let state = self.state.load_full();
-            if state.immutable.iter().all(|table| table.id() >= memtable) {
-                return Ok(());
-            }
-            drop(state);
-            match self.flush_once() {
-                Ok(true) => self.flush_failing.clear(),
-                // An older commit still writes.
-                Ok(false) => self.pause(seen, SOON),
-                Err(error) => {
-                    self.check_open()?;
-                    self.pipeline.check()?;
-                    self.flush_failing.note("flush", &error, self.clock.now());
-                    self.flush_failing.check_lasting()?;
-                    self.pause(seen, RETRY);
-                }
-            }
-        }
     }
 }
 

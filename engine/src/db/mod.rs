@@ -1,46 +1,41 @@
 //! The engine: everything below it, put together.
 
 mod background;
+mod compactor;
 mod core;
 mod counters;
-mod cursor;
 mod detached;
-mod drops;
-mod get;
+mod drop_queue;
+mod flusher;
+mod garbage;
+mod health;
 mod ingest;
 mod locking_read;
+mod log;
 mod maintenance;
 pub(crate) mod open;
-mod orphans;
 mod persistent_cache;
-mod pinned;
-mod range_stats;
-mod removal;
-mod signal;
 mod stall;
-mod state;
 mod stats;
 mod status;
 #[cfg(test)]
 mod tests;
 mod transaction;
-mod upload;
-mod write;
+mod transactions;
+mod tree;
+mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-pub use cursor::Cursor;
 pub use detached::PreparedTransaction;
 pub use locking_read::{Entry, ReadSpec, Reader, RowLocator, RowWait, SeekTo};
-pub use pinned::Value;
-pub use range_stats::RangeStats;
 pub use stats::{EngineStats, LevelStats};
 pub use transaction::{DEFAULT_LOCK_WAIT, Isolation, Transaction, View, Write};
+pub use tree::{Cursor, RangeStats, Value};
 
 use self::core::Core;
 use self::detached::Detached;
@@ -118,13 +113,18 @@ impl Engine {
 
     /// A new index, whose id was never used before. It needs no more than that: an index that nothing is written to takes no space.
     pub fn create_index(&self) -> Result<Index> {
-        self.core.allocate_indexes(1).map(Index::from_id)
+        self.allocate(1).map(Index::from_id)
     }
 
     /// `count` new indexes with consecutive ids.
     pub fn create_indexes(&self, count: u32) -> Result<Vec<Index>> {
-        let first = self.core.allocate_indexes(count)?;
+        let first = self.allocate(count)?;
         Ok((first..first + count).map(Index::from_id).collect())
+    }
+
+    fn allocate(&self, count: u32) -> Result<IndexId> {
+        let patience = self.core.log.store_wait();
+        self.core.tree.allocate_indexes(count, patience)
     }
 
     /// Drops all keys of these indexes, for good. Running readers may still see them. Nothing may be written to them any more.
@@ -132,34 +132,34 @@ impl Engine {
     /// It is done soon after this returns, for all that were dropped meanwhile at once, and never more durably than what was committed before. A crash
     /// may leave indexes that [`Engine::retain_indexes`] finds.
     pub fn drop_indexes(&self, indexes: &[Index]) -> Result<()> {
-        self.core.drop_indexes(&ids(indexes))
+        self.core.drops.add(&ids(indexes))
     }
 
     /// Drops every index that holds data and is not in `named` (nor [`Index::DICTIONARY`]); returns which.
     pub fn retain_indexes(&self, named: &[Index]) -> Result<Vec<Index>> {
-        self.core.retain_indexes(&ids(named)).map(handles)
+        self.core.drops.retain(&ids(named)).map(handles)
     }
 
     /// The indexes that hold keys, were not dropped, and are not in `named` (nor [`Index::DICTIONARY`]).
     pub fn unnamed_indexes(&self, named: &[Index]) -> Result<Vec<Index>> {
-        self.core.unnamed_indexes(&ids(named)).map(handles)
+        self.core.drops.unnamed(&ids(named)).map(handles)
     }
 
     /// The value of a counter: the greatest that [`Transaction::raise_counter`] gave it, 0 if none did.
     pub fn counter(&self, key: &[u8]) -> Result<u64> {
-        self.core.counter(key)
+        self.core.transactions.counter(key)
     }
 
     /// Estimates how much a range of keys holds, from the files' indexes and the memtables. It may have to read those from a store that is away; then
     /// it waits a second at most, and guesses.
     pub fn range_stats<'k>(&self, keys: impl Into<KeyBounds<'k>>) -> Result<RangeStats> {
         let KeyBounds { lower, upper } = keys.into();
-        self.core.range_stats(lower, upper)
+        self.core.tree.range_stats(lower, upper)
     }
 
     /// Writes everything in memory to files and waits for it.
     pub fn flush(&self) -> Result<()> {
-        self.core.flush()
+        self.core.flusher.flush()
     }
 
     /// Flushes, compacts everything to the bottom level, and waits for it.
@@ -195,33 +195,33 @@ impl Engine {
 
     /// Makes every commit and every prepare so far durable.
     pub fn sync_wal(&self) -> Result<()> {
-        self.core.wal.sync(self.core.wal.end())
+        self.core.log.sync(self.core.log.end())
     }
 
     /// Whether the log up to `position` ([`Transaction::log_end`]) is in the store; waits for it up to `time`. At once true where the log
     /// is not kept there. [`crate::ErrorKind::Fenced`] if another writer took over, so that it never will be.
     pub fn wait_uploaded(&self, position: u64, time: Duration) -> Result<bool> {
-        self.core.wait_uploaded(position, time)
+        self.core.log.wait_uploaded(position, time)
     }
 
     /// Has the log sent to the store up to `position` without delay, for somebody who will wait for it.
     pub fn want_uploaded(&self, position: u64) {
-        self.core.want_uploaded(position);
+        self.core.log.want_uploaded(position);
     }
 
     /// The sequence number of the newest commit that a snapshot taken now would see.
     pub fn visible(&self) -> u64 {
-        self.core.snapshots.visible()
+        self.core.transactions.snapshots.visible()
     }
 
     /// An error that says why, if no writes are taken any more.
     pub fn check_writes(&self) -> Result<()> {
-        self.core.pipeline.check()
+        self.core.health.check_writes()
     }
 
     /// The position after the last record of the log.
     pub fn log_end(&self) -> u64 {
-        self.core.wal.end()
+        self.core.log.end()
     }
 
     /// What the requests to the store came to since the engine was opened, by kind.
@@ -231,25 +231,20 @@ impl Engine {
 
     /// How the log in the store stands; `None` where it is not kept there.
     pub fn remote_wal(&self) -> Option<RemoteWalStats> {
-        self.core.remote.as_ref().map(RemoteWal::stats)
+        self.core.log.remote().map(RemoteWal::stats)
     }
 
     /// Changes when the log is sent to the store.
     pub fn set_wal_upload(&self, interval: Duration, size: u64) {
-        if let Some(remote) = &self.core.remote {
+        if let Some(remote) = self.core.log.remote() {
             remote.set_tuning(interval, size.max(4 << 10));
         }
     }
 
     /// Changes how many bytes of log may wait for the store before writers wait too, and for how long they do before they fail.
     pub fn set_store_limits(&self, max_unuploaded_wal: u64, store_wait: Duration) {
-        let tunables = &self.core.tunables;
-        tunables
-            .max_unuploaded_wal
-            .store(max_unuploaded_wal.max(64 << 10), Ordering::Relaxed);
-        tunables
-            .store_wait_millis
-            .store(store_wait.as_millis() as u64, Ordering::Relaxed);
+        let bytes = max_unuploaded_wal.max(64 << 10);
+        self.core.log.set_limits(bytes, store_wait);
     }
 
     /// In an engine without threads ([`Options::manual`]): does what they would do now, each kind of work once. Whether there was any.
@@ -259,28 +254,28 @@ impl Engine {
 
     /// The transactions that have locked or written something, by id.
     pub fn transactions(&self) -> Vec<TxnInfo> {
-        self.core.locks.transactions()
+        self.core.transactions.locks.transactions()
     }
 
     /// Up to `limit` locks: first those that are waited for, then gaps, then locks on keys. Of transactions with very many locks only the first are
     /// listed.
     pub fn locks(&self, limit: usize) -> Vec<LockInfo> {
-        self.core.locks.list(limit)
+        self.core.transactions.locks.list(limit)
     }
 
     /// Has `observer` told when a transaction is about to wait for another one's lock: the labels of both. The first observer stays.
     pub fn observe_waits(&self, observer: WaitObserver) {
-        self.core.locks.observe_waits(observer);
+        self.core.transactions.locks.observe_waits(observer);
     }
 
     /// Makes a transaction that waits for a lock, or that is about to, fail with [`crate::ErrorKind::Interrupted`].
     pub fn interrupt(&self, txn: TxnId) {
-        self.core.locks.interrupt(txn);
+        self.core.transactions.locks.interrupt(txn);
     }
 
     /// Stops taking writes, for good: commits from now on fail with [`crate::ErrorKind::ReadOnly`], naming `why`.
     pub fn poison(&self, why: &str) {
-        self.core.pipeline.fail(why);
+        self.core.health.gate().close(why);
     }
 
     /// Counters and gauges.
@@ -295,45 +290,34 @@ impl Engine {
 
     /// Changes the size of the cache of blocks, in bytes.
     pub fn set_block_cache_size(&self, bytes: u64) {
-        self.core.cache.set_capacity(bytes);
+        self.core.tree.files().cache.set_capacity(bytes);
     }
 
     /// Changes when a memtable is full, and how many bytes all may take.
     pub fn set_memtable_sizes(&self, one: u64, total: u64) {
-        let tunables = &self.core.tunables;
-        tunables
-            .memtable_size
-            .store(one.max(64 << 10), Ordering::Relaxed);
-        tunables
-            .total_memtable_size
-            .store(total.max(one), Ordering::Relaxed);
-        self.core.signal.notify();
+        self.core.tree.tuning.set_memtable_sizes(one, total);
+        self.core.health.signal.notify();
     }
 
     /// Changes at how many sorted runs level 0 is compacted.
     pub fn set_level0_compaction_trigger(&self, runs: usize) {
-        let trigger = &self.core.tunables.level0_compaction_trigger;
-        trigger.store(runs.max(1) as u64, Ordering::Relaxed);
-        self.core.signal.notify();
+        self.core.tree.tuning.set_level0_compaction_trigger(runs);
+        self.core.health.signal.notify();
     }
 
     /// Changes how many bytes a second flush and compaction write; 0 for no limit.
     pub fn set_rate_limit(&self, bytes_per_second: u64) {
-        self.core.limiter.set_rate(bytes_per_second);
+        self.core.tree.limiter.set_rate(bytes_per_second);
     }
 
     /// Changes when commits reach the disk.
     pub fn set_wal_sync(&self, sync: WalSync) {
-        let each = sync == WalSync::EachCommit;
-        self.core
-            .tunables
-            .sync_each_commit
-            .store(each, Ordering::Relaxed);
+        self.core.transactions.set_wal_sync(sync);
     }
 
     /// When commits reach the disk.
     pub fn wal_sync(&self) -> WalSync {
-        if self.core.tunables.sync_each_commit.load(Ordering::Relaxed) {
+        if self.core.transactions.syncs_each_commit() {
             WalSync::EachCommit
         } else {
             WalSync::EachSecond
@@ -342,32 +326,25 @@ impl Engine {
 
     /// Changes how many rows a transaction may lock.
     pub fn set_max_row_locks(&self, locks: u64) {
-        self.core.locks.set_max_per_txn(locks);
+        self.core.transactions.locks.set_max_per_txn(locks);
     }
 
     /// Changes how many bytes a transaction's writes may take in memory before they go to local files.
     pub fn set_transaction_memory(&self, bytes: u64) {
-        self.core
-            .spill
-            .set_memory(bytes.max(MIN_TRANSACTION_MEMORY));
+        let bytes = bytes.max(MIN_TRANSACTION_MEMORY);
+        self.core.transactions.spill.set_memory(bytes);
     }
 
     /// Switches compaction off, so that it runs only when asked for, or on again.
     pub fn set_auto_compactions(&self, on: bool) {
-        self.core
-            .tunables
-            .disable_auto_compactions
-            .store(!on, Ordering::Relaxed);
-        self.core.signal.notify();
+        self.core.tree.tuning.set_auto_compactions(on);
+        self.core.health.signal.notify();
     }
 
     /// Holds flush and compaction, or lets them go on. Writers wait once the memtables are full.
     pub fn pause_background_work(&self, pause: bool) {
-        self.core
-            .tunables
-            .pause_background_work
-            .store(pause, Ordering::Relaxed);
-        self.core.signal.notify();
+        self.core.tree.tuning.pause(pause);
+        self.core.health.signal.notify();
     }
 
     /// Flushes what is in memory, stops every thread and closes the store. Transactions that are left can no longer write.
@@ -375,24 +352,24 @@ impl Engine {
     /// Without it, dropping an engine stops it as a crash would: everything committed is found again by the next open, from the WAL.
     pub fn close(self) -> Result<()> {
         self.pause_background_work(false);
-        if self.core.pipeline.check().is_err() {
+        if self.core.health.check_writes().is_err() {
             // It says why already; there is nothing to flush that may be flushed.
             self.stop();
             return Ok(());
         }
         let flushed = self
             .core
+            .flusher
             .flush()
-            .and_then(|()| self.core.uploaded_or_failing(self.core.wal.end()))
-            .and_then(|()| self.core.publish_drops().map(drop));
+            .and_then(|()| self.core.log.uploaded_or_failing(self.core.log.end()))
+            .and_then(|()| self.core.drops.publish().map(drop));
         self.stop();
         // Nothing is appended any more.
-        self.core.wal.close().and(flushed)
+        self.core.log.close().and(flushed)
     }
 
     fn stop(&self) {
         self.core.close_for_writes();
-        self.core.signal.notify();
         for thread in self.threads.lock().drain(..) {
             // A panic was reported by the thread itself.
             let _ = thread.join();

@@ -63,71 +63,64 @@ pub fn decide(pressure: Pressure, limits: Limits) -> Throttle {
 impl Core {
     /// Waits as long as the pressure demands. Fails if the engine closes or stops taking writes meanwhile.
     pub fn throttle(&self) -> Result<()> {
-        self.wait_for_upload()?;
+        self.log.wait_for_upload()?;
         match self.pressure() {
             Throttle::None => return Ok(()),
             Throttle::Slow(pause) => {
-                let start = self.clock.now();
-                self.clock.sleep(pause);
-                self.count_stall(start);
+                let start = self.health.clock.now();
+                self.health.clock.sleep(pause);
+                self.health.count_stall(start);
                 return Ok(());
             }
             Throttle::Stop => {}
         }
-        let start = self.clock.now();
+        let start = self.health.clock.now();
         let waited = self.wait_for_room();
-        self.count_stall(start);
+        self.health.count_stall(start);
         waited
     }
 
     fn wait_for_room(&self) -> Result<()> {
-        let start = self.clock.now();
+        let start = self.health.clock.now();
         loop {
-            let seen = self.signal.now();
+            let seen = self.health.signal.now();
             if self.pressure() != Throttle::Stop {
                 return Ok(());
             }
-            self.check_open()?;
-            self.pipeline.check()?;
+            self.health.check_open()?;
+            self.health.check_writes()?;
             // If it fails for good, writers would wait for good.
-            self.flush_failing
+            self.health
+                .flush
                 .check_lasting()
                 .context(|| "writes wait for a flush, which fails")?;
-            self.compaction_failing
+            self.health
+                .compaction
                 .check_lasting()
                 .context(|| "writes wait for compaction, which fails")?;
-            if self.clock.now().saturating_sub(start) >= self.store_wait() {
+            if self.health.clock.now().saturating_sub(start) >= self.log.store_wait() {
                 // What might have passed by itself has not.
-                self.flush_failing
+                self.health
+                    .flush
                     .check()
-                    .and_then(|()| self.manifest_failing.check())
+                    .and_then(|()| self.health.manifest.check())
                     .context(|| "writes wait for a flush, which fails")?;
-                self.compaction_failing
+                self.health
+                    .compaction
                     .check()
                     .context(|| "writes wait for compaction, which fails")?;
             }
             if self.options.manual {
                 self.work()?;
             }
-            self.pause(seen, Duration::from_millis(50));
+            self.health.pause(seen, Duration::from_millis(50));
         }
     }
 
-    pub(super) fn count_stall(&self, start: Duration) {
-        let took = self.clock.now().saturating_sub(start);
-        self.stats.stalls.fetch_add(1, Ordering::Relaxed);
-        self.stats
-            .stall_micros
-            .fetch_add(took.as_micros() as u64, Ordering::Relaxed);
-    }
-
     fn pressure(&self) -> Throttle {
-        let state = self.state.load();
-        let compacting = !self
-            .tunables
-            .disable_auto_compactions
-            .load(Ordering::Relaxed)
-            && !self.tunables.pause_background_work.load(Ordering::Relaxed);
+        let state = self.tree.state();
+        let tuning = &self.tree.tuning;
+        let compacting = !tuning.auto_compactions_are_off() && !tuning.is_paused();
         let pressure = Pressure {
             level0_runs: if compacting {
                 state.files.level0_runs.len()
@@ -137,15 +130,12 @@ impl Core {
             memtable_bytes: state.memtable_bytes(),
             flush_pending: !state.immutable.is_empty(),
         };
-        let trigger = self
-            .tunables
-            .level0_compaction_trigger
-            .load(Ordering::Relaxed) as usize;
+        let trigger = tuning.level0_compaction_trigger();
         let slowdown = self.options.level0_slowdown_trigger.max(2 * trigger);
         let limits = Limits {
             level0_slowdown: slowdown,
             level0_stop: self.options.level0_stop_trigger.max(2 * slowdown),
-            memtable_bytes: self.tunables.total_memtable_size.load(Ordering::Relaxed),
+            memtable_bytes: tuning.total_memtable_size.load(Ordering::Relaxed),
         };
         decide(pressure, limits)
     }

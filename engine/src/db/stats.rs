@@ -5,24 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::core::Core;
 use crate::manifest::LEVELS;
 
-/// Counters that the engine's threads raise.
-#[derive(Default)]
-pub struct Stats {
-    pub commits: AtomicU64,
-    pub rollbacks: AtomicU64,
-    pub flushes: AtomicU64,
-    pub flush_bytes: AtomicU64,
-    pub compactions: AtomicU64,
-    pub compaction_read_bytes: AtomicU64,
-    pub compaction_write_bytes: AtomicU64,
-    pub stalls: AtomicU64,
-    pub stall_micros: AtomicU64,
-    pub active_transactions: AtomicU64,
-    pub deleted_files: AtomicU64,
-    pub ingested_files: AtomicU64,
-    pub ingested_bytes: AtomicU64,
-}
-
 /// One level at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LevelStats {
@@ -108,12 +90,12 @@ impl EngineStats {
 impl Core {
     /// The numbers now.
     pub fn stats(&self) -> EngineStats {
-        let state = self.state.load();
-        let cache = self.cache.stats();
+        let state = self.tree.state();
+        let cache = self.tree.files().cache.stats();
         let disk = self.persistent_cache.stats().unwrap_or_default();
-        let wal = self.wal.stats();
-        let locks = self.locks.stats();
-        let spill = self.spill.stats();
+        let wal = self.log.stats();
+        let locks = self.transactions.locks.stats();
+        let spill = self.transactions.spill.stats();
         let version = &state.files.version;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let levels = std::array::from_fn(|level| {
@@ -150,37 +132,37 @@ impl Core {
             wal_appends: wal.appends,
             wal_syncs: wal.syncs,
             wal_segments: wal.segments,
-            wal_bytes_live: self.wal.end().saturating_sub(oldest_wal),
-            group_commits: self.pipeline.groups(),
-            commits: get(&self.stats.commits),
-            rollbacks: get(&self.stats.rollbacks),
-            flushes: get(&self.stats.flushes),
-            flush_bytes: get(&self.stats.flush_bytes),
-            compactions: get(&self.stats.compactions),
-            compaction_read_bytes: get(&self.stats.compaction_read_bytes),
-            compaction_write_bytes: get(&self.stats.compaction_write_bytes),
+            wal_bytes_live: self.log.end().saturating_sub(oldest_wal),
+            group_commits: self.transactions.pipeline.groups(),
+            commits: get(&self.transactions.commits),
+            rollbacks: get(&self.transactions.rollbacks),
+            flushes: get(&self.flusher.flushes),
+            flush_bytes: get(&self.flusher.flush_bytes),
+            compactions: get(&self.compactor.compactions),
+            compaction_read_bytes: get(&self.compactor.read_bytes),
+            compaction_write_bytes: get(&self.compactor.written_bytes),
             compaction_pending_bytes: crate::compaction::pending_bytes(
                 version,
-                &self.pick_config(false),
+                &self.compactor.pick_config(false),
             ),
-            compactions_running: self.compacting.lock().running as u64,
-            stalls: get(&self.stats.stalls),
-            stall_micros: get(&self.stats.stall_micros),
+            compactions_running: self.compactor.running() as u64,
+            stalls: get(&self.health.stalls),
+            stall_micros: get(&self.health.stall_micros),
             row_locks: locks.held,
             lock_waits: locks.waits,
             lock_timeouts: locks.timeouts,
             deadlocks: locks.deadlocks,
-            active_transactions: get(&self.stats.active_transactions),
-            snapshots: self.snapshots.count(),
-            visible_seq: self.snapshots.visible(),
-            oldest_snapshot: self.snapshots.oldest(),
+            active_transactions: self.transactions.active(),
+            snapshots: self.transactions.snapshots.count(),
+            visible_seq: self.transactions.snapshots.visible(),
+            oldest_snapshot: self.transactions.snapshots.oldest(),
             epoch: version.epoch,
-            deleted_files: get(&self.stats.deleted_files),
+            deleted_files: get(&self.remover.deleted_files),
             spilled_transactions: get(&spill.transactions),
             spilled_runs: get(&spill.runs),
             spilled_bytes: get(&spill.bytes),
-            ingested_files: get(&self.stats.ingested_files),
-            ingested_bytes: get(&self.stats.ingested_bytes),
+            ingested_files: get(&self.ingester.ingested_files),
+            ingested_bytes: get(&self.ingester.ingested_bytes),
         }
     }
 }

@@ -19,13 +19,13 @@ pub fn report(core: &Core) -> String {
 
 fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
     let stats = core.stats();
-    let state = core.state.load();
+    let state = core.tree.state();
     let version = &state.files.version;
-    let config = core.pick_config(false);
+    let config = core.compactor.pick_config(false);
     let targets = targets(version, &config);
     writeln!(out, "STORE")?;
     writeln!(out, "epoch {}, writer {}", version.epoch, version.writer)?;
-    match core.pipeline.check() {
+    match core.health.check_writes() {
         Ok(()) => writeln!(out, "taking writes; last commit {}", stats.visible_seq)?,
         Err(error) => writeln!(out, "READ ONLY: {error}")?,
     }
@@ -66,7 +66,8 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
         "{} MiB in use of {} MiB, {} waiting for flush",
         mib(stats.memtable_bytes),
         mib(core
-            .tunables
+            .tree
+            .tuning
             .total_memtable_size
             .load(std::sync::atomic::Ordering::Relaxed)),
         stats.immutable_memtables
@@ -82,7 +83,7 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
         stats.wal_syncs,
         stats.group_commits
     )?;
-    if let Some(remote) = &core.remote {
+    if let Some(remote) = core.log.remote() {
         write_remote(core, &remote.stats(), out)?;
     }
     write_store(&core.meter, out)?;
@@ -111,10 +112,10 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
         stats.compactions_running,
         mib(stats.compaction_pending_bytes)
     )?;
-    if let Err(failure) = core.flush_failing.check() {
+    if let Err(failure) = core.health.flush.check() {
         writeln!(out, "the last flush failed: {failure}")?;
     }
-    if let Err(failure) = core.compaction_failing.check() {
+    if let Err(failure) = core.health.compaction.check() {
         writeln!(out, "the last compaction failed: {failure}")?;
     }
     writeln!(
@@ -152,7 +153,7 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
         "{} row locks held, {} waits, {} timed out, {} deadlocks",
         stats.row_locks, stats.lock_waits, stats.lock_timeouts, stats.deadlocks
     )?;
-    let Some((when, deadlock)) = core.locks.last_deadlock() else {
+    let Some((when, deadlock)) = core.transactions.locks.last_deadlock() else {
         return Ok(());
     };
     writeln!(out, "\nLATEST DETECTED DEADLOCK")?;
@@ -162,7 +163,7 @@ fn write_report(core: &Core, out: &mut String) -> std::fmt::Result {
 
 fn write_remote(core: &Core, stats: &RemoteWalStats, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\nLOG IN THE STORE")?;
-    let waiting = core.wal.end().saturating_sub(stats.uploaded);
+    let waiting = core.log.end().saturating_sub(stats.uploaded);
     writeln!(
         out,
         "{} chunks of {} MiB sent, {} on their way; {waiting} bytes of log are not there yet",
@@ -171,13 +172,13 @@ fn write_remote(core: &Core, stats: &RemoteWalStats, out: &mut String) -> std::f
         stats.in_flight
     )?;
     if let Some((since, why)) = &stats.failing {
-        let time = core.clock.now().saturating_sub(*since);
+        let time = core.health.clock.now().saturating_sub(*since);
         writeln!(out, "failing since {time:.1?}, trying again: {why}")?;
     }
     if let Some(why) = &stats.ended {
         writeln!(out, "ended: {why}")?;
     }
-    if let Err(failure) = core.manifest_failing.check() {
+    if let Err(failure) = core.health.manifest.check() {
         writeln!(
             out,
             "the manifest cannot be written, trying again: {failure}"

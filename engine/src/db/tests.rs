@@ -1,6 +1,8 @@
 //! The engine as a whole: what is committed is read, also after a flush, a compaction, and another open.
 
 use super::*;
+use std::sync::atomic::Ordering;
+
 use crate::ErrorKind;
 
 fn key(number: u32) -> Vec<u8> {
@@ -172,7 +174,7 @@ fn counters_are_right_however_few_are_remembered() {
     const COUNTERS: u64 = 40;
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::open(small(dir.path())).unwrap();
-    engine.core.counters.set_most(4);
+    engine.core.transactions.writer.counters.set_most(4);
     let name = |counter: u64| [&b"\0\0\0\0C"[..], &counter.to_be_bytes()].concat();
     let next: Vec<_> = (0..COUNTERS)
         .map(|_| std::sync::atomic::AtomicU64::new(0))
@@ -214,7 +216,7 @@ fn counters_are_right_however_few_are_remembered() {
         }
     };
     check(&engine);
-    assert!(engine.core.counters.len() <= 8);
+    assert!(engine.core.transactions.writer.counters.len() <= 8);
     drop(engine);
     check(&Engine::open(small(dir.path())).unwrap());
 }

@@ -27,6 +27,7 @@ use std::thread::Thread;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::gate::Gate;
 use super::snapshots::Snapshots;
 use crate::types::{MAX_SEQ, SeqNo};
 use crate::{Error, ErrorKind, Result};
@@ -90,35 +91,46 @@ struct Finished {
     ahead: std::collections::BTreeSet<SeqNo>,
 }
 
+/// Where commits wait until those before them are visible.
+#[derive(Default)]
+struct Order {
+    finished: Mutex<Finished>,
+    published: Condvar,
+}
+
+impl Order {
+    fn wake(&self) {
+        // Whoever waits holds this mutex between its check and its sleep.
+        drop(self.finished.lock());
+        self.published.notify_all();
+    }
+}
+
 /// The pipeline.
 pub struct Pipeline<W: GroupWriter> {
     queue: Mutex<Queue<W>>,
     next_seq: AtomicU64,
-    finished: Mutex<Finished>,
-    published: Condvar,
+    order: Arc<Order>,
     snapshots: Arc<Snapshots>,
-    failure: Mutex<Option<(ErrorKind, String)>>,
-    failed: AtomicBool,
-    /// Whether the log or a commit under way has failed, rather than that another writer took over.
-    unsound: AtomicBool,
+    gate: Arc<Gate>,
     groups: AtomicU64,
 }
 
 impl<W: GroupWriter> Pipeline<W> {
-    /// A pipeline that publishes to `snapshots` and goes on after its newest sequence number.
-    pub fn new(snapshots: Arc<Snapshots>) -> Self {
+    /// A pipeline that publishes to `snapshots`, goes on after its newest sequence number, and stops when `gate` closes.
+    pub fn new(snapshots: Arc<Snapshots>, gate: Arc<Gate>) -> Self {
+        let order = Arc::new(Order::default());
+        let waiting = order.clone();
+        gate.tell(move |_, _| waiting.wake());
         Self {
             queue: Mutex::new(Queue {
                 waiting: Vec::new(),
                 led: false,
             }),
             next_seq: AtomicU64::new(snapshots.visible() + 1),
-            finished: Mutex::default(),
-            published: Condvar::new(),
+            order,
             snapshots,
-            failure: Mutex::new(None),
-            failed: AtomicBool::new(false),
-            unsound: AtomicBool::new(false),
+            gate,
             groups: AtomicU64::new(0),
         }
     }
@@ -126,62 +138,6 @@ impl<W: GroupWriter> Pipeline<W> {
     /// How many groups were written.
     pub fn groups(&self) -> u64 {
         self.groups.load(Ordering::Relaxed)
-    }
-
-    /// Stops the pipeline for good: commits under way and later ones fail with [`ErrorKind::ReadOnly`], naming `why`. Whether this was the first cause.
-    pub fn fail(&self, why: &str) -> bool {
-        self.stop(ErrorKind::ReadOnly, why, false)
-    }
-
-    /// The same because of an error. Where that is [`ErrorKind::Fenced`], later ones fail so, and commits under way and decisions do not.
-    pub fn fail_with(&self, error: &Error) -> bool {
-        let fenced = error.kind() == ErrorKind::Fenced;
-        self.stop(kind_after(error), error.message(), fenced)
-    }
-
-    /// A commit under way has failed: those behind it would wait for it.
-    fn lose(&self, error: &Error) {
-        self.stop(kind_after(error), error.message(), false);
-    }
-
-    fn stop(&self, kind: ErrorKind, why: &str, sound: bool) -> bool {
-        let mut failure = self.failure.lock();
-        let first = failure.is_none();
-        failure.get_or_insert_with(|| (kind, why.to_owned()));
-        drop(failure);
-        if !sound {
-            self.unsound.store(true, Ordering::Release);
-        }
-        self.failed.store(true, Ordering::Release);
-        // Whoever waits holds this mutex between its check and its sleep.
-        drop(self.finished.lock());
-        self.published.notify_all();
-        first
-    }
-
-    /// Fails if the pipeline was stopped.
-    pub fn check(&self) -> Result<()> {
-        if !self.failed.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let failure = self.failure.lock().clone();
-        let (kind, why) = failure.unwrap_or((ErrorKind::ReadOnly, String::new()));
-        let reason = match kind {
-            ErrorKind::Fenced => "since another writer has taken over",
-            _ => "since an earlier one may not have been kept",
-        };
-        Err(Error::new(
-            kind,
-            format!("no writes are taken, {reason}: {why}"),
-        ))
-    }
-
-    /// Fails if the pipeline was stopped, unless that another writer took over is all that happened.
-    fn check_sound(&self) -> Result<()> {
-        match self.unsound.load(Ordering::Acquire) {
-            true => self.check(),
-            false => Ok(()),
-        }
     }
 
     /// Commits: has `request` written by `writer`, then runs `apply`, then `sync`, then publishes. Returns its sequence number.
@@ -218,15 +174,15 @@ impl<W: GroupWriter> Pipeline<W> {
         sync: impl FnOnce(&W::Slot) -> Result<()>,
     ) -> Result<SeqNo> {
         match W::decides(&request) {
-            true => self.check_sound()?,
-            false => self.check()?,
+            true => self.gate.check_sound()?,
+            false => self.gate.check()?,
         }
         let guard = PanicGuard(self);
         let written = self.write(writer, request);
         let done = written.and_then(|(seq, mut slot)| {
             let done = apply(seq, &mut slot).and_then(|()| sync(&slot));
             done.map(|()| seq).map_err(|error| {
-                self.lose(&error);
+                self.gate.lose(&error);
                 error.context("commit")
             })
         });
@@ -296,7 +252,7 @@ impl<W: GroupWriter> Pipeline<W> {
     }
 
     fn write_group(&self, writer: &W, group: &mut [W::Request]) -> Result<(SeqNo, Vec<W::Slot>)> {
-        self.check_sound()?;
+        self.gate.check_sound()?;
         let first = self.next_seq.load(Ordering::Relaxed);
         let after = first + group.len() as u64;
         // Half of the range of sequence numbers is for uncommitted writes.
@@ -324,7 +280,7 @@ impl<W: GroupWriter> Pipeline<W> {
             }
             Err(error) => {
                 if error.kind() != ErrorKind::Interrupted {
-                    self.lose(&error);
+                    self.gate.lose(&error);
                 }
                 Err(error.context("commit"))
             }
@@ -349,21 +305,21 @@ impl<W: GroupWriter> Pipeline<W> {
     fn publish(&self, seq: SeqNo) -> Result<()> {
         let mut finished = self.finish(seq)?;
         while self.snapshots.visible() < seq {
-            self.check_sound()?;
-            self.published.wait(&mut finished);
+            self.gate.check_sound()?;
+            self.order.published.wait(&mut finished);
         }
         Ok(())
     }
 
     /// Makes `seq` and all that waits for nothing but it visible, if it is the next one, or else leaves that to the one before it.
     fn finish(&self, seq: SeqNo) -> Result<MutexGuard<'_, Finished>> {
-        let mut finished = self.finished.lock();
+        let mut finished = self.order.finished.lock();
         let mut visible = self.snapshots.visible();
         if visible + 1 != seq {
             finished.ahead.insert(seq);
             return Ok(finished);
         }
-        self.check_sound()?;
+        self.gate.check_sound()?;
         visible = seq;
         while finished.ahead.first() == Some(&(visible + 1)) {
             finished.ahead.pop_first();
@@ -371,17 +327,9 @@ impl<W: GroupWriter> Pipeline<W> {
         }
         self.snapshots.publish(visible);
         if visible != seq {
-            self.published.notify_all();
+            self.order.published.notify_all();
         }
         Ok(finished)
-    }
-}
-
-/// How commits fail after an error.
-fn kind_after(error: &Error) -> ErrorKind {
-    match error.kind() {
-        ErrorKind::Fenced => ErrorKind::Fenced,
-        _ => ErrorKind::ReadOnly,
     }
 }
 
@@ -390,7 +338,7 @@ struct PanicGuard<'a, W: GroupWriter>(&'a Pipeline<W>);
 
 impl<W: GroupWriter> Drop for PanicGuard<'_, W> {
     fn drop(&mut self) {
-        self.0.fail("a commit panicked");
+        self.0.gate.close("a commit panicked");
     }
 }
 
@@ -403,7 +351,7 @@ struct LeadGuard<'a, W: GroupWriter> {
 impl<W: GroupWriter> Drop for LeadGuard<'_, W> {
     fn drop(&mut self) {
         const WHY: &str = "a commit panicked";
-        self.pipeline.fail(WHY);
+        self.pipeline.gate.close(WHY);
         self.pipeline.pass_on_lead();
         for ticket in self.followers {
             ticket.set(Turn::Failed(Error::new(ErrorKind::ReadOnly, WHY)));

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod commit;
+pub mod gate;
 pub mod locks;
 pub mod record;
 pub mod snapshots;

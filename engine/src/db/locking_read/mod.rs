@@ -17,8 +17,8 @@ mod row_lock;
 mod scan;
 mod spec;
 
-use super::pinned::Value;
 use super::transaction::{Transaction, View};
+use super::tree::Value;
 use crate::txn::TxnId;
 use crate::txn::locks::LockWait;
 use crate::types::KeyBounds;

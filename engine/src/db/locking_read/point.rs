@@ -7,8 +7,8 @@ use super::locator::locate_row;
 use super::row_lock::lock_row;
 use super::{ReadSpec, Reader, missing_row};
 use crate::Result;
-use crate::db::pinned::Value;
 use crate::db::transaction::{Transaction, View};
+use crate::db::tree::Value;
 use crate::txn::locks::LockMode;
 use crate::types::Index;
 

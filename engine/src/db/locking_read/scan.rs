@@ -12,8 +12,8 @@ use std::cell::Cell;
 
 use super::spec::SeekTo;
 use crate::Result;
-use crate::db::cursor::Cursor;
 use crate::db::transaction::{Transaction, View};
+use crate::db::tree::Cursor;
 use crate::txn::locks::LockWait;
 use crate::types::KeyBounds;
 

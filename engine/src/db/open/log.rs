@@ -16,10 +16,9 @@ use crate::{Result, ResultExt};
 /// How often an attach begins anew because the store is written to under it.
 const ATTACH_ATTEMPTS: u32 = 10;
 
-/// The manifest and the log, read and this writer's.
+/// The manifest and the log, read and this writer's: the manifest's version is the one that it attached by.
 pub struct OpenedLog {
     pub manifest: Manifest,
-    pub version: Arc<Version>,
     pub wal: Wal,
     pub remote: Option<RemoteWal>,
     pub replayed: Replayed,
@@ -38,10 +37,9 @@ pub fn open(options: &Options, store: &Arc<dyn ObjectStore>) -> Result<OpenedLog
         let (mut manifest, version) = load().context(|| "read manifest")?;
         let next_id = manifest.next_id();
         let error = match open_as(options, store, &mut manifest, &version) {
-            Ok((wal, version, remote, replayed, number)) => {
+            Ok((wal, remote, replayed, number)) => {
                 return Ok(OpenedLog {
                     manifest,
-                    version,
                     wal,
                     remote,
                     replayed,
@@ -68,7 +66,7 @@ fn open_as(
     store: &Arc<dyn ObjectStore>,
     manifest: &mut Manifest,
     version: &Version,
-) -> Result<(Wal, Arc<Version>, Option<RemoteWal>, Replayed, u128)> {
+) -> Result<(Wal, Option<RemoteWal>, Replayed, u128)> {
     let missing = match (options.remote_wal, options.accept_lost_log) {
         (true, _) if takeover::has_log(version) => MissingLog::InStore,
         (_, true) => MissingLog::Accept,
@@ -89,13 +87,7 @@ fn open_as(
     };
     if options.remote_wal {
         let attached = takeover::attach(options, store, manifest, &edit, &mut replayed)?;
-        return Ok((
-            attached.wal,
-            attached.version,
-            Some(attached.remote),
-            replayed,
-            number,
-        ));
+        return Ok((attached.wal, Some(attached.remote), replayed, number));
     }
     takeover::refuse_remote_log(version)?;
     let floor = version.wal_floor;
@@ -103,7 +95,7 @@ fn open_as(
         replayed.record(position, payload)
     })?;
     failpoint::hit("open.replayed")?;
-    let version = manifest.commit(&edit).context(|| "write manifest")?;
+    manifest.commit(&edit).context(|| "write manifest")?;
     failpoint::hit("open.attached")?;
-    Ok((wal, version, None, replayed, number))
+    Ok((wal, None, replayed, number))
 }

@@ -15,32 +15,29 @@ mod replay;
 mod takeover;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::thread::JoinHandle;
-
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 
 use self::log::OpenedLog;
 use self::replay::Ingest;
 use super::background;
-use super::core::{Core, Ids, Tunables};
+use super::compactor::Compactor;
+use super::core::Core;
 use super::detached::Detached;
-use super::drops::Drops;
-use super::orphans::OrphanSearch;
+use super::drop_queue::DropQueue;
+use super::flusher::Flusher;
+use super::garbage::{OrphanSearch, Remover};
+use super::health::Health;
+use super::ingest::Ingester;
+use super::log::Log;
 use super::persistent_cache::PersistentCache;
-use super::range_stats::Hurry;
-use super::removal::Removal;
-use super::signal::{Failing, Signal};
-use super::state::{FileContext, LiveVersion, State};
-use super::stats::Stats;
+use super::transactions::Transactions;
+use super::tree::Tree;
+use super::tree::state::FileContext;
+use super::writer::Writer;
 use crate::cache::BlockCache;
 use crate::memtable::MemTable;
 use crate::object_store::{LocalStore, MeteredStore, ObjectStore, Prefetcher, probe_put_if_absent};
 use crate::options::Options;
-use crate::output::RateLimiter;
-use crate::txn::commit::Pipeline;
-use crate::txn::locks::LockManager;
 use crate::txn::snapshots::Snapshots;
 use crate::txn::spill::SpillSpace;
 use crate::{Result, ResultExt};
@@ -57,6 +54,7 @@ pub struct Running {
 /// Opens the store, or creates one.
 pub fn open(options: Options) -> Result<Running> {
     options.validate()?;
+    let options = Arc::new(options);
     let dir = options.data_dir.clone();
     options
         .fs
@@ -74,7 +72,6 @@ pub fn open(options: Options) -> Result<Running> {
     }
     let OpenedLog {
         manifest,
-        version,
         wal,
         remote,
         replayed,
@@ -103,83 +100,98 @@ pub fn open(options: Options) -> Result<Running> {
         store: store.clone(),
         cache: cache.clone(),
         prefetcher: (options.prefetch > 0).then(|| Arc::new(Prefetcher::new(options.prefetch))),
-        obsolete: sender,
+        obsolete: sender.clone(),
     });
-    let state = State {
-        mem,
-        immutable: Arc::new(memtables),
-        files: LiveVersion::new(version.clone(), None, &files),
-    };
     let snapshots = Arc::new(Snapshots::default());
     snapshots.publish(replayed.last_seq);
-    let core = Arc::new(Core {
-        tunables: Tunables::new(&options),
-        store,
-        meter,
-        clock: options.clock.clone(),
-        cache,
-        persistent_cache,
-        limiter: RateLimiter::new(options.clock.clone(), options.rate_limit),
-        wal,
-        remote,
-        chunks_before_memtable: AtomicU64::new(0),
-        manifest: Mutex::new(manifest),
-        state: ArcSwap::from_pointee(state),
-        state_lock: Mutex::new(()),
-        write_lock: Mutex::new(()),
+    // Before anything is flushed: the log is kept for them.
+    let undecided = replayed.undecided.iter();
+    let undecided = undecided.map(|(&id, one)| (id, one.position)).collect();
+    let health = Arc::new(Health::new(&options));
+    let log = Arc::new(Log::new(health.clone(), wal, remote, &options));
+    let tree = Arc::new(Tree::new(
+        health.clone(),
+        options.clone(),
         files,
-        pipeline: Pipeline::new(snapshots.clone()),
-        snapshots,
-        locks: LockManager::new(options.max_row_locks),
-        spill: Arc::new(spill),
-        counters: Arc::default(),
-        undecided: Mutex::default(),
-        ids: Ids {
-            next_file: AtomicU64::new(version.next_file),
-            next_index: AtomicU32::new(version.index_ceiling.max(1)),
-            index_ceiling: AtomicU32::new(version.index_ceiling.max(1)),
-            next_memtable: AtomicU64::new(last_id + 1),
-            next_txn: AtomicU64::new(1),
-            next_prepared: AtomicU64::new(replayed.last_prepared + 1),
-        },
-        signal: Signal::default(),
-        stats: Stats::default(),
-        closing: AtomicBool::new(false),
-        drops: Drops::recovered(&version, last_id),
-        compacting: Mutex::default(),
-        flushing: Mutex::new(()),
-        flush_failing: Failing::default(),
-        compaction_failing: Failing::default(),
-        manifest_failing: Failing::default(),
-        removal: Mutex::new(Removal::new(obsolete)),
-        orphans: Mutex::new(None),
-        hurry: Hurry::default(),
+        snapshots.clone(),
+        manifest,
+        memtables,
+        mem,
+    ));
+    let writer = Arc::new(Writer::new(
+        health.clone(),
+        log.clone(),
+        tree.clone(),
+        &options,
+        undecided,
+    ));
+    let flusher = Arc::new(Flusher::new(
+        health.clone(),
+        log.clone(),
+        tree.clone(),
+        writer.clone(),
+        options.manual,
+    ));
+    let compactor = Arc::new(Compactor::new(
+        health.clone(),
+        options.clone(),
+        tree.clone(),
+        snapshots.clone(),
+    ));
+    let core = Arc::new(Core {
+        meter,
+        persistent_cache,
+        transactions: Transactions::new(
+            tree.clone(),
+            writer.clone(),
+            health.gate().clone(),
+            snapshots,
+            Arc::new(spill),
+            &options,
+            replayed.last_prepared,
+        ),
+        ingester: Ingester::new(
+            health.clone(),
+            log.clone(),
+            tree.clone(),
+            writer,
+            flusher.clone(),
+            compactor.clone(),
+        ),
+        drops: DropQueue::new(health.clone(), log.clone(), tree.clone()),
+        remover: Remover::new(
+            health.clone(),
+            log.clone(),
+            store.clone(),
+            cache,
+            options.gc_grace,
+            obsolete,
+        ),
+        orphans: OrphanSearch::new(health.clone(), store, sender),
+        flusher,
+        compactor,
+        tree,
+        log,
+        health,
         options,
     });
-    // Before anything is flushed: the log is kept for them.
-    let positions = replayed.undecided.iter();
-    core.undecided
-        .lock()
-        .extend(positions.map(|(&id, undecided)| (id, undecided.position)));
     // What the local log alone has goes to the store before anything follows from it.
-    core.upload_all()?;
+    core.log.upload_all()?;
     for Ingest {
         seq,
         files,
         younger,
     } in replayed.ingests
     {
-        core.ingest(seq, younger.id(), &files)
+        core.ingester
+            .ingest(seq, younger.id(), &files)
             .context(|| format!("finish commit {seq} by files"))?;
         younger.finish_write(0, 0);
     }
     let detached = Detached::recover(&core, replayed.undecided)?;
-    let version = core.state.load().files.version.clone();
-    *core.orphans.lock() = Some(OrphanSearch::new(
-        &version,
-        kept_files,
-        core.remote.is_some(),
-    ));
+    let version = core.tree.state().files.version.clone();
+    core.orphans
+        .begin(&version, kept_files, core.log.is_shared());
     let threads = background::start(&core)?;
     Ok(Running {
         core,

@@ -26,7 +26,6 @@ use crate::{Error, ErrorKind, Result, ResultExt};
 /// What a writer has once it is attached.
 pub struct Attachment {
     pub wal: Wal,
-    pub version: Arc<Version>,
     pub remote: RemoteWal,
 }
 
@@ -81,7 +80,7 @@ pub fn attach(
         attaching: me,
     };
     owners::write(fs, &dir, &attaching)?;
-    let version = manifest.commit(edit).context(|| "write manifest")?;
+    manifest.commit(edit).context(|| "write manifest")?;
     failpoint::hit("open.attached")?;
     // What a busy writer has added meanwhile: it is about to find out. Or else a later writer is there already.
     chunks.has_epoch(me.epoch);
@@ -109,11 +108,7 @@ pub fn attach(
             inline: options.manual,
         },
     );
-    Ok(Attachment {
-        wal,
-        version,
-        remote,
-    })
+    Ok(Attachment { wal, remote })
 }
 
 /// Opens the local log, which is ours or empty, and reads what it has beyond `end`, where the chunks end.

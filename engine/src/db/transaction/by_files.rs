@@ -2,13 +2,13 @@
 
 use super::Transaction;
 use crate::Result;
-use crate::db::write::{Action, Request};
+use crate::db::writer::{Action, Request};
 use crate::manifest::encode_files;
 
 impl Transaction {
     /// Commits a batch that was spilled.
     pub(super) fn commit_by_files(&mut self) -> Result<()> {
-        let files = self.core.write_files(&self.batch)?;
+        let files = self.core.ingester.write_files(&self.batch)?;
         let request = Request {
             action: Action::CommitFiles(encode_files(&files.files)),
             raises: std::mem::take(&mut self.raises),
@@ -16,8 +16,8 @@ impl Transaction {
         let core = &self.core;
         let log_end = &mut self.log_end;
         let mut logged = false;
-        let done = core.pipeline.commit(
-            &**core,
+        let done = core.transactions.pipeline.commit(
+            &core.transactions.writer,
             request,
             |seq, slot| {
                 logged = true;
@@ -25,10 +25,10 @@ impl Transaction {
                 slot.seq = seq;
                 Ok(())
             },
-            |slot| core.finish_ingest(slot, &files),
+            |slot| core.ingester.finish(slot, &files),
         );
         if let Err(error) = &done {
-            core.discard_unless_logged(&files, logged, error);
+            core.ingester.discard_unless_logged(&files, logged, error);
         }
         done.map(|_| ())
     }

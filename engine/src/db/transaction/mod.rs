@@ -13,9 +13,9 @@ pub use self::stage::{Prepared, Stage};
 pub use self::writes::Write;
 use crate::db::core::Core;
 use crate::db::counters::Raise;
-use crate::db::cursor::Cursor;
-use crate::db::pinned::Value;
-use crate::db::write::{Action, Request, Slot};
+use crate::db::tree::Cursor;
+use crate::db::tree::Value;
+use crate::db::writer::{Action, Request};
 use crate::options::Durability;
 pub use crate::txn::Isolation;
 use crate::txn::TxnId;
@@ -81,16 +81,13 @@ pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(50);
 
 impl Transaction {
     pub(super) fn new(core: Arc<Core>, isolation: Isolation) -> Self {
-        let id = core.ids.next_txn.fetch_add(1, Ordering::Relaxed);
-        core.stats
-            .active_transactions
-            .fetch_add(1, Ordering::Relaxed);
+        let id = core.transactions.begin();
         Self {
             isolation,
             locks: TxnLocks::new(id, isolation),
             lock_wait: DEFAULT_LOCK_WAIT,
             snapshot: None,
-            batch: Batch::new(core.spill.clone()),
+            batch: Batch::new(core.transactions.spill.clone()),
             core,
             raises: Vec::new(),
             ops: OpWriter::default(),
@@ -125,7 +122,10 @@ impl Transaction {
 
     /// Begins a statement: below [`Isolation::RepeatableRead`] the next read sees what is committed then. An interrupt that came before is forgotten.
     pub fn start_statement(&mut self) {
-        self.core.locks.forget_interrupt(self.locks.id());
+        self.core
+            .transactions
+            .locks
+            .forget_interrupt(self.locks.id());
         self.locks.forget_survey();
         if self.isolation < Isolation::RepeatableRead {
             self.snapshot = None;
@@ -144,7 +144,7 @@ impl Transaction {
 
     fn snapshot(&mut self) -> &Arc<SnapshotGuard> {
         self.snapshot
-            .get_or_insert_with(|| Arc::new(self.core.snapshots.take()))
+            .get_or_insert_with(|| Arc::new(self.core.transactions.snapshots.take()))
     }
 
     pub(super) fn check_running(&self) -> Result<()> {
@@ -174,10 +174,10 @@ impl Transaction {
         let value = match view {
             View::Snapshot => {
                 let seq = self.snapshot().seq();
-                self.core.get(key, seq)?
+                self.core.tree.get(key, seq)?
             }
             View::Newest => {
-                let (seq, value) = self.core.get_newest(key)?;
+                let (seq, value) = self.core.tree.get_newest(key)?;
                 self.note_seen(seq);
                 value
             }
@@ -190,7 +190,7 @@ impl Transaction {
         if let Some(own) = self.own(key)? {
             return Ok((OWN_WRITE_SEQ, own));
         }
-        let found = self.core.get_newest(key)?;
+        let found = self.core.tree.get_newest(key)?;
         self.note_seen(found.0);
         Ok(found)
     }
@@ -199,7 +199,7 @@ impl Transaction {
     pub fn get_as_of(&self, key: &[u8], cursor: &Cursor) -> Result<(Option<Value>, bool)> {
         match self.own(key)? {
             Some(own) => Ok((own, true)),
-            None => Ok((self.core.get(key, cursor.snapshot())?, false)),
+            None => Ok((self.core.tree.get(key, cursor.snapshot())?, false)),
         }
     }
 
@@ -222,7 +222,7 @@ impl Transaction {
 
     /// Whether nothing was committed since `cursor` was made: what it shows is the newest there is.
     pub fn is_newest(&self, cursor: &Cursor) -> bool {
-        self.core.snapshots.visible() == cursor.snapshot()
+        self.core.transactions.snapshots.visible() == cursor.snapshot()
     }
 
     /// What the transaction itself wrote to a key: a value, or that it is gone.
@@ -247,22 +247,26 @@ impl Transaction {
         self.locks.forget_survey();
         let guard = match view {
             View::Snapshot => self.snapshot().clone(),
-            View::Newest => Arc::new(self.core.snapshots.take()),
+            View::Newest => Arc::new(self.core.transactions.snapshots.take()),
         };
-        Cursor::new(&self.core, guard, Some(&self.batch), lower, upper)
+        Cursor::new(&self.core.tree, guard, Some(&self.batch), lower, upper)
     }
 
     /// Locks a key until the transaction ends.
     pub fn lock(&mut self, key: &[u8], mode: LockMode) -> Result<Granted> {
         self.check_running()?;
         let wait = LockWait::Timeout(self.lock_wait);
-        self.core.locks.acquire(&mut self.locks, key, mode, wait)
+        self.core
+            .transactions
+            .locks
+            .acquire(&mut self.locks, key, mode, wait)
     }
 
     /// Locks a key if that needs no waiting; [`crate::ErrorKind::LockNotAvailable`] otherwise.
     pub fn try_lock(&mut self, key: &[u8], mode: LockMode) -> Result<Granted> {
         self.check_running()?;
         self.core
+            .transactions
             .locks
             .acquire(&mut self.locks, key, mode, LockWait::NoWait)
     }
@@ -275,7 +279,10 @@ impl Transaction {
         if !self.isolation.locks_gaps() {
             return Ok(());
         }
-        self.core.locks.lock_gap(&mut self.locks, from, to, wait)
+        self.core
+            .transactions
+            .locks
+            .lock_gap(&mut self.locks, from, to, wait)
     }
 
     /// Waits for those who have added a key to [from, to), both of one index, and not committed it, without keeping others from adding
@@ -283,6 +290,7 @@ impl Transaction {
     pub fn await_additions(&mut self, from: &[u8], to: &[u8], wait: LockWait) -> Result<bool> {
         self.check_running()?;
         self.core
+            .transactions
             .locks
             .await_additions(&mut self.locks, from, to, wait)
     }
@@ -304,7 +312,7 @@ impl Transaction {
 
     /// Gives a lock back before the end. Only for a key that this transaction has not written.
     pub fn unlock(&mut self, key: &[u8]) {
-        self.core.locks.release(&mut self.locks, key);
+        self.core.transactions.locks.release(&mut self.locks, key);
     }
 
     /// How many keys it holds locked.
@@ -332,7 +340,8 @@ impl Transaction {
             raise.value = raise.value.max(value);
             return Ok(());
         }
-        self.raises.extend(self.core.raise(key, value)?);
+        self.raises
+            .extend(self.core.transactions.raise(key, value)?);
         Ok(())
     }
 
@@ -354,15 +363,15 @@ impl Transaction {
     pub fn commit(&mut self) -> Result<()> {
         if self.waits_for_store() {
             self.commit_with(false)?;
-            return self.core.uploaded(self.log_end);
+            return self.core.log.uploaded(self.log_end);
         }
-        let sync = self.core.tunables.sync_each_commit.load(Ordering::Relaxed);
+        let sync = self.core.transactions.syncs_each_commit();
         self.commit_with(sync)
     }
 
     /// Whether what it logs has to be in the store before it is acknowledged.
     pub fn waits_for_store(&self) -> bool {
-        self.durability == Durability::Object && self.core.remote.is_some()
+        self.durability == Durability::Object && self.core.log.is_shared()
     }
 
     /// The position in the log after what it logged last, for [`crate::Engine::wait_uploaded`]; 0 if it logged nothing.
@@ -378,8 +387,8 @@ impl Transaction {
             Stage::Ended => return self.check_running(),
         };
         let outcome = match &result {
-            Ok(()) => &self.core.stats.commits,
-            Err(_) => &self.core.stats.rollbacks,
+            Ok(()) => &self.core.transactions.commits,
+            Err(_) => &self.core.transactions.rollbacks,
         };
         outcome.fetch_add(1, Ordering::Relaxed);
         self.end();
@@ -410,7 +419,7 @@ impl Transaction {
         if self.batch.is_empty() && self.raises.is_empty() {
             return Ok(());
         }
-        self.core.check_open()?;
+        self.core.health.check_open()?;
         self.check_counters()?;
         self.core.throttle()?;
         if self.batch.is_spilled() {
@@ -422,18 +431,18 @@ impl Transaction {
         };
         let (core, batch, buffer) = (&self.core, &self.batch, &mut self.ops);
         let log_end = &mut self.log_end;
-        core.pipeline.commit(
-            &**core,
+        core.transactions.pipeline.commit(
+            &core.transactions.writer,
             request,
             |seq, slot| {
                 *log_end = slot.wal_end;
                 *buffer = std::mem::take(&mut slot.ops);
                 // They are in the log: not a third time in memory while they go to the memtable.
                 buffer.clear();
-                core.apply(seq, slot, Some(batch));
+                core.transactions.writer.apply(seq, slot, Some(batch));
                 Ok(())
             },
-            |slot| core.sync_slot(slot, sync),
+            |slot| core.log.sync_if(sync, slot.wal_end),
         )?;
         Ok(())
     }
@@ -448,17 +457,20 @@ impl Transaction {
                     .context(|| "keep counters of a rolled back transaction")
             }
             Stage::Prepared(_) => {
-                let sync = self.core.tunables.sync_each_commit.load(Ordering::Relaxed);
+                let sync = self.core.transactions.syncs_each_commit();
                 self.rollback_prepared(sync)
             }
         };
-        self.core.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
+        self.core
+            .transactions
+            .rollbacks
+            .fetch_add(1, Ordering::Relaxed);
         self.end();
         result
     }
 
     pub(super) fn end(&mut self) {
-        self.core.locks.release_all(&mut self.locks);
+        self.core.transactions.locks.release_all(&mut self.locks);
         self.snapshot = None;
         self.batch.clear();
         self.raises.clear();
@@ -466,35 +478,18 @@ impl Transaction {
         self.taken.shrink_to(1024);
         self.stage = Stage::Ended;
         self.saw_newer = false;
-        self.core
-            .stats
-            .active_transactions
-            .fetch_sub(1, Ordering::Relaxed);
+        self.core.transactions.end();
     }
 
     /// Makes an ended transaction a new one, keeping its memory; one that has not ended is rolled back first.
     pub fn restart(&mut self, isolation: Isolation) -> Result<()> {
         self.rollback()?;
-        let id = self.core.ids.next_txn.fetch_add(1, Ordering::Relaxed);
-        self.core
-            .stats
-            .active_transactions
-            .fetch_add(1, Ordering::Relaxed);
+        let id = self.core.transactions.begin();
         self.locks.renew(id, isolation);
         self.isolation = isolation;
         self.log_end = 0;
         self.stage = Stage::Active;
         Ok(())
-    }
-}
-
-impl Core {
-    pub(super) fn sync_slot(&self, slot: &Slot, sync: bool) -> Result<()> {
-        if sync {
-            self.wal.sync(slot.wal_end)
-        } else {
-            Ok(())
-        }
     }
 }
 

@@ -15,11 +15,10 @@
 //! leaves them in the log, to be read once more.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Transaction;
 use super::stage::{Prepared, Stage};
-use crate::db::write::{Action, Request};
+use crate::db::writer::{Action, Request};
 use crate::env::failpoint;
 use crate::manifest::encode_files;
 use crate::txn::record::MAX_NAME_LEN;
@@ -39,13 +38,13 @@ impl Transaction {
                 name.len()
             )));
         }
-        self.core.check_open()?;
+        self.core.health.check_open()?;
         self.check_counters()?;
         self.core.throttle()?;
-        let id = self.core.ids.next_prepared.fetch_add(1, Ordering::Relaxed);
+        let id = self.core.transactions.next_prepared();
         let name: Arc<[u8]> = name.into();
         let files = match self.batch.is_spilled() {
-            true => Some(self.core.write_files(&self.batch)?),
+            true => Some(self.core.ingester.write_files(&self.batch)?),
             false => None,
         };
         let action = match &files {
@@ -67,8 +66,8 @@ impl Transaction {
         let (core, buffer) = (&self.core, &mut self.ops);
         let log_end = &mut self.log_end;
         let mut logged = false;
-        let done = core.pipeline.log(
-            &**core,
+        let done = core.transactions.pipeline.log(
+            &core.transactions.writer,
             request,
             |seq, slot| {
                 logged = true;
@@ -76,13 +75,13 @@ impl Transaction {
                 *buffer = std::mem::take(&mut slot.ops);
                 // They are in the log: not a third time in memory while they go to the memtable.
                 buffer.clear();
-                core.apply(seq, slot, None);
+                core.transactions.writer.apply(seq, slot, None);
                 Ok(())
             },
-            |slot| core.sync_slot(slot, sync),
+            |slot| core.log.sync_if(sync, slot.wal_end),
         );
         if let (Err(error), Some(files)) = (&done, &files) {
-            core.discard_unless_logged(files, logged, error);
+            core.ingester.discard_unless_logged(files, logged, error);
         }
         done?;
         self.snapshot = None;
@@ -117,15 +116,15 @@ impl Transaction {
         };
         let core = &self.core;
         let log_end = &mut self.log_end;
-        core.pipeline.log(
-            &**core,
+        core.transactions.pipeline.log(
+            &core.transactions.writer,
             request,
             |seq, slot| {
                 *log_end = slot.wal_end;
-                core.apply(seq, slot, None);
+                core.transactions.writer.apply(seq, slot, None);
                 Ok(())
             },
-            |slot| core.sync_slot(slot, sync),
+            |slot| core.log.sync_if(sync, slot.wal_end),
         )?;
         if let Stage::Prepared(prepared) = &mut self.stage {
             prepared.in_coordinator = true;
@@ -148,20 +147,20 @@ impl Transaction {
         };
         let (core, batch) = (&self.core, &self.batch);
         let log_end = &mut self.log_end;
-        core.pipeline.commit(
-            &**core,
+        core.transactions.pipeline.commit(
+            &core.transactions.writer,
             request,
             |seq, slot| {
                 slot.seq = seq;
                 *log_end = slot.wal_end;
                 if files.is_none() {
-                    core.apply(seq, slot, Some(batch));
+                    core.transactions.writer.apply(seq, slot, Some(batch));
                 }
                 Ok(())
             },
             |slot| match files {
-                Some(files) => core.finish_ingest(slot, files),
-                None => core.sync_slot(slot, sync),
+                Some(files) => core.ingester.finish(slot, files),
+                None => core.log.sync_if(sync, slot.wal_end),
             },
         )?;
         Ok(())
@@ -181,18 +180,18 @@ impl Transaction {
         let sync = sync || files.is_some();
         let core = &self.core;
         let log_end = &mut self.log_end;
-        core.pipeline.commit(
-            &**core,
+        core.transactions.pipeline.commit(
+            &core.transactions.writer,
             request,
             |seq, slot| {
                 *log_end = slot.wal_end;
-                core.apply(seq, slot, None);
+                core.transactions.writer.apply(seq, slot, None);
                 Ok(())
             },
-            |slot| core.sync_slot(slot, sync),
+            |slot| core.log.sync_if(sync, slot.wal_end),
         )?;
         if let Some(files) = files {
-            core.discard(&files.files);
+            core.ingester.discard(&files.files);
         }
         Ok(())
     }

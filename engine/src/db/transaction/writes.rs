@@ -76,7 +76,8 @@ impl Transaction {
             )));
         }
         let (core, batch) = (&self.core, &mut self.batch);
-        core.locks
+        core.transactions
+            .locks
             .will_write(&mut self.locks, key, || batch.view().clone());
         match write {
             Write::Put(key, value) => self.batch.put(key, value),
@@ -105,7 +106,7 @@ impl Transaction {
             }
             let savepoint = self.batch.savepoint();
             self.batch.put(key, value);
-            let Some(owner) = self.core.locks.gap_owner(&self.locks, key) else {
+            let Some(owner) = self.core.transactions.locks.gap_owner(&self.locks, key) else {
                 if granted == Granted::New {
                     self.note_taken_at(savepoint, key);
                 }
@@ -118,6 +119,7 @@ impl Transaction {
             }
             let wait = LockWait::Timeout(self.lock_wait);
             self.core
+                .transactions
                 .locks
                 .await_gap(&mut self.locks, key, owner, wait)?;
         }
@@ -141,7 +143,7 @@ impl Transaction {
         };
         self.check_new(key).inspect_err(|_| {
             if granted != Granted::Held && duplicate == LockMode::Shared {
-                self.core.locks.downgrade(&self.locks, key);
+                self.core.transactions.locks.downgrade(&self.locks, key);
             }
         })?;
         Ok(granted)

@@ -35,7 +35,7 @@ impl GroupWriter for Log {
 #[test]
 fn commits_are_published_in_the_order_of_the_log() {
     let snapshots = Arc::new(Snapshots::default());
-    let pipeline = Pipeline::<Log>::new(snapshots.clone());
+    let pipeline = Pipeline::<Log>::new(snapshots.clone(), Arc::default());
     let log = Log::default();
     let applied = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -69,7 +69,7 @@ fn commits_are_published_in_the_order_of_the_log() {
 #[test]
 fn after_a_failed_write_nothing_is_acknowledged() {
     let snapshots = Arc::new(Snapshots::default());
-    let pipeline = Pipeline::<Log>::new(snapshots.clone());
+    let pipeline = Pipeline::<Log>::new(snapshots.clone(), Arc::default());
     let log = Log {
         fail_at: Some(2),
         ..Log::default()
@@ -87,24 +87,33 @@ fn after_a_failed_write_nothing_is_acknowledged() {
 #[test]
 fn after_a_fence_only_decisions_are_taken() {
     let snapshots = Arc::new(Snapshots::default());
-    let pipeline = Pipeline::<Log>::new(snapshots.clone());
+    let gate = Arc::new(Gate::default());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener = told.clone();
+    gate.tell(move |kind, why| listener.lock().push((kind, why.to_owned())));
+    let pipeline = Pipeline::<Log>::new(snapshots.clone(), gate.clone());
     let log = Log::default();
     let commit = |id| pipeline.commit(&log, id, |_, _| Ok(()), |_| Ok(()));
     assert_eq!(commit(1).unwrap(), 1);
     let fence = Error::new(ErrorKind::Fenced, "fenced by epoch 2");
-    assert!(pipeline.fail_with(&fence));
+    assert!(gate.close_with(&fence));
     assert_eq!(commit(2).unwrap_err().kind(), ErrorKind::Fenced);
     assert_eq!(commit(DECISION).unwrap(), 2);
     assert_eq!(snapshots.visible(), 2);
-    pipeline.fail("disk on fire");
+    assert!(!gate.close("disk on fire"));
     commit(DECISION).unwrap_err();
+    let causes = [
+        (ErrorKind::Fenced, "fenced by epoch 2".to_owned()),
+        (ErrorKind::ReadOnly, "disk on fire".to_owned()),
+    ];
+    assert_eq!(*told.lock(), causes);
     assert_eq!(snapshots.visible(), 2);
 }
 
 #[test]
 fn a_failed_sync_fails_the_commits_behind_it() {
     let snapshots = Arc::new(Snapshots::default());
-    let pipeline = Pipeline::<Log>::new(snapshots.clone());
+    let pipeline = Pipeline::<Log>::new(snapshots.clone(), Arc::default());
     let log = Log::default();
     std::thread::scope(|scope| {
         let (enter, entered) = crossbeam_channel::bounded(0);

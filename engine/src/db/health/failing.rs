@@ -1,41 +1,10 @@
-//! How the engine's threads wait for each other, and what they know of work that failed.
+//! What is known of background work that failed.
 
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::{Error, ErrorKind, Result};
-
-/// Wakes background threads, and those that wait for them.
-///
-/// Whoever waits asks [`Signal::now`] first, then looks whether there is anything to do, then calls [`Signal::wait`]: what is
-/// notified in between is not missed.
-#[derive(Default)]
-pub struct Signal {
-    notified: Mutex<u64>,
-    changed: Condvar,
-}
-
-impl Signal {
-    /// Wakes everyone.
-    pub fn notify(&self) {
-        *self.notified.lock() += 1;
-        self.changed.notify_all();
-    }
-
-    /// Names this moment.
-    pub fn now(&self) -> u64 {
-        *self.notified.lock()
-    }
-
-    /// Sleeps until something is notified after the moment `seen`, at most for `time`.
-    pub fn wait(&self, seen: u64, time: Duration) {
-        let mut notified = self.notified.lock();
-        if *notified == seen {
-            self.changed.wait_for(&mut notified, time);
-        }
-    }
-}
 
 /// The pause before work that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);

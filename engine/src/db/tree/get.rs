@@ -1,14 +1,14 @@
 //! Point reads: memtables, then one file of each sorted run of level 0, then one a level.
 
-use super::core::Core;
+use super::Tree;
 use super::pinned::Value;
 use super::state::{State, open_together};
 use crate::Result;
 use crate::iter::InternalIterator;
 use crate::sst::{Found, key_hash};
-use crate::types::{SeqNo, ValueKind};
+use crate::types::{SeqNo, ValueKind, decode_internal};
 
-impl Core {
+impl Tree {
     /// The value of `user_key` that `snapshot` sees. The caller holds a snapshot at or before it.
     pub fn get(&self, user_key: &[u8], snapshot: SeqNo) -> Result<Option<Value>> {
         Ok(get_version(&self.state.load(), user_key, snapshot)?.1)
@@ -28,7 +28,7 @@ impl Core {
 fn get_version(state: &State, user_key: &[u8], snapshot: SeqNo) -> Result<(SeqNo, Option<Value>)> {
     for table in state.memtables() {
         if let Some(position) = table.find(user_key, snapshot) {
-            let (key, kind) = crate::types::decode_internal(position.key())?;
+            let (key, kind) = decode_internal(position.key())?;
             let seq = key.seq();
             return Ok((seq, (kind == ValueKind::Put).then(|| Value::at(position))));
         }

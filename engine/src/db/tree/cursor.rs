@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use super::core::Core;
+use super::Tree;
 use super::state::{LiveFile, State, open_together};
 use crate::Result;
 use crate::iter::{InternalIterator, LevelFiles, LevelIter, MergingIterator};
@@ -245,14 +245,15 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    pub(super) fn new(
-        core: &Core,
+    /// Over [lower, upper), as `guard` sees it, with the writes of `batch`.
+    pub fn new(
+        tree: &Tree,
         guard: Arc<SnapshotGuard>,
         batch: Option<&Batch>,
         lower: &[u8],
         upper: &[u8],
     ) -> Result<Self> {
-        let state = core.state.load();
+        let state = tree.state();
         let merged = MergingIterator::new(sources(
             &state,
             batch,

@@ -5,18 +5,23 @@
 //! what is there, and must find what belongs to it. Without a log in the store there is no wait of either kind.
 //!
 //! What is due goes together, by as few requests as the store can do with ([`crate::object_store::ObjectStore::delete_many`]). What could not be removed is tried again,
-//! object by object with longer and longer pauses. What a crash or a close leaves to be done is found after the next open ([`super::orphans`]).
+//! object by object with longer and longer pauses. What a crash or a close leaves to be done is found after the next open ([`super::OrphanSearch`]).
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use parking_lot::Mutex;
 
-use super::core::Core;
-use super::state::Obsolete;
+use crate::cache::BlockCache;
+use crate::db::health::Health;
+use crate::db::log::Log;
+use crate::db::tree::state::Obsolete;
 use crate::env::failpoint;
 use crate::manifest::{Manifest, sst_key};
+use crate::object_store::ObjectStore;
 use crate::remote_wal::chunk_key;
 use crate::{Error, Result};
 
@@ -59,8 +64,8 @@ struct Again {
     what: Garbage,
 }
 
-/// What is to be removed, and where more of it is announced.
-pub struct Removal {
+/// What is to be removed.
+struct Queue {
     obsolete: Receiver<Obsolete>,
     /// In the order in which it was announced, and so of both `due` and `logged`: only the first is looked at.
     pending: VecDeque<Pending>,
@@ -68,62 +73,89 @@ pub struct Removal {
     stopped: bool,
 }
 
-impl Removal {
-    pub fn new(obsolete: Receiver<Obsolete>) -> Self {
-        Self {
-            obsolete,
-            pending: VecDeque::new(),
-            again: Vec::new(),
-            stopped: false,
-        }
-    }
+/// Removes what it is told of, when that may be.
+pub struct Remover {
+    health: Arc<Health>,
+    log: Arc<Log>,
+    store: Arc<dyn ObjectStore>,
+    cache: Arc<BlockCache>,
+    /// How long what is no longer needed is kept where others may read it.
+    grace: Duration,
+    /// Held while the store is waited for.
+    queue: Mutex<Queue>,
+    pub deleted_files: AtomicU64,
 }
 
-impl Core {
+impl Remover {
+    /// What `obsolete` brings is to be removed from `store`, and from `cache`.
+    pub fn new(
+        health: Arc<Health>,
+        log: Arc<Log>,
+        store: Arc<dyn ObjectStore>,
+        cache: Arc<BlockCache>,
+        grace: Duration,
+        obsolete: Receiver<Obsolete>,
+    ) -> Self {
+        Self {
+            health,
+            log,
+            store,
+            cache,
+            grace,
+            queue: Mutex::new(Queue {
+                obsolete,
+                pending: VecDeque::new(),
+                again: Vec::new(),
+                stopped: false,
+            }),
+            deleted_files: AtomicU64::new(0),
+        }
+    }
+
     /// The thread's body.
-    pub(super) fn run_removal(&self) {
-        let mut removal = self.removal.lock();
-        while !removal.stopped {
-            let told = match self.time_to_next(&removal) {
-                None => removal.obsolete.recv().ok(),
-                Some(time) => match removal.obsolete.recv_timeout(time) {
+    pub fn run(&self) {
+        let mut queue = self.queue.lock();
+        while !queue.stopped {
+            let told = match self.time_to_next(&queue) {
+                None => queue.obsolete.recv().ok(),
+                Some(time) => match queue.obsolete.recv_timeout(time) {
                     Err(RecvTimeoutError::Disconnected) => None,
                     Err(RecvTimeoutError::Timeout) => {
-                        self.remove_due(&mut removal);
+                        self.remove_due(&mut queue);
                         continue;
                     }
                     Ok(told) => Some(told),
                 },
             };
             match told {
-                Some(told) => self.note_obsolete(&mut removal, told),
-                None => removal.stopped = true,
+                Some(told) => self.note_obsolete(&mut queue, told),
+                None => queue.stopped = true,
             }
-            self.take_told(&mut removal);
-            self.remove_due(&mut removal);
+            self.take_told(&mut queue);
+            self.remove_due(&mut queue);
         }
     }
 
     /// Removes what is due now.
-    pub(super) fn work_on_removal(&self) {
-        let mut removal = self.removal.lock();
-        self.take_told(&mut removal);
-        self.remove_due(&mut removal);
+    pub fn work(&self) {
+        let mut queue = self.queue.lock();
+        self.take_told(&mut queue);
+        self.remove_due(&mut queue);
     }
 
-    fn take_told(&self, removal: &mut Removal) {
-        while let Ok(told) = removal.obsolete.try_recv() {
-            self.note_obsolete(removal, told);
+    fn take_told(&self, queue: &mut Queue) {
+        while let Ok(told) = queue.obsolete.try_recv() {
+            self.note_obsolete(queue, told);
         }
     }
 
-    fn note_obsolete(&self, removal: &mut Removal, told: Obsolete) {
+    fn note_obsolete(&self, queue: &mut Queue, told: Obsolete) {
         let what = match told {
             Obsolete::File(id) => Garbage::File(id),
             Obsolete::Chunk(id) => Garbage::Chunk(id),
             Obsolete::Manifest(next_id) => return self.trim_manifest(next_id),
             Obsolete::Stop => {
-                removal.stopped = true;
+                queue.stopped = true;
                 return;
             }
         };
@@ -132,41 +164,38 @@ impl Core {
             logged: 0,
             what,
         };
-        if self.remote.is_some() {
-            let now = self.clock.now();
-            pending.due = now.saturating_add(self.options.gc_grace);
-            pending.logged = self.wal.end();
+        if self.log.is_shared() {
+            let now = self.health.clock.now();
+            pending.due = now.saturating_add(self.grace);
+            pending.logged = self.log.end();
         }
-        removal.pending.push_back(pending);
+        queue.pending.push_back(pending);
     }
 
-    fn time_to_next(&self, removal: &Removal) -> Option<Duration> {
-        let now = self.clock.now();
-        let first = removal.pending.front().map(|pending| {
+    fn time_to_next(&self, queue: &Queue) -> Option<Duration> {
+        let now = self.health.clock.now();
+        let first = queue.pending.front().map(|pending| {
             match pending.due.saturating_sub(now) {
                 // It is due, and waits for the log.
                 Duration::ZERO => SOON,
                 time => time,
             }
         });
-        let again = removal.again.iter().map(|again| again.due);
+        let again = queue.again.iter().map(|again| again.due);
         let again = again.min().map(|due| due.saturating_sub(now).max(SOON));
         first.into_iter().chain(again).min()
     }
 
-    fn remove_due(&self, removal: &mut Removal) {
-        let uploaded = match &self.remote {
-            Some(remote) => remote.uploaded(),
-            None => u64::MAX,
-        };
+    fn remove_due(&self, queue: &mut Queue) {
+        let uploaded = self.log.uploaded_end();
         loop {
-            if self.remote.is_some() && self.check_open().is_err() {
+            if self.log.is_shared() && self.health.check_open().is_err() {
                 // The store may be away, and the close is not to wait for it.
                 return;
             }
-            let now = self.clock.now();
+            let now = self.health.clock.now();
             let mut due = Vec::new();
-            removal.again.retain(|again| {
+            queue.again.retain(|again| {
                 let wait = again.due > now || due.len() == AT_ONCE;
                 if !wait {
                     due.push((again.what, again.pause * 2));
@@ -174,17 +203,17 @@ impl Core {
                 wait
             });
             while due.len() < AT_ONCE
-                && let Some(first) = removal.pending.front()
+                && let Some(first) = queue.pending.front()
                 && first.due <= now
                 && first.logged <= uploaded
             {
                 due.push((first.what, FIRST_PAUSE));
-                removal.pending.pop_front();
+                queue.pending.pop_front();
             }
             if due.is_empty() {
                 return;
             }
-            self.remove(&due, &mut removal.again);
+            self.remove(&due, &mut queue.again);
         }
     }
 
@@ -211,7 +240,7 @@ impl Core {
             }
             let pause = pause.min(LONGEST_PAUSE);
             again.push(Again {
-                due: self.clock.now().saturating_add(pause),
+                due: self.health.clock.now().saturating_add(pause),
                 pause,
                 what,
             });
@@ -236,7 +265,7 @@ impl Core {
         let results = hit.into_iter().map(|hit| {
             let result = hit.and_then(|()| deleted.next().unwrap_or_else(missing));
             let done = u64::from(result.is_ok());
-            self.stats.deleted_files.fetch_add(done, Ordering::Relaxed);
+            self.deleted_files.fetch_add(done, Ordering::Relaxed);
             result
         });
         results.collect()
@@ -246,11 +275,5 @@ impl Core {
         if let Err(error) = Manifest::trim(&*self.store, next_id) {
             tracing::warn!("{error}");
         }
-    }
-
-    /// Has something removed when that may be.
-    pub(super) fn tell_obsolete(&self, obsolete: Obsolete) {
-        // At shutdown nobody listens any more; the next open finds what is left.
-        let _ = self.files.obsolete.send(obsolete);
     }
 }

@@ -1,7 +1,7 @@
 //! Looking, after an open, for what a crash or a close of an earlier writer has left in the store, while the engine serves already.
 //!
 //! Only outputs that no edit came to name, files whose removal did not happen, and old chunks of the log are looked for, by listings of `sst/` and `wal/`, a
-//! page at a time. What is found is removed as everything else is, after the grace period where others may read the store ([`super::removal`]). A listing that
+//! page at a time. What is found is removed as everything else is, after the grace period where others may read the store ([`super::Remover`]). A listing that
 //! fails is tried again later, and one that hangs keeps nothing waiting but the close; a crash in between leaves the rest to the next open.
 //!
 //! # Why nothing is taken for an orphan that is not one
@@ -23,12 +23,17 @@
 //! - A successor may attach meanwhile: what is removed is garbage to it for the same reasons.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::Core;
-use super::state::Obsolete;
+use crossbeam_channel::Sender;
+use parking_lot::Mutex;
+
+use crate::db::health::Health;
+use crate::db::tree::state::Obsolete;
 use crate::gc::{self, Orphans};
 use crate::manifest::{Version, first_file_of_epoch, sst_key};
+use crate::object_store::ObjectStore;
 use crate::remote_wal::{CHUNK_PREFIX, chunk_key};
 use crate::{ErrorKind, Result, ResultExt};
 
@@ -37,7 +42,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// What is looked for, and how far the search has come.
-pub struct OrphanSearch {
+struct Search {
     orphans: Orphans,
     /// Folders that are left, the last one first: what its keys begin with, and the key at which it ends.
     folders: Vec<(&'static str, String)>,
@@ -49,9 +54,8 @@ pub struct OrphanSearch {
     again_at: Duration,
 }
 
-impl OrphanSearch {
-    /// What to look for after the open that gave `version`, whose epoch is this writer's; `kept` are files that prepared transactions name.
-    pub fn new(version: &Version, kept: HashSet<u64>, with_log: bool) -> Self {
+impl Search {
+    fn new(version: &Version, kept: HashSet<u64>, with_log: bool) -> Self {
         let end = first_file_of_epoch(version.epoch);
         let mut folders = Vec::new();
         if with_log {
@@ -69,24 +73,54 @@ impl OrphanSearch {
     }
 }
 
-impl Core {
+/// The search after an open.
+pub struct OrphanSearch {
+    health: Arc<Health>,
+    store: Arc<dyn ObjectStore>,
+    /// Who removes what is found.
+    obsolete: Sender<Obsolete>,
+    /// None before it begins, and when everything was looked at. Held while the store is waited for.
+    search: Mutex<Option<Search>>,
+}
+
+impl OrphanSearch {
+    /// One that has not begun.
+    pub fn new(
+        health: Arc<Health>,
+        store: Arc<dyn ObjectStore>,
+        obsolete: Sender<Obsolete>,
+    ) -> Self {
+        Self {
+            health,
+            store,
+            obsolete,
+            search: Mutex::new(None),
+        }
+    }
+
+    /// Begins after the open that gave `version`, whose epoch is this writer's; `kept` are files that prepared transactions name, and `with_log` says
+    /// whether the log is in the store.
+    pub fn begin(&self, version: &Version, kept: HashSet<u64>, with_log: bool) {
+        *self.search.lock() = Some(Search::new(version, kept, with_log));
+    }
+
     /// The thread's body: ends when everything was looked at.
-    pub(super) fn run_orphans(&self) {
-        while self.check_open().is_ok() {
-            let seen = self.signal.now();
-            match self.look_for_orphans() {
+    pub fn run(&self) {
+        while !self.health.is_closing() {
+            let seen = self.health.signal.now();
+            match self.look() {
                 None => return,
                 Some(pause) if pause.is_zero() => {}
                 // A signal may be the close.
-                Some(pause) => self.signal.wait(seen, pause),
+                Some(pause) => self.health.signal.wait(seen, pause),
             }
         }
     }
 
     /// Looks at one more page. Returns how long to wait before the next one, if there is one.
-    pub(super) fn look_for_orphans(&self) -> Option<Duration> {
-        let mut search = self.orphans.lock();
-        let now = self.clock.now();
+    pub fn look(&self) -> Option<Duration> {
+        let mut search = self.search.lock();
+        let now = self.health.clock.now();
         let next = search.as_mut()?;
         if next.again_at > now {
             return Some(next.again_at - now);
@@ -113,7 +147,7 @@ impl Core {
                         "the search for objects that an earlier run left failed, trying again: {error}"
                     );
                 }
-                next.again_at = self.clock.now().saturating_add(next.pause);
+                next.again_at = self.health.clock.now().saturating_add(next.pause);
                 next.pause = (next.pause * 2).min(LONGEST_PAUSE);
                 Some(Duration::ZERO)
             }
@@ -121,7 +155,7 @@ impl Core {
     }
 
     /// Whether there is another page.
-    fn look_at_page(&self, search: &mut OrphanSearch) -> Result<bool> {
+    fn look_at_page(&self, search: &mut Search) -> Result<bool> {
         let Some((prefix, end)) = search.folders.last() else {
             return Ok(false);
         };
@@ -132,11 +166,11 @@ impl Core {
         listed.retain(|object| object.key < *end);
         for id in search.orphans.files(&listed) {
             search.found += 1;
-            self.tell_obsolete(Obsolete::File(id));
+            self.tell(Obsolete::File(id));
         }
         for id in search.orphans.chunks(&listed) {
             search.found += 1;
-            self.tell_obsolete(Obsolete::Chunk(id));
+            self.tell(Obsolete::Chunk(id));
         }
         match last {
             Some(last) if full && last < *end => search.after = last,
@@ -146,5 +180,9 @@ impl Core {
             }
         }
         Ok(!search.folders.is_empty())
+    }
+    fn tell(&self, obsolete: Obsolete) {
+        // At shutdown nobody listens any more; the next open finds it again.
+        let _ = self.obsolete.send(obsolete);
     }
 }

@@ -5,10 +5,10 @@
 //! store fails, the file's entries are taken to be spread evenly over its indexes. So a listing of tables gets an answer while the store hangs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::core::Core;
+use super::Tree;
 use super::state::LiveFile;
 use crate::types::{KeyRef, index_id_of};
 use crate::{ErrorKind, Result};
@@ -31,10 +31,6 @@ pub struct RangeStats {
     pub bytes: u64,
 }
 
-/// Until when estimates do not wait, in milliseconds of the engine's clock.
-#[derive(Default)]
-pub struct Hurry(AtomicU64);
-
 /// A range of keys, as it is asked for in a file.
 #[derive(Clone, Copy)]
 struct Ends<'a> {
@@ -42,7 +38,7 @@ struct Ends<'a> {
     to: &'a [u8],
 }
 
-impl Core {
+impl Tree {
     /// Estimates what [lower, upper) holds.
     pub fn range_stats(&self, lower: &[u8], upper: &[u8]) -> Result<RangeStats> {
         let mut total = RangeStats::default();
@@ -74,8 +70,8 @@ impl Core {
     }
 
     fn patience(&self) -> Duration {
-        let until = Duration::from_millis(self.hurry.0.load(Ordering::Relaxed));
-        match self.clock.now() < until {
+        let until = Duration::from_millis(self.hurried_until.load(Ordering::Relaxed));
+        match self.health.clock.now() < until {
             true => Duration::ZERO,
             false => PATIENCE,
         }
@@ -97,8 +93,8 @@ impl Core {
         let Some(prefetcher) = file.prefetcher() else {
             return ends.share(file);
         };
-        let begun = self.clock.now();
-        let left = || patience.saturating_sub(self.clock.now().saturating_sub(begun));
+        let begun = self.health.clock.now();
+        let left = || patience.saturating_sub(self.health.clock.now().saturating_sub(begun));
         let pending = loop {
             let (own, from, to) = (file.clone(), ends.from.to_vec(), ends.to.to_vec());
             let look = move || {
@@ -110,7 +106,7 @@ impl Core {
             };
             match prefetcher.run(look) {
                 // All its threads are busy.
-                None if !left().is_zero() => self.clock.sleep(SOON),
+                None if !left().is_zero() => self.health.clock.sleep(SOON),
                 pending => break pending,
             }
         };
@@ -121,9 +117,8 @@ impl Core {
             Some(Ok(share)) => Ok(share),
             Some(Err(_)) | None => {
                 if patience.is_zero() {
-                    let until = self.clock.now().saturating_add(HURRY);
-                    self.hurry
-                        .0
+                    let until = self.health.clock.now().saturating_add(HURRY);
+                    self.hurried_until
                         .store(until.as_millis() as u64, Ordering::Relaxed);
                 }
                 Ok(ends.even_share(file))
@@ -190,7 +185,7 @@ impl Ends<'_> {
 mod tests {
     use super::*;
     use crate::cache::BlockCache;
-    use crate::db::state::FileContext;
+    use crate::db::tree::state::FileContext;
     use crate::manifest::FileMeta;
     use crate::object_store::MemoryStore;
     use crate::types::{IndexId, InternalKeyBuf, ValueKind};

@@ -1,12 +1,18 @@
 //! The database's part of a commit: appending a group to the WAL and applying it to a memtable.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::core::Core;
-use super::counters::{Raise, encode_value};
+use parking_lot::Mutex;
+
+use super::counters::{Counters, Raise, encode_value};
+use super::health::Health;
+use super::log::Log;
+use super::tree::Tree;
 use crate::env::failpoint;
 use crate::memtable::{InsertHint, MemTable};
+use crate::options::Options;
 use crate::txn::batch::Batch;
 use crate::txn::commit::GroupWriter;
 use crate::txn::record::{self, OpWriter, PAYLOAD_VERSION};
@@ -137,89 +143,104 @@ impl Record {
     }
 }
 
-impl GroupWriter for Core {
-    type Request = Request;
-    type Slot = Slot;
-
-    fn decides(request: &Request) -> bool {
-        matches!(
-            request.action,
-            Action::CommitPrepared { .. }
-                | Action::RollbackPrepared { .. }
-                | Action::InCoordinator { .. }
-        )
-    }
-
-    fn write(&self, first: SeqNo, group: &mut [Request]) -> Result<Vec<Slot>> {
-        let _guard = self.write_lock.lock();
-        self.check_open()?;
-        self.rotate_if_full();
-        let counters: Vec<_> = (first..)
-            .zip(group.iter_mut())
-            .map(|(seq, request)| self.counters.log(seq, std::mem::take(&mut request.raises)))
-            .collect();
-        let encoded: Vec<OpWriter> = counters
-            .iter()
-            .map(|raised| encode_counters(raised))
-            .collect();
-        let mut record = Record::default();
-        record.frames.push(PAYLOAD_VERSION);
-        for (seq, (request, counters)) in (first..).zip(group.iter().zip(&encoded)) {
-            record.push(seq, &request.action, counters);
-        }
-        let range = self.wal.append(&record.pieces(group, &encoded))?;
-        if let Some(remote) = &self.remote {
-            remote.appended();
-        }
-        failpoint::hit("commit.appended")?;
-        let mut mem = self.state.load().mem.clone();
-        let mut slots = Vec::with_capacity(group.len());
-        for (request, counters) in group.iter_mut().zip(counters) {
-            if request.action.ingests() {
-                // What is older goes to a memtable that is flushed before the files come, what is newer to one that is flushed after.
-                self.rotate_at(range.start);
-                mem = self.state.load().mem.clone();
-            }
-            self.note_prepared(&request.action, range.start, &mem)?;
-            mem.begin_write(range.end);
-            let ops = match &mut request.action {
-                Action::Commit(ops) | Action::Prepare { ops, .. } => std::mem::take(ops),
-                _ => OpWriter::default(),
-            };
-            slots.push(Slot {
-                mem: mem.clone(),
-                wal_end: range.end,
-                counters,
-                ops,
-                seq: 0,
-            });
-        }
-        Ok(slots)
-    }
+/// Appends groups to the log, and knows which memtable each goes to.
+pub struct Writer {
+    health: Arc<Health>,
+    log: Arc<Log>,
+    tree: Arc<Tree>,
+    pub counters: Arc<Counters>,
+    /// Prepared transactions that are not decided, by id, with the log position of their prepare. Changed under `lock`.
+    undecided: Mutex<BTreeMap<u64, u64>>,
+    /// Pieces of the log that were cut for the store when the present memtable began.
+    chunks_before_memtable: AtomicU64,
+    /// Bytes of log at which a memtable is closed.
+    long_log: u64,
+    /// One group at a time. It may be held while the local disk is waited for.
+    lock: Mutex<()>,
 }
 
-fn encode_counters(counters: &[(Box<[u8]>, u64)]) -> OpWriter {
-    let mut ops = OpWriter::default();
-    for (key, value) in counters {
-        ops.push(ValueKind::Put, key, &encode_value(*value));
+impl Writer {
+    /// `undecided` is what the log has of prepared transactions without a decision.
+    pub fn new(
+        health: Arc<Health>,
+        log: Arc<Log>,
+        tree: Arc<Tree>,
+        options: &Options,
+        undecided: BTreeMap<u64, u64>,
+    ) -> Self {
+        Self {
+            health,
+            log,
+            tree,
+            counters: Arc::default(),
+            undecided: Mutex::new(undecided),
+            chunks_before_memtable: AtomicU64::new(0),
+            long_log: options.total_wal_size / 2,
+            lock: Mutex::new(()),
+        }
     }
-    ops
-}
 
-impl Core {
+    /// Makes the memtable immutable if the log holds anything that is newer than what is in files, and starts a new one.
+    pub fn rotate(&self) {
+        let _guard = self.lock.lock();
+        self.rotate_locked();
+    }
+
+    /// The same; the caller holds the lock.
+    ///
+    /// An empty memtable counts too: where nothing but prepares and rollbacks is logged, only the flush of one moves the log's floor.
+    fn rotate_locked(&self) {
+        let (mem, end) = (self.tree.state().mem.clone(), self.log.end());
+        if !mem.is_unused() || mem.wal_start() < end {
+            self.begin_memtable(end);
+        }
+    }
+
+    /// Has what is logged from `position` on go to a memtable that holds nothing older. The caller holds the lock.
+    fn rotate_at(&self, position: u64) {
+        if !self.tree.state().mem.is_unused() {
+            self.begin_memtable(position);
+        }
+    }
+
+    fn begin_memtable(&self, position: u64) {
+        let chunks = self.log.cut_chunks();
+        self.chunks_before_memtable.store(chunks, Ordering::Relaxed);
+        self.tree.begin_memtable(position);
+    }
+
+    /// From where on the log is needed once the memtables up to `flushed` are in files: by younger ones, and by prepared transactions
+    /// without a decision. And up to where the log has to be kept for that to be true; what comes later only raises the floor.
+    pub fn wal_floor_without(&self, flushed: &MemTable) -> (u64, u64) {
+        // A decision moves a prepare from the one to the other.
+        let _guard = self.lock.lock();
+        let state = self.tree.state();
+        let undecided = self.undecided.lock().values().copied().min();
+        let younger = state
+            .memtables()
+            .filter(|table| table.id() > flushed.id())
+            .map(|table| table.wal_start());
+        let floor = younger.chain(undecided).min();
+        (floor.unwrap_or(flushed.wal_end()), self.log.end())
+    }
+
+    /// Lets no further group begin.
+    pub fn close(&self) {
+        let _guard = self.lock.lock();
+        self.health.begin_to_close();
+    }
+
     /// Starts a new memtable when the present one is full, or when the log that it and older ones hold is too long, or is in too many pieces.
     fn rotate_if_full(&self) {
-        let state = self.state.load();
-        let full =
-            state.mem.allocated() as u64 >= self.tunables.memtable_size.load(Ordering::Relaxed);
+        let state = self.tree.state();
+        let size = self.tree.tuning.memtable_size.load(Ordering::Relaxed);
+        let full = state.mem.allocated() as u64 >= size;
         let oldest = state.immutable.last().unwrap_or(&state.mem).wal_start();
-        let long = state.immutable.is_empty()
-            && self.wal.end().saturating_sub(oldest) >= self.options.total_wal_size / 2;
+        let long =
+            state.immutable.is_empty() && self.log.end().saturating_sub(oldest) >= self.long_log;
+        let before = self.chunks_before_memtable.load(Ordering::Relaxed);
         let pieces = state.immutable.is_empty()
-            && self.remote.as_ref().is_some_and(|remote| {
-                let before = self.chunks_before_memtable.load(Ordering::Relaxed);
-                remote.cut_chunks().saturating_sub(before) >= MAX_CHUNKS
-            });
+            && self.log.cut_chunks().saturating_sub(before) >= MAX_CHUNKS;
         if (full && !state.mem.is_empty()) || long || pieces {
             drop(state);
             self.rotate_locked();
@@ -267,4 +288,70 @@ impl Core {
         }
         slot.mem.finish_write(entries, bytes);
     }
+}
+
+impl GroupWriter for Writer {
+    type Request = Request;
+    type Slot = Slot;
+
+    fn decides(request: &Request) -> bool {
+        matches!(
+            request.action,
+            Action::CommitPrepared { .. }
+                | Action::RollbackPrepared { .. }
+                | Action::InCoordinator { .. }
+        )
+    }
+
+    fn write(&self, first: SeqNo, group: &mut [Request]) -> Result<Vec<Slot>> {
+        let _guard = self.lock.lock();
+        self.health.check_open()?;
+        self.rotate_if_full();
+        let counters: Vec<_> = (first..)
+            .zip(group.iter_mut())
+            .map(|(seq, request)| self.counters.log(seq, std::mem::take(&mut request.raises)))
+            .collect();
+        let encoded: Vec<OpWriter> = counters
+            .iter()
+            .map(|raised| encode_counters(raised))
+            .collect();
+        let mut record = Record::default();
+        record.frames.push(PAYLOAD_VERSION);
+        for (seq, (request, counters)) in (first..).zip(group.iter().zip(&encoded)) {
+            record.push(seq, &request.action, counters);
+        }
+        let range = self.log.append(&record.pieces(group, &encoded))?;
+        failpoint::hit("commit.appended")?;
+        let mut mem = self.tree.state().mem.clone();
+        let mut slots = Vec::with_capacity(group.len());
+        for (request, counters) in group.iter_mut().zip(counters) {
+            if request.action.ingests() {
+                // What is older goes to a memtable that is flushed before the files come, what is newer to one that is flushed after.
+                self.rotate_at(range.start);
+                mem = self.tree.state().mem.clone();
+            }
+            self.note_prepared(&request.action, range.start, &mem)?;
+            mem.begin_write(range.end);
+            let ops = match &mut request.action {
+                Action::Commit(ops) | Action::Prepare { ops, .. } => std::mem::take(ops),
+                _ => OpWriter::default(),
+            };
+            slots.push(Slot {
+                mem: mem.clone(),
+                wal_end: range.end,
+                counters,
+                ops,
+                seq: 0,
+            });
+        }
+        Ok(slots)
+    }
+}
+
+fn encode_counters(counters: &[(Box<[u8]>, u64)]) -> OpWriter {
+    let mut ops = OpWriter::default();
+    for (key, value) in counters {
+        ops.push(ValueKind::Put, key, &encode_value(*value));
+    }
+    ops
 }

@@ -15,11 +15,11 @@ enum Holder {
 }
 
 impl Value {
-    pub(super) fn in_block(bytes: PinnedBytes) -> Self {
+    pub(in crate::db) fn in_block(bytes: PinnedBytes) -> Self {
         Self(Holder::Block(bytes))
     }
 
-    pub(super) fn at(position: MemIter) -> Self {
+    pub(in crate::db) fn at(position: MemIter) -> Self {
         Self(Holder::Memory(position))
     }
 }
