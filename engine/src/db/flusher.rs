@@ -73,6 +73,7 @@ impl Flusher {
                 health.signal.wait(seen, pause.unwrap_or(IDLE));
                 continue;
             }
+            let begun = health.clock.now();
             match self.flush_once() {
                 Ok(true) => health.flush.clear(),
                 Ok(false) if self.tree.state().immutable.is_empty() => {
@@ -81,7 +82,9 @@ impl Flusher {
                 Ok(false) => health.signal.wait(seen, SOON),
                 Err(error) if error.kind() == ErrorKind::Interrupted => return,
                 Err(error) => {
-                    health.flush.note("flush", &error, health.clock.now());
+                    health
+                        .flush
+                        .note("flush", &error, begun, health.clock.now());
                     health.signal.notify();
                 }
             }
@@ -104,7 +107,7 @@ impl Flusher {
                 done
             }
             Err(error) => {
-                health.flush.note("flush", &error, now);
+                health.flush.note("flush", &error, now, health.clock.now());
                 false
             }
         }
@@ -160,9 +163,10 @@ impl Flusher {
         Ok(true)
     }
 
-    /// Writes all memtables to files and waits for it. Fails as soon as an attempt fails.
+    /// Writes all memtables to files and waits for it. Fails as soon as an attempt fails that began since.
     pub fn flush(&self) -> Result<()> {
         let health = &self.health;
+        let start = health.clock.now();
         self.writer.rotate();
         let newest = self.tree.state().mem.id();
         health.flush.clear();
@@ -176,8 +180,8 @@ impl Flusher {
             health.check_writes()?;
             health
                 .flush
-                .check()
-                .and_then(|()| health.manifest.check())
+                .check_since(start)
+                .and_then(|()| health.manifest.check_since(start))
                 .context(|| "flush")?;
             if !(self.tree.tuning.is_paused() || self.manual) || !self.flush_once()? {
                 health.pause(seen, WAIT);
@@ -193,6 +197,7 @@ impl Flusher {
             if !self.has_older(memtable) {
                 return Ok(());
             }
+            let begun = health.clock.now();
             match self.flush_once() {
                 Ok(true) => health.flush.clear(),
                 // An older commit still writes.
@@ -200,7 +205,9 @@ impl Flusher {
                 Err(error) => {
                     health.check_open()?;
                     health.check_writes()?;
-                    health.flush.note("flush", &error, health.clock.now());
+                    health
+                        .flush
+                        .note("flush", &error, begun, health.clock.now());
                     health.flush.check_lasting()?;
                     health.pause(seen, RETRY);
                 }

@@ -29,10 +29,11 @@ impl Core {
         // Nothing of what was dropped before is to be left.
         self.drops.publish()?;
         self.flusher.flush()?;
-        self.compactor.everything(|| self.wait_for_compaction())
+        self.compactor
+            .everything(|start| self.wait_for_compaction(start))
     }
 
-    fn wait_for_compaction(&self) -> Result<()> {
+    fn wait_for_compaction(&self, start: Duration) -> Result<()> {
         loop {
             let seen = self.health.signal.now();
             self.health.check_open()?;
@@ -41,7 +42,7 @@ impl Core {
                     "background work is paused: compaction would never end",
                 ));
             }
-            if self.compactor.is_done().context(|| "compact")? {
+            if self.compactor.is_done(start).context(|| "compact")? {
                 return Ok(());
             }
             if !self.options.manual || !self.work()? {

@@ -120,20 +120,21 @@ impl Compactor {
         true
     }
 
-    /// Has everything compacted for as long as `wait` takes.
-    pub fn everything(&self, wait: impl FnOnce() -> Result<()>) -> Result<()> {
+    /// Has everything compacted for as long as `wait` takes, which is given when that began.
+    pub fn everything(&self, wait: impl FnOnce(Duration) -> Result<()>) -> Result<()> {
+        let start = self.health.clock.now();
         self.compacting.lock().everything += 1;
         self.health.compaction.clear();
         self.health.signal.notify();
-        let result = wait();
+        let result = wait(start);
         self.compacting.lock().everything -= 1;
         result
     }
 
-    /// Whether a compaction of everything has nothing left to do; fails if it cannot go on.
-    pub fn is_done(&self) -> Result<bool> {
+    /// Whether a compaction of everything has nothing left to do; fails if it cannot go on, or an attempt has failed that began at `start` or later.
+    pub fn is_done(&self, start: Duration) -> Result<bool> {
         self.health.check_writes()?;
-        self.health.compaction.check()?;
+        self.health.compaction.check_since(start)?;
         let compacting = self.compacting.lock();
         let version = self.tree.state().files.version.clone();
         Ok(compacting.running == 0
@@ -173,6 +174,7 @@ impl Compactor {
 
     fn carry_out(&self, task: &Task, files: Arc<LiveVersion>) {
         let health = &self.health;
+        let begun = health.clock.now();
         let result = self.run_task(task, &files);
         // Whoever is told of the end finds the inputs unused.
         drop(files);
@@ -184,7 +186,7 @@ impl Compactor {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => health
                 .compaction
-                .note("compaction", error, health.clock.now()),
+                .note("compaction", error, begun, health.clock.now()),
         }
         let mut compacting = self.compacting.lock();
         for id in task.file_ids() {

@@ -12,6 +12,8 @@ const RETRY: Duration = Duration::from_secs(1);
 struct Failure {
     kind: ErrorKind,
     message: String,
+    /// When the attempt that failed had begun.
+    begun: Duration,
     again_at: Duration,
 }
 
@@ -20,8 +22,8 @@ struct Failure {
 pub struct Failing(Mutex<Option<Failure>>);
 
 impl Failing {
-    /// The work failed, now by the engine's clock.
-    pub fn note(&self, what: &str, error: &Error, now: Duration) {
+    /// The work failed: an attempt that had begun at `begun`, now by the engine's clock.
+    pub fn note(&self, what: &str, error: &Error, begun: Duration, now: Duration) {
         let mut last = self.0.lock();
         // Logged once, not at every attempt.
         if last
@@ -33,6 +35,7 @@ impl Failing {
         *last = Some(Failure {
             kind: error.kind(),
             message: error.message().to_owned(),
+            begun,
             again_at: now + RETRY,
         });
     }
@@ -50,6 +53,16 @@ impl Failing {
         }
     }
 
+    /// Fails as an attempt did that began at `start` or later: what failed before says nothing to somebody who came then.
+    pub fn check_since(&self, start: Duration) -> Result<()> {
+        match &*self.0.lock() {
+            Some(failure) if failure.begun >= start => {
+                Err(Error::new(failure.kind, failure.message.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Fails as the work did, unless trying again may help by itself.
     pub fn check_lasting(&self) -> Result<()> {
         self.check().or_else(|error| match error.kind() {
@@ -62,5 +75,22 @@ impl Failing {
     pub fn pause(&self, now: Duration) -> Option<Duration> {
         let again_at = self.0.lock().as_ref()?.again_at;
         again_at.checked_sub(now).filter(|left| !left.is_zero())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_began_before_is_nobodys_failure_who_came_since() {
+        let (failing, second) = (Failing::default(), Duration::from_secs(1));
+        let error = Error::new(ErrorKind::Unavailable, "away");
+        failing.note("flush", &error, 3 * second, 5 * second);
+        assert_eq!(failing.check().unwrap_err().message(), "away");
+        failing.check_since(4 * second).unwrap();
+        let told = failing.check_since(3 * second).unwrap_err();
+        assert_eq!(told.kind(), ErrorKind::Unavailable);
+        assert_eq!(failing.pause(5 * second), Some(RETRY));
     }
 }

@@ -68,7 +68,7 @@ impl Tree {
         let health = &self.health;
         let start = health.clock.now();
         loop {
-            let seen = health.signal.now();
+            let (seen, begun) = (health.signal.now(), health.clock.now());
             let error = match manifest.commit(edit) {
                 Ok(version) => {
                     health.manifest.clear();
@@ -86,7 +86,7 @@ impl Tree {
                 health.end_writes(&error);
                 return Err(error);
             }
-            health.manifest.note("write manifest", &error, now);
+            health.manifest.note("write manifest", &error, begun, now);
             health.pause(seen, RETRY);
             // Whether it took effect is found out by the next attempt; but not if another writer was found meanwhile.
             health.check_writes()?;
