@@ -5,17 +5,14 @@
 #[path = "../../src/db/locking_read/mod.rs"]
 pub mod locking_read;
 
-pub mod pinned {
-    pub type Value = std::sync::Arc<[u8]>;
-}
-
-pub mod cursor {
+pub mod tree {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use super::pinned::Value;
     use crate::Result;
     use crate::types::SeqNo;
+
+    pub type Value = Arc<[u8]>;
 
     /// What one snapshot shows of a range, with the transaction's writes at the time it was made.
     pub struct Cursor {
@@ -92,8 +89,8 @@ pub mod transaction {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::cursor::Cursor;
-    use super::pinned::Value;
+    use super::tree::Cursor;
+    use super::tree::Value;
     use crate::txn::batch::Batch;
     use crate::txn::locks::{Granted, LockManager, LockMode, LockWait, TxnLocks};
     use crate::txn::sync::Mutex;

@@ -1,5 +1,6 @@
 //! Layout rules of the whole workspace, kept by a test: where a thing belongs is not left to memory.
 
+mod circles;
 mod layers;
 mod rooms;
 mod rules;
@@ -73,6 +74,12 @@ fn the_engine_prints_nothing() {
     check(rules::no_printing, |source| {
         source.is_rust() && source.path.starts_with("engine/src/")
     });
+}
+
+#[test]
+fn no_files_of_the_engine_use_each_other_in_a_circle() {
+    let circles = circles::among(&source::all());
+    assert!(circles.is_empty(), "\n{}", circles.join("\n"));
 }
 
 #[test]
