@@ -34,6 +34,9 @@ const MAGIC_LEN: usize = 8;
 const VERSION_LEN: usize = 4;
 const CHECKSUM_LEN: usize = 4;
 
+/// What can be done about a file or object that is not what was written.
+const ADVICE: &str = "restore it from a copy";
+
 /// What a format's frame says.
 #[derive(Debug)]
 pub struct Frame {
@@ -84,8 +87,9 @@ impl Frame {
     /// Checks a frame at the head, which `bytes` are from its first to its last.
     pub fn open<'a>(&self, bytes: &'a [u8]) -> Result<Framed<'a>> {
         let mut reader = Reader::new(bytes);
-        self.check_magic(0, reader.array("the magic")?)?;
-        let version = reader.u32("the format's version")?;
+        let cut = |_| cut_short(bytes);
+        self.check_magic(0, reader.array("the magic").map_err(cut)?)?;
+        let version = reader.u32("the format's version").map_err(cut)?;
         let sealed = self.check_len(bytes).and_then(|()| {
             match reader.rest().split_last_chunk::<CHECKSUM_LEN>() {
                 Some((fields, checksum)) => {
@@ -93,7 +97,7 @@ impl Frame {
                     check_sum(checked, *checksum)?;
                     Ok(checked)
                 }
-                None => Err(corrupt("cut short", bytes.len())),
+                None => Err(cut_short(bytes)),
             }
         });
         let checked = self.check_version(MAGIC_LEN, version, sealed)?;
@@ -104,7 +108,7 @@ impl Frame {
 
     /// Checks a frame at the foot, which `bytes` are from its first field to its magic.
     pub fn open_foot<'a>(&self, bytes: &'a [u8]) -> Result<Framed<'a>> {
-        let cut = || corrupt("cut short", bytes.len());
+        let cut = || cut_short(bytes);
         let (rest, magic) = bytes.split_last_chunk().ok_or_else(cut)?;
         self.check_magic(rest.len(), *magic)?;
         let (checked, checksum) = rest.split_last_chunk().ok_or_else(cut)?;
@@ -122,22 +126,19 @@ impl Frame {
         if found == self.magic {
             return Ok(());
         }
-        Err(corrupt(
-            format_args!(
-                "not {}: {:016x} instead of the magic {}, that is {:016x},",
-                self.name,
-                u64::from_be_bytes(found),
-                self.magic.escape_ascii(),
-                u64::from_be_bytes(self.magic)
-            ),
-            at,
-        ))
+        Err(Error::corruption(format!(
+            "not {}: {:016x} at byte {at} instead of the magic {}, {:016x}; {ADVICE}",
+            self.name,
+            u64::from_be_bytes(found),
+            self.magic.escape_ascii(),
+            u64::from_be_bytes(self.magic)
+        )))
     }
 
     fn check_len(&self, bytes: &[u8]) -> Result<()> {
         match self.len {
             Some(len) if len != bytes.len() => Err(Error::corruption(format!(
-                "{} bytes, {len} expected",
+                "{} bytes, {len} expected; {ADVICE}",
                 bytes.len()
             ))),
             _ => Ok(()),
@@ -182,6 +183,13 @@ pub fn unknown_version(version: u32, known: &RangeInclusive<u32>, at: usize) -> 
 
 fn check_sum(checked: &[u8], stored: [u8; CHECKSUM_LEN]) -> Result<()> {
     check_checksum(u32::from_le_bytes(stored), crc32(&[checked]), checked.len())
+        .map_err(|error| Error::corruption(format!("{error}; {ADVICE}")))
+}
+
+#[cold]
+fn cut_short(bytes: &[u8]) -> Error {
+    let at = bytes.len();
+    Error::corruption(format!("cut short at byte {at}; {ADVICE}"))
 }
 
 /// Whether the checksum that is stored at byte `at` is that of what was read.

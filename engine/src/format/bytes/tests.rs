@@ -218,8 +218,12 @@ fn what_is_refused_is_named() {
     assert_eq!(
         text(HEAD.open(&bad)),
         format!(
-            "checksum mismatch ({stored:08x} is stored, {computed:08x} was computed) at byte 20"
+            "checksum mismatch ({stored:08x} is stored, {computed:08x} was computed) at byte 20; restore it from a copy"
         )
+    );
+    assert_eq!(
+        text(HEAD.open(&bad[..11])),
+        "cut short at byte 11; restore it from a copy"
     );
     bad[8] = 5;
     let damaged = text(HEAD.open(&bad));
@@ -228,18 +232,19 @@ fn what_is_refused_is_named() {
     bad[0] = b'X';
     assert_eq!(
         text(HEAD.open(&bad)),
-        "not a list of numbers: 58454e554d424552 instead of the magic SENUMBER, that is 53454e554d424552, at byte 0"
+        "not a list of numbers: 58454e554d424552 at byte 0 instead of the magic SENUMBER, 53454e554d424552; restore it from a copy"
     );
     let fixed = Frame {
         len: Some(23),
         versions: 4..=4,
         ..HEAD
     };
-    assert_eq!(text(fixed.open(&framed(4))), "24 bytes, 23 expected");
+    let advice = "24 bytes, 23 expected; restore it from a copy";
+    assert_eq!(text(fixed.open(&framed(4))), advice);
     let other = fixed.open(&framed(9)).unwrap_err();
     assert_eq!(
         other.message(),
-        "format version 9 at byte 8, this engine knows 4: 24 bytes, 23 expected"
+        format!("format version 9 at byte 8, this engine knows 4: {advice}")
     );
 }
 
