@@ -10,6 +10,7 @@ use crate::types::{SeqNo, ValueKind, decode_internal};
 
 impl Tree {
     /// The value of `user_key` that `snapshot` sees. The caller holds a snapshot at or before it.
+    #[inline]
     pub fn get(&self, user_key: &[u8], snapshot: SeqNo) -> Result<Option<Value>> {
         Ok(get_version(&self.state.load(), user_key, snapshot)?.1)
     }
@@ -17,6 +18,7 @@ impl Tree {
     /// The newest committed value of `user_key`, with the number of the commit that wrote it or removed it; 0 if there is none.
     ///
     /// It takes no snapshot: what it reads from was made before the number that it reads as of ([`crate::txn::snapshots`]).
+    #[inline]
     pub fn get_newest(&self, user_key: &[u8]) -> Result<(SeqNo, Option<Value>)> {
         let state = self.state.load();
         // Not the other way round.
