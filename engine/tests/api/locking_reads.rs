@@ -169,3 +169,31 @@ fn a_scan_is_semi_consistent_only_below_repeatable_read() {
         assert_eq!((next.value, next.unlocked), (&[3][..], false));
     }
 }
+
+/// The first scan has locked the range, but has not asked who had added to it.
+#[test]
+fn a_scan_that_waits_finds_what_one_that_skips_has_passed_over() {
+    for index_of in [|table: &Table| table.rows, |table: &Table| table.by_value] {
+        let table = Table::new();
+        let index = index_of(&table);
+        let mut writer = table.begin(Isolation::ReadCommitted);
+        table.add(&mut writer, 6, 6).unwrap();
+        let mut txn = table.begin(Isolation::RepeatableRead);
+        let mut reader = Reader::new();
+        let mut read = |wait| {
+            let spec = table.spec(index, wait);
+            reader.open(&mut txn, &index.all(), spec)?;
+            let mut rows = 0;
+            while reader.next(&mut txn)?.is_some() {
+                rows += 1;
+            }
+            Ok(rows)
+        };
+        assert_eq!(read(RowWait::SkipLocked).unwrap(), 5);
+        let refused: Result<i32> = read(RowWait::NoWait);
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::LockNotAvailable);
+        assert_eq!(read(RowWait::SkipLocked).unwrap(), 5);
+        writer.commit().unwrap();
+        assert_eq!(read(RowWait::Wait).unwrap(), 6);
+    }
+}

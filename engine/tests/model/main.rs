@@ -1,5 +1,6 @@
 //! The engine against an ordered map, alone and with many threads.
 
+mod locking_reads;
 mod model;
 mod op;
 mod run;

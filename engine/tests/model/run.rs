@@ -541,7 +541,7 @@ fn counter_key(counter: u8) -> Vec<u8> {
 }
 
 /// The default, from one seed; the environment may ask for another seed and for more cases.
-fn config(cases: u32) -> ProptestConfig {
+pub fn config(cases: u32) -> ProptestConfig {
     let mut config = ProptestConfig {
         failure_persistence: None,
         max_shrink_iters: 2000,

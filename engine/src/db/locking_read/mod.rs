@@ -158,6 +158,7 @@ impl Reader {
         txn: &mut Transaction,
         target: SeekTo<'_>,
     ) -> Result<Option<Entry<'a>>> {
+        self.clear();
         let direction = self.opened()?.seek(txn, target)?;
         let found = self.settle(txn, direction)?;
         Ok(self.show(found, self.spec))
@@ -188,6 +189,7 @@ impl Reader {
                 self.settle(txn, direction)?
             }
         } else {
+            self.clear();
             let scan = self.opened()?;
             if scan.placed() {
                 scan.step(txn, direction)?;

@@ -17,7 +17,6 @@ pub enum Step {
 impl Reader {
     /// From where the scan stands, in `direction`, to the first entry that is to be shown.
     pub(super) fn settle(&mut self, txn: &mut Transaction, direction: Direction) -> Result<bool> {
-        self.clear();
         loop {
             if !self.opened()?.cursor().valid() {
                 return Ok(false);

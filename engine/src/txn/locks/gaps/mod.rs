@@ -45,6 +45,8 @@ pub const LATCHES: usize = 64;
 struct Owned {
     owner: TxnId,
     ranges: Ranges,
+    /// Of those, what was locked whatever others had added: a request that waits for them has to look there all the same.
+    unasked: Ranges,
     known: Mutex<Known>,
 }
 
@@ -111,7 +113,8 @@ impl Gaps {
     /// the transaction is counted.
     ///
     /// `survey` is called without the latch, with a range, where it is not known that nobody has added to it. It returns the range that is clear around
-    /// it, at most as far as [`index_around`] goes, or who has added to it. With no `survey`, the gap is locked whatever others have added.
+    /// it, at most as far as [`index_around`] goes, or who has added to it. With no `survey`, the gap is locked whatever others have added; a later call
+    /// with one asks about it.
     pub fn take(
         &self,
         id: TxnId,
@@ -125,13 +128,19 @@ impl Gaps {
         let mut place = self.enter(&mut owners, id, latch, latches);
         loop {
             let owned = &mut owners[place];
-            let (open_from, open_to) = owned.ranges.uncovered(from, to);
+            let (open_from, open_to) = match survey {
+                Some(_) if owned.unasked.meet(from, to) => (from, to),
+                _ => owned.ranges.uncovered(from, to),
+            };
             if open_from >= open_to {
                 return Ok(());
             }
             let known = &owned.known;
             let Some(survey) = survey.filter(|_| !known.lock().is_clear(open_from, open_to)) else {
                 owned.ranges.add(from, to);
+                if survey.is_none() {
+                    owned.unasked.add(from, to);
+                }
                 return Ok(());
             };
             let gap = (open_from.to_vec(), open_to.to_vec());
@@ -164,6 +173,7 @@ impl Gaps {
         owners.push(Owned {
             owner: id,
             ranges: Ranges::default(),
+            unasked: Ranges::default(),
             known: Mutex::default(),
         });
         owners.len() - 1

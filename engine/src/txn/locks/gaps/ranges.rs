@@ -30,6 +30,12 @@ impl Ranges {
         before.last().is_some_and(|(_, end)| to <= end.as_slice())
     }
 
+    /// Whether any of [from, to) is in one of them.
+    pub fn meet(&self, from: &[u8], to: &[u8]) -> bool {
+        let before = self.0.range::<[u8], _>((Unbounded, Excluded(to)));
+        from < to && before.last().is_some_and(|(_, end)| from < end.as_slice())
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
         self.0.iter()
