@@ -219,7 +219,12 @@ impl Cluster<'_> {
             .stdout(Stdio::null())
             .stderr(file);
         if !exec::run_status(&mut command)? {
-            bail!("{program} does not start; {}", daemon::tail(&log));
+            let own = self.folder.join("log").join(format!("{name}.log"));
+            bail!(
+                "{program} does not start; {}\n{}",
+                daemon::tail(&log),
+                daemon::tail(&own)
+            );
         }
         Ok(())
     }
@@ -230,6 +235,7 @@ fn uuid() -> Result<String> {
     Ok(text.trim().to_string())
 }
 
+/// A monitor stops without a word where the disk has less free than the percentage that is critical to it; what the tests store is small.
 fn configuration(
     folder: &Path,
     root: &Path,
@@ -265,6 +271,7 @@ fn configuration(
          [mon]\n\
          mon data = {dir}/mon\n\
          mon data avail warn = 1\n\
+         mon data avail crit = 0\n\
          [osd]\n\
          osd data = {dir}/osd\n\
          osd objectstore = bluestore\n\
