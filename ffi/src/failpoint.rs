@@ -8,6 +8,7 @@ pub fn failpoint(name: &str) -> Result<()> {
     match name {
         "catalog.before_capture" => hit("catalog.before_capture"),
         "catalog.first_try_throws" => hit("catalog.first_try_throws"),
+        "catalog.changed_while_read" => hit("catalog.changed_while_read"),
         "catalog.replayed" => hit("catalog.replayed"),
         "catalog.disk_written" => hit("catalog.disk_written"),
         "innodb_part.noted" => hit("innodb_part.noted"),

@@ -30,6 +30,16 @@ constexpr std::chrono::milliseconds kShortestPause{250};
 constexpr std::chrono::milliseconds kLongestPause{30000};
 
 /// What a capture has found out and will write.
+/// What became of a batch.
+enum class Written : uint8_t {
+  kDone,
+  kChanged,  ///< A table was changed while its definition was read: it has to be read again.
+  kFailed,
+};
+
+/// How often definitions are read again at once because tables change meanwhile, before that counts as a failure.
+constexpr int kReadings = 5;
+
 class Batch {
  public:
   /// A `quiet` one does not report what it cannot do: that was reported before.
@@ -37,8 +47,8 @@ class Batch {
 
   /// Reads the object and notes what differs from the catalog; false if it must be tried again.
   bool take(const Name &name);
-  /// Writes it; false if it must all be tried again.
-  bool write();
+  /// Writes it; unless that is done, it must all be tried again.
+  Written write();
 
  private:
   bool take_relation(const Name &name);
@@ -162,11 +172,11 @@ bool Batch::take_relation(const Name &name) {
 
 bool Batch::take(const Name &name) { return name.kind == Kind::kTable || name.kind == Kind::kView ? take_relation(name) : take_one(name); }
 
-bool Batch::write() {
+Written Batch::write() {
   // No table may change between here and the commit: it would be given back the definition it had when it was read.
   const std::lock_guard<std::mutex> gate(table_versions().gate());
   for (const auto &[table, version] : m_versions) {
-    if (table_versions().of_locked(table) != version) return false;
+    if (table_versions().of_locked(table) != version) return Written::kChanged;
   }
   Change change;
   int error = 0;
@@ -177,7 +187,7 @@ bool Batch::write() {
   if (error == 0) error = m_puts.empty() && m_removals.empty() ? change.commit_quietly() : change.commit();
   if (error == 0) gtids.done();
   if (error != 0 && !m_quiet) log::error("catalog: definitions could not be kept, tried again later: " + last_error_message());
-  return error == 0;
+  return error == 0 ? Written::kDone : Written::kFailed;
 }
 
 /// The thread, and what it is to do.
@@ -256,12 +266,20 @@ Todo Capture::work(SqlSession &session, const Todo &todo, bool quiet) {
   });
   if (kHasLibraries && routines) add_all(Kind::kLibrary);
   if (todo.accounts) add_all(Kind::kAccount);
-  Batch batch(session, quiet);
   Todo left;
-  for (const Name &name : names) {
-    if (!batch.take(name)) left.names.insert(name);
+  for (int reading = 1; reading <= kReadings; ++reading) {
+    left = {};
+    Batch batch(session, quiet);
+    for (const Name &name : names) {
+      if (!batch.take(name)) left.names.insert(name);
+    }
+    const bool failed = failpoint("catalog.before_capture");
+    const bool changed = reading == 1 && failpoint("catalog.changed_while_read");
+    const Written written = failed ? Written::kFailed : changed ? Written::kChanged : batch.write();
+    if (written == Written::kDone) break;
+    left.names = names;
+    if (written == Written::kFailed) break;
   }
-  if (failpoint("catalog.before_capture") || !batch.write()) left.names = std::move(names);
   if (!listed_all) left.merge(todo);
   return left;
 }
@@ -373,11 +391,14 @@ bool is_capturing() { return capture().running(); }
 void note(const Todo &changed) { capture().note(changed); }
 bool wait_for(const Todo &changed) { return capture().wait(changed); }
 
-bool capture_all(SqlSession &session, bool with_table_texts, const std::set<Name> &known, std::set<Name> *unread) {
+namespace {
+
+Written capture_all_once(SqlSession &session, bool with_table_texts, const std::set<Name> &known, std::set<Name> *unread) {
+  unread->clear();
   std::vector<Listed> listed;
   if (!list_all(session, &listed)) {
     log::error("catalog: the server's dictionary cannot be listed: " + session.message());
-    return false;
+    return Written::kFailed;
   }
   std::set<Name> stored_tables, not_replayed;
   for (auto kind = static_cast<uint8_t>(Kind::kSchema); kind <= static_cast<uint8_t>(Kind::kAccount); ++kind) {
@@ -417,6 +438,17 @@ bool capture_all(SqlSession &session, bool with_table_texts, const std::set<Name
     log::information("tables of other engines are on this server's disk alone, and would be lost with it: " + names);
   }
   return batch.write();
+}
+
+}  // namespace
+
+bool capture_all(SqlSession &session, bool with_table_texts, const std::set<Name> &known, std::set<Name> *unread) {
+  for (int reading = 1; reading <= kReadings; ++reading) {
+    const Written written = capture_all_once(session, with_table_texts, known, unread);
+    if (written != Written::kChanged) return written == Written::kDone;
+  }
+  log::error("catalog: tables are changed faster than their definitions can be read");
+  return false;
 }
 
 }  // namespace smartengine::catalog

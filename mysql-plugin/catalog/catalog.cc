@@ -248,8 +248,7 @@ class RunningAttach {
       if (m_stopping) return give_up_capture();
       std::this_thread::sleep_for(kPause);
     }
-    observe_server();
-    attach();
+    if (observe_server()) attach();
   }
 
   std::atomic<bool> m_stopping{false};
@@ -289,16 +288,18 @@ bool can_attach_running() {
   return local && local->store_id == meta->store_id && local->token == meta->token && local->generation >= stored;
 }
 
-void observe_server() {
+bool observe_server() {
   // The plugin's own entry, by which the server knows whether it may still call it; the handlerton that an engine's init is given would be taken
   // for it without a word, and the observer never called.
   st_plugin_int *const plugin = hton2plugin(hton->slot);
   if (plugin != nullptr && register_server_state_observer(&observer, plugin) == 0) {
     observing = true;
-    return;
+    return true;
   }
   set_attach_state(AttachState::kRefused);
   log::error("catalog: the server takes no observer: definitions are not attached");
+  give_up_capture();
+  return false;
 }
 
 void attach_running() {

@@ -38,7 +38,7 @@ int open(handlerton *handlerton, void (*after_attach)());
 bool disk_is_anothers();
 
 /// At a server's start, once the plugin counts as loaded: has `attach` called before the first client is let in.
-void observe_server();
+bool observe_server();
 /// In a running server: whether its dictionary is the one that the store has, so that nothing has to be made or dropped under its clients.
 bool can_attach_running();
 /// The same attach, in a thread of its own as soon as the plugin counts as loaded. What is defined until then waits for it.
