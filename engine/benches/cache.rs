@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use smartengine::cache::{BlockCache, BlockKey, BlockKind, CachedBlock};
-use smartengine::format::block::Block;
-use smartengine::format::block_builder::BlockBuilder;
-use smartengine::types::KeyRef;
+use smartengine::internals::cache::{BlockCache, BlockKey, BlockKind, CachedBlock};
+use smartengine::internals::format::block::Block;
+use smartengine::internals::format::block_builder::BlockBuilder;
+use smartengine::internals::types::KeyRef;
 
 const CAPACITY: u64 = 1 << 30;
 const BLOCK_BYTES: usize = 4000;

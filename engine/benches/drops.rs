@@ -5,10 +5,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smartengine::manifest::Manifest;
-use smartengine::object_store::{
-    Fault, FaultStore, LocalStore, MemoryStore, ObjectStore, Operation, Rule,
+use smartengine::internals::manifest::Manifest;
+use smartengine::internals::object_store::{
+    Fault, FaultStore, LocalStore, MemoryStore, Operation, Rule,
 };
+use smartengine::object_store::ObjectStore;
 use smartengine::{Engine, Index, Isolation, Options, WalSync};
 
 fn options(dir: &tempfile::TempDir, store: &Arc<dyn ObjectStore>) -> Options {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use smartengine::env::Sequence;
+use smartengine::internals::env::Sequence;
 use smartengine::{Engine, Isolation, Options, Transaction, View, WalSync};
 
 const ROWS: u64 = 200_000;

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use smartengine::Isolation;
-use smartengine::cache::BlockCache;
-use smartengine::env::Sequence;
-use smartengine::env::fs::FaultFs;
-use smartengine::txn::batch::Batch;
-use smartengine::txn::locks::{LockManager, LockMode, LockWait, TxnLocks};
-use smartengine::txn::spill::SpillSpace;
+use smartengine::internals::cache::BlockCache;
+use smartengine::internals::env::Sequence;
+use smartengine::internals::env::fs::FaultFs;
+use smartengine::internals::txn::batch::Batch;
+use smartengine::internals::txn::locks::{LockManager, LockMode, LockWait, TxnLocks};
+use smartengine::internals::txn::spill::SpillSpace;
 
 const WAIT: LockWait = LockWait::Timeout(Duration::from_secs(60));
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use smartengine::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
+use smartengine::internals::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
 use smartengine::{Durability, Engine, Isolation, Options};
 
 const CLIENTS: [usize; 3] = [1, 8, 64];

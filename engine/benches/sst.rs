@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use smartengine::Result;
-use smartengine::cache::BlockCache;
-use smartengine::iter::{InternalIterator, MergingIterator};
-use smartengine::object_store::{ObjectReader, ObjectWriter};
-use smartengine::sst::{
+use smartengine::internals::cache::BlockCache;
+use smartengine::internals::iter::{InternalIterator, MergingIterator};
+use smartengine::internals::sst::{
     Compression, IterOptions, SstBuilder, SstIter, SstOptions, SstReader, key_hash,
 };
-use smartengine::types::{InternalKeyBuf, KeyRef, MAX_SEQ, ValueKind};
+use smartengine::internals::types::{InternalKeyBuf, KeyRef, MAX_SEQ, ValueKind};
+use smartengine::object_store::{ObjectReader, ObjectWriter};
 
 const ENTRIES: u64 = 300_000;
 

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smartengine::env::fs::RealFs;
-use smartengine::wal::{Wal, WalOptions};
+use smartengine::internals::env::fs::RealFs;
+use smartengine::internals::wal::{Wal, WalOptions};
 
 const RECORD: [u8; 200] = [7; 200];
 const FILE: u64 = 64 << 20;

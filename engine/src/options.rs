@@ -82,6 +82,7 @@ pub struct Options {
     pub gc_grace: Duration,
     /// Whether the engine has no threads of its own and works only when it is told to ([`crate::Engine::work`]). For tests that
     /// replay a run.
+    #[doc(hidden)]
     pub manual: bool,
     /// Bytes on a local disk that may hold pieces of the store's objects, so that they need not be fetched again; 0 for none, else at least 2 MiB. Has no
     /// effect where `store` is `None`: that one is local.
@@ -90,9 +91,11 @@ pub struct Options {
     pub persistent_cache_dir: Option<PathBuf>,
     /// How many reads of the store may be under way ahead of scans, in all, at most 256; 0 for a store as near as a disk, where scans read for themselves.
     pub prefetch: usize,
-    /// The local file layer, for the WAL and the persistent cache.
+    /// The local file layer, for the WAL and the persistent cache. Tests put one in its place that fails.
+    #[doc(hidden)]
     pub fs: Arc<dyn Fs>,
-    /// Time.
+    /// Time. Tests put their own in its place.
+    #[doc(hidden)]
     pub clock: Arc<dyn Clock>,
     /// What names this writer in the manifest.
     pub writer: String,
@@ -233,14 +236,14 @@ impl Options {
     }
 
     /// The directory of the WAL.
-    pub fn wal_dir(&self) -> PathBuf {
+    pub(crate) fn wal_dir(&self) -> PathBuf {
         self.wal_dir
             .clone()
             .unwrap_or_else(|| self.data_dir.join("wal"))
     }
 
     /// The directory of the persistent cache.
-    pub fn persistent_cache_dir(&self) -> PathBuf {
+    pub(crate) fn persistent_cache_dir(&self) -> PathBuf {
         self.persistent_cache_dir
             .clone()
             .unwrap_or_else(|| self.data_dir.join("cache"))
@@ -262,7 +265,7 @@ impl Options {
     }
 
     /// Compression of a level.
-    pub fn compression_of(&self, level: usize) -> Compression {
+    pub(crate) fn compression_of(&self, level: usize) -> Compression {
         self.compression
             .get(level)
             .or(self.compression.last())

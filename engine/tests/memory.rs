@@ -4,8 +4,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use smartengine::env::Sequence;
-use smartengine::txn::locks::{LockManager, LockMode, LockWait, TxnLocks};
+use smartengine::internals::env::Sequence;
+use smartengine::internals::txn::locks::{LockManager, LockMode, LockWait, TxnLocks};
 use smartengine::{Engine, Isolation, Options, View, WalSync};
 
 /// Counts what is allocated, and the most that ever was.

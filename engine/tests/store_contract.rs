@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Barrier};
 
 use smartengine::ErrorKind;
-use smartengine::env::{Sequence, unique_u128};
-use smartengine::object_store::{
-    FaultStore, LocalStore, MemoryStore, MeteredStore, ObjectStore, open_store, probe_put_if_absent,
+use smartengine::internals::env::{Sequence, unique_u128};
+use smartengine::internals::object_store::{
+    FaultStore, LocalStore, MemoryStore, MeteredStore, probe_put_if_absent,
 };
+use smartengine::object_store::{ObjectStore, open_store};
 
 /// A backend under test, and what has to stay alive for it.
 struct Backend {

@@ -6,8 +6,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use smartengine::Compression;
 use smartengine::object_store::{RequestStats, Service, StoreOptions};
-use smartengine::sst::Compression;
 use smartengine::{Engine, Error, ErrorKind, Index, Options, Result, WalSync};
 
 use crate::bridge::api::{

@@ -1,6 +1,6 @@
 //! The plugin's failure points. They are armed as the engine's are, and each has its name here.
 
-use smartengine::env::failpoint::hit;
+use smartengine::failpoint::hit;
 use smartengine::{Error, Result};
 
 /// Passes the point of this name.

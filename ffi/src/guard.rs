@@ -9,7 +9,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use smartengine::env::failpoint::hit;
+use smartengine::failpoint::hit;
 use smartengine::{Error, ErrorKind, Result};
 
 use crate::bridge::api::{Code, Status};

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use smartengine::cache::BlockCache;
-use smartengine::iter::InternalIterator;
-use smartengine::manifest::{
+use smartengine::internals::ResultExt;
+use smartengine::internals::cache::BlockCache;
+use smartengine::internals::iter::InternalIterator;
+use smartengine::internals::manifest::{
     FileMeta, ManifestObject, decode_files, parse_manifest_key, parse_sst_key,
 };
+use smartengine::internals::remote_wal::{Chunk, parse_chunk_key};
+use smartengine::internals::sst::{IterOptions, SstReader};
+use smartengine::internals::txn::record::{Entry, decode_ops, decode_payload};
+use smartengine::internals::types::{KeyRef, ValueKind};
 use smartengine::object_store::ObjectStore;
-use smartengine::remote_wal::{Chunk, parse_chunk_key};
-use smartengine::sst::{IterOptions, SstReader};
-use smartengine::txn::record::{Entry, decode_ops, decode_payload};
-use smartengine::types::{KeyRef, ValueKind};
-use smartengine::{Error, Result, ResultExt};
+use smartengine::{Error, Result};
 
 use crate::{Outcome, open, print, text};
 

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use smartengine::Result;
 use smartengine::inspect::{Overview, overview};
-use smartengine::manifest::LEVELS;
-use smartengine::remote_wal::ChunkKind;
+use smartengine::internals::manifest::LEVELS;
+use smartengine::internals::remote_wal::ChunkKind;
 
 use crate::{Outcome, open, print, print_json, text};
 
@@ -149,7 +149,7 @@ fn write_text(found: &Overview, args: &Args, out: &mut String) -> std::fmt::Resu
         if files.is_empty() {
             continue;
         }
-        let sum = |of: fn(&smartengine::manifest::FileMeta) -> u64| -> u64 {
+        let sum = |of: fn(&smartengine::internals::manifest::FileMeta) -> u64| -> u64 {
             files.iter().map(|file| of(file)).sum()
         };
         writeln!(

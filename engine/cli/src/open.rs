@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use smartengine::object_store::{ObjectStore, S3Location, StoreOptions, open_store_for_reading};
+use smartengine::internals::object_store::S3Location;
+use smartengine::object_store::{ObjectStore, StoreOptions, open_store_for_reading};
 use smartengine::{Error, ErrorKind, Result};
 
 /// The store at a URL, or in a directory: the store's own, or that of an engine whose store is in it.

@@ -15,7 +15,7 @@ mod heap;
 use std::hint::black_box;
 use std::path::Path;
 
-use smartengine::env::{Sequence, seed_quick_random};
+use smartengine::internals::env::{Sequence, seed_quick_random};
 use smartengine::{Engine, Isolation, LockMode, Options, Result, Transaction, View, Write};
 
 /// Rows of the table; their numbers are even.

@@ -248,6 +248,7 @@ impl Engine {
     }
 
     /// In an engine without threads ([`Options::manual`]): does what they would do now, each kind of work once. Whether there was any.
+    #[doc(hidden)]
     pub fn work(&self) -> Result<bool> {
         self.core.work()
     }

@@ -27,7 +27,7 @@ pub enum Compression {
 
 impl Compression {
     /// The compression that a stored byte stands for, if any.
-    pub fn from_u8(byte: u8) -> Option<Self> {
+    pub(crate) fn from_u8(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::None),
             1 => Some(Self::Lz4),

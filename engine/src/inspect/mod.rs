@@ -24,12 +24,14 @@ pub struct Overview {
     /// The store's own number; `None` if nobody has opened it yet.
     pub number: Option<u128>,
     /// The newest version.
+    #[doc(hidden)]
     pub version: Version,
     /// Id of the newest object of the manifest; `None` if there is none.
     pub manifest_id: Option<u64>,
     /// All objects, ascending.
     pub objects: Vec<ObjectMeta>,
     /// The chunks of the log that are needed, and all fences, ascending: the header of each that could be read, and its size.
+    #[doc(hidden)]
     pub chunks: Vec<(ChunkHeader, u64)>,
 }
 

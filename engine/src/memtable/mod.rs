@@ -103,14 +103,7 @@ impl MemTable {
         self.list.insert(key, value, hint);
     }
 
-    /// The newest version of `user_key` that `snapshot` sees: the encoded internal key and the value.
-    pub fn get(&self, user_key: &[u8], snapshot: SeqNo) -> Option<(&[u8], &[u8])> {
-        let position = self.list.at_or_after(KeyRef::at(user_key, snapshot));
-        let (key, value) = position.entry(&self.list);
-        (position.valid() && user_key_of(key) == user_key).then_some((key, value))
-    }
-
-    /// An iterator that stands where [`MemTable::get`] looks.
+    /// An iterator that stands on the newest version of `user_key` that `snapshot` sees.
     pub fn find(self: &Arc<Self>, user_key: &[u8], snapshot: SeqNo) -> Option<MemIter> {
         let position = self.list.at_or_after(KeyRef::at(user_key, snapshot));
         let (key, _) = position.entry(&self.list);

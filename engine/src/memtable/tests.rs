@@ -106,7 +106,7 @@ fn threads_insert_and_read_at_once() {
                     let number = (i * 7919 % EACH) * THREADS + thread;
                     let bytes = number.to_be_bytes();
                     table.insert(&bytes, 1, ValueKind::Put, &bytes, &mut hint);
-                    assert_eq!(table.get(&bytes, 1).unwrap().1, bytes);
+                    assert_eq!(table.find(&bytes, 1).unwrap().value(), bytes);
                 }
             });
         }

@@ -29,22 +29,27 @@ use bytes::Bytes;
 
 use crate::Result;
 
-pub use fault::{Fault, FaultStore, Operation, Rule};
-pub use key::{MAX_OBJECT_KEY_LEN, validate_key};
-pub use local::LocalStore;
-pub use memory::MemoryStore;
-pub use meter::{Meter, Request, RequestKind, RequestStats, Service};
-pub use metered::MeteredStore;
+pub use meter::{RequestKind, RequestStats, Service};
 pub use options::StoreOptions;
-pub use prefetch::{Pending, Prefetcher};
-pub use probe::probe_put_if_absent;
-pub use read_only::ReadOnlyStore;
-#[cfg(feature = "s3")]
-pub use s3::S3Store;
-pub use url::{
-    S3Location, is_distant, open_store, open_store_for_reading, open_store_with, place_of,
-};
-pub use wrapped::{Wrapped, Wrapper};
+pub(crate) use parts::*;
+pub use url::{open_store, open_store_for_reading, open_store_with};
+
+/// What the engine takes of it besides.
+pub(crate) mod parts {
+    pub use super::fault::{Fault, FaultStore, Operation, Rule};
+    pub use super::key::{MAX_OBJECT_KEY_LEN, validate_key};
+    pub use super::local::LocalStore;
+    pub use super::memory::MemoryStore;
+    pub use super::meter::{Meter, Request};
+    pub use super::metered::MeteredStore;
+    pub use super::prefetch::{Pending, Prefetcher};
+    pub use super::probe::probe_put_if_absent;
+    pub use super::read_only::ReadOnlyStore;
+    #[cfg(feature = "s3")]
+    pub use super::s3::S3Store;
+    pub use super::url::{S3Location, is_distant, place_of};
+    pub use super::wrapped::{Wrapped, Wrapper};
+}
 
 /// What a listing says about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +92,7 @@ pub trait ObjectStore: Send + Sync {
         keys.iter().map(|key| self.delete(key)).collect()
     }
     /// What counts this store's requests, if it does that itself; [`MeteredStore::wrap`] gives any store one.
+    #[doc(hidden)]
     fn meter(&self) -> Option<Arc<Meter>> {
         None
     }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smartengine::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
-use smartengine::sst::Compression;
+use smartengine::Compression;
+use smartengine::internals::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
 use smartengine::{Engine, Index, Isolation, Options, View};
 
 const INDEX: u32 = 7;

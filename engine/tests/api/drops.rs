@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use smartengine::manifest::Manifest;
-use smartengine::object_store::{MemoryStore, ObjectStore};
+use smartengine::internals::manifest::Manifest;
+use smartengine::internals::object_store::MemoryStore;
+use smartengine::object_store::ObjectStore;
 use smartengine::{Engine, Index, Isolation, Options};
 
 use crate::small;

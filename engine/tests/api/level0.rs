@@ -28,7 +28,8 @@ fn flush_all(engine: &Engine, indexes: &[Index], round: u32) {
     for &index in indexes {
         let mut txn = engine.begin(Isolation::RepeatableRead);
         for number in 0..ROWS {
-            let mut sequence = smartengine::env::Sequence::new((index.id() * ROWS + number).into());
+            let mut sequence =
+                smartengine::internals::env::Sequence::new((index.id() * ROWS + number).into());
             let mut value = round.to_be_bytes().to_vec();
             value.extend((0..40).flat_map(|_| sequence.next_u64().to_be_bytes()));
             txn.put(&row(index, number), &value).unwrap();

@@ -40,7 +40,7 @@ fn a_directory_is_not_given_free_while_a_transaction_is_left() {
 #[test]
 fn a_second_writer_of_a_store_takes_it_over() {
     use std::sync::Arc;
-    let store = Arc::new(smartengine::object_store::MemoryStore::new());
+    let store = Arc::new(smartengine::internals::object_store::MemoryStore::new());
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let open = |dir: &tempfile::TempDir, name: &str| {
         let mut options = small(dir.path());

@@ -12,7 +12,7 @@ fn number_key(number: u32) -> Vec<u8> {
 fn load_and_read(options: Options, rows: u32, at_once: u32, size: usize) {
     let engine = Engine::open(options.clone()).unwrap();
     let value = |number: u32| {
-        let mut sequence = smartengine::env::Sequence::new(number.into());
+        let mut sequence = smartengine::internals::env::Sequence::new(number.into());
         (0..size)
             .map(|_| sequence.next_u64() as u8)
             .collect::<Vec<u8>>()

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smartengine::object_store::{
-    Fault, FaultStore, MemoryStore, Operation, RequestKind, RequestStats, Rule,
-};
+use smartengine::internals::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
+use smartengine::object_store::{RequestKind, RequestStats};
 use smartengine::{Engine, ErrorKind, Isolation, View};
 
 use crate::{key, small};

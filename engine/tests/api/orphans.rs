@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use smartengine::object_store::{
-    Fault, FaultStore, MemoryStore, ObjectMeta, ObjectStore, Operation, Rule, Wrapped, Wrapper,
+use smartengine::internals::object_store::{
+    Fault, FaultStore, MemoryStore, Operation, Rule, Wrapped, Wrapper,
 };
+use smartengine::object_store::{ObjectMeta, ObjectStore};
 use smartengine::{Durability, Engine, ErrorKind, Isolation, Options, Result, View};
 
 use crate::{key, small};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smartengine::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
+use smartengine::internals::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
 use smartengine::{Engine, Isolation, Options};
 
 fn options(dir: &tempfile::TempDir, store: &FaultStore) -> Options {

@@ -168,7 +168,7 @@ fn ranges_read_and_added_to_by_many_threads_never_change_under_their_readers() {
         for thread in 0..4u64 {
             let engine = &engine;
             scope.spawn(move || {
-                let mut sequence = smartengine::env::Sequence::new(thread);
+                let mut sequence = smartengine::internals::env::Sequence::new(thread);
                 for _ in 0..150 {
                     let mut txn = engine.begin(Isolation::RepeatableRead);
                     let from = sequence.below(90) as u8;

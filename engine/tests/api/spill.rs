@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use smartengine::env::fs::{FaultFs, Fs, Operation, PowerLoss};
-use smartengine::object_store::{MemoryStore, ObjectStore};
+use smartengine::internals::env::fs::{FaultFs, Fs, Operation, PowerLoss};
+use smartengine::internals::object_store::MemoryStore;
+use smartengine::object_store::ObjectStore;
 use smartengine::{
     Engine, ErrorKind, Index, Isolation, LockMode, Options, Result, Transaction, View, Write,
 };

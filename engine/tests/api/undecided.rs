@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smartengine::object_store::{MemoryStore, ObjectStore};
+use smartengine::internals::object_store::MemoryStore;
+use smartengine::object_store::ObjectStore;
 use smartengine::{Engine, Isolation, Options, View};
 
 use crate::{key, small};

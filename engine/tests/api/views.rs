@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use smartengine::object_store::{MemoryStore, ObjectMeta, ObjectReader, ObjectStore, ObjectWriter};
+use smartengine::internals::object_store::MemoryStore;
+use smartengine::object_store::{ObjectMeta, ObjectReader, ObjectStore, ObjectWriter};
 use smartengine::{Engine, Index, Isolation, LockMode, Options, Result};
 
 use crate::small;

@@ -4,9 +4,10 @@ use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
 
-use smartengine::env::Sequence;
-use smartengine::env::fs::{FaultFs, Fs, OpenMode, PowerLoss};
-use smartengine::object_store::{MemoryStore, ObjectStore};
+use smartengine::internals::env::Sequence;
+use smartengine::internals::env::fs::{FaultFs, Fs, OpenMode, PowerLoss};
+use smartengine::internals::object_store::MemoryStore;
+use smartengine::object_store::ObjectStore;
 use smartengine::{Engine, Error, ErrorKind};
 
 use crate::history::{Writer, create, in_memory};

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smartengine::env::failpoint::{Action, arm};
-use smartengine::env::fs::{FaultFs, PowerLoss};
-use smartengine::manifest::Manifest;
-use smartengine::object_store::{MemoryStore, ObjectStore};
+use smartengine::failpoint::{Action, arm};
+use smartengine::internals::env::fs::{FaultFs, PowerLoss};
+use smartengine::internals::manifest::Manifest;
+use smartengine::internals::object_store::MemoryStore;
+use smartengine::object_store::ObjectStore;
 use smartengine::{Engine, Index, Isolation, View, WalSync};
 
 use crate::alone;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use smartengine::env::failpoint::{Action, arm};
-use smartengine::env::fs::{FaultFs, PowerLoss};
-use smartengine::env::unique_u128;
-use smartengine::object_store::{Fault, FaultStore, MemoryStore, ObjectStore, Operation, Rule};
+use smartengine::failpoint::{Action, arm};
+use smartengine::internals::env::fs::{FaultFs, PowerLoss};
+use smartengine::internals::env::unique_u128;
+use smartengine::internals::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
+use smartengine::object_store::ObjectStore;
 use smartengine::{Engine, ErrorKind};
 
 use crate::history::{Writer, check_no_garbage, create, in_store};
@@ -119,9 +120,11 @@ fn a_log_that_was_superseded_is_put_aside() {
     let engine = Engine::open(in_store(&fs, inner.clone())).unwrap();
     writer.check(&engine, 10..=10);
     local.check(&engine, kept..=kept);
-    let aside =
-        smartengine::env::fs::Fs::list(&fs, std::path::Path::new("/engine/wal/superseded-epoch-1"))
-            .unwrap();
+    let aside = smartengine::internals::env::fs::Fs::list(
+        &fs,
+        std::path::Path::new("/engine/wal/superseded-epoch-1"),
+    )
+    .unwrap();
     assert!(!aside.is_empty());
     writer.write_one(&engine).unwrap();
     drop(engine);

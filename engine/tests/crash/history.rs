@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use smartengine::env::Sequence;
-use smartengine::env::fs::FaultFs;
+use smartengine::internals::env::Sequence;
+use smartengine::internals::env::fs::FaultFs;
 use smartengine::object_store::ObjectStore;
 use smartengine::{Durability, Engine, Index, Isolation, Options, Result, Transaction, View};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use smartengine::env::fs::{FaultFs, PowerLoss};
-use smartengine::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
+use smartengine::internals::env::fs::{FaultFs, PowerLoss};
+use smartengine::internals::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
 use smartengine::{Engine, ErrorKind};
 
 use crate::history::{Writer, check_no_garbage, create, in_memory, in_store, make_and_drop_index};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smartengine::env::SystemClock;
-use smartengine::env::fs::FaultFs;
-use smartengine::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
+use smartengine::internals::env::SystemClock;
+use smartengine::internals::env::fs::FaultFs;
+use smartengine::internals::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
 use smartengine::{Engine, ErrorKind};
 
 use crate::history::{Writer, check_no_garbage, create, in_store};

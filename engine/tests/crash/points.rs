@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use smartengine::env::failpoint::{Action, ENVIRONMENT_VARIABLE, arm};
-use smartengine::env::fs::{FaultFs, PowerLoss};
-use smartengine::object_store::{LocalStore, MemoryStore};
+use smartengine::failpoint::{Action, ENVIRONMENT_VARIABLE, arm};
+use smartengine::internals::env::fs::{FaultFs, PowerLoss};
+use smartengine::internals::object_store::{LocalStore, MemoryStore};
 use smartengine::{Engine, ErrorKind, Isolation, Options};
 
 use crate::history::{

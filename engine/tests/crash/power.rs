@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
-use smartengine::env::Sequence;
-use smartengine::env::fs::{FaultFs, PowerLoss};
-use smartengine::object_store::{MemoryStore, ObjectStore, ObjectWriter, Wrapped, Wrapper};
+use smartengine::internals::env::Sequence;
+use smartengine::internals::env::fs::{FaultFs, PowerLoss};
+use smartengine::internals::object_store::{MemoryStore, Wrapped, Wrapper};
+use smartengine::object_store::{ObjectStore, ObjectWriter};
 use smartengine::{Engine, Result, WalSync};
 
 use crate::history::{Writer, check_no_garbage, create, in_memory, make_and_drop_index};

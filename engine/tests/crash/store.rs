@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use smartengine::env::SystemClock;
-use smartengine::env::fs::{FaultFs, PowerLoss};
-use smartengine::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
+use smartengine::internals::env::SystemClock;
+use smartengine::internals::env::fs::{FaultFs, PowerLoss};
+use smartengine::internals::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
 use smartengine::{Engine, ErrorKind};
 
 use crate::history::{Writer, check_no_garbage, create, in_memory, make_and_drop_index};

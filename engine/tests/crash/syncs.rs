@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use smartengine::env::fs::{FaultFs, Operation, PowerLoss};
-use smartengine::object_store::MemoryStore;
+use smartengine::internals::env::fs::{FaultFs, Operation, PowerLoss};
+use smartengine::internals::object_store::MemoryStore;
 use smartengine::{Engine, ErrorKind, Index, Isolation, View, WalSync};
 
 use crate::history::{Writer, create, in_memory};

@@ -21,8 +21,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use smartengine::ErrorKind;
-use smartengine::env::Sequence;
-use smartengine::fuzz::{TARGETS, Target};
+use smartengine::internals::env::Sequence;
+use smartengine::internals::fuzz::{TARGETS, Target};
 
 #[global_allocator]
 static WATCHED: memory::Watched = memory::Watched;

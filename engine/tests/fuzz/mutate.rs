@@ -1,6 +1,6 @@
 //! Changes bytes the way that files go wrong, and the way that finds the lengths among them.
 
-use smartengine::env::Sequence;
+use smartengine::internals::env::Sequence;
 
 /// The most bytes that an input grows to beyond the largest sample.
 const GROWTH: usize = 256;

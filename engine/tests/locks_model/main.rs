@@ -24,7 +24,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, FailurePersistence, Runner};
 
 mod env {
-    pub use smartengine::env::{Sequence, fs};
+    pub use smartengine::internals::env::{Sequence, fs};
 
     /// A seed that is the same in every run: schedules can be replayed.
     pub fn any_seed() -> u64 {
@@ -32,7 +32,8 @@ mod env {
     }
 }
 
-pub use smartengine::{Error, ErrorKind, Result, cache, types};
+pub use smartengine::internals::{cache, types};
+pub use smartengine::{Error, ErrorKind, Result};
 
 /// A program for a few threads, with its name.
 type Test = (&'static str, fn());

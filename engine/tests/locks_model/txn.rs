@@ -7,7 +7,7 @@ pub mod locks;
 pub mod snapshots;
 
 pub use smartengine::Isolation;
-pub use smartengine::txn::spill;
+pub use smartengine::internals::txn::spill;
 
 pub type TxnId = u64;
 
@@ -99,12 +99,12 @@ pub mod batch {
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
-    use smartengine::txn::spill::SpillSpace;
+    use smartengine::internals::txn::spill::SpillSpace;
 
     use super::sync::Mutex;
     use crate::Result;
 
-    pub use smartengine::txn::batch::Nearby;
+    pub use smartengine::internals::txn::batch::Nearby;
 
     /// The keys that a batch gives values to.
     #[derive(Default)]

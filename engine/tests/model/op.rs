@@ -15,7 +15,7 @@ pub struct Content {
 impl Content {
     /// Bytes that no compression makes smaller.
     pub fn bytes(self) -> Vec<u8> {
-        let mut sequence = smartengine::env::Sequence::new(u64::from(self.seed));
+        let mut sequence = smartengine::internals::env::Sequence::new(u64::from(self.seed));
         let mut bytes = Vec::with_capacity(usize::from(self.len) + 8);
         while bytes.len() < usize::from(self.len) {
             bytes.extend(sequence.next_u64().to_le_bytes());

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use smartengine::env::fs::{FaultFs, PowerLoss};
-use smartengine::object_store::MemoryStore;
+use smartengine::internals::env::fs::{FaultFs, PowerLoss};
+use smartengine::internals::object_store::MemoryStore;
 use smartengine::{
     Cursor, Engine, ErrorKind, Index, Isolation, LockMode, Options, Transaction, View, Write,
 };

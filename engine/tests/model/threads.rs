@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use smartengine::env::Sequence;
-use smartengine::env::fs::FaultFs;
-use smartengine::object_store::MemoryStore;
+use smartengine::internals::env::Sequence;
+use smartengine::internals::env::fs::FaultFs;
+use smartengine::internals::object_store::MemoryStore;
 use smartengine::{Engine, ErrorKind, Index, Isolation, LockMode, View};
 
 use crate::run::small_options;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use smartengine::manifest::{Manifest, Version, parse_sst_key, sst_key};
-use smartengine::object_store::{MemoryStore, ObjectMeta, ObjectReader, ObjectStore, ObjectWriter};
-use smartengine::remote_wal::parse_chunk_key;
+use smartengine::internals::manifest::{Manifest, Version, parse_sst_key, sst_key};
+use smartengine::internals::object_store::MemoryStore;
+use smartengine::internals::remote_wal::parse_chunk_key;
+use smartengine::object_store::{ObjectMeta, ObjectReader, ObjectStore, ObjectWriter};
 use smartengine::{Error, ErrorKind, Result};
 
 use crate::world::{Life, World};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use smartengine::Result;
-use smartengine::env::fs::{FaultFs, Fs, FsFile, OpenMode};
+use smartengine::internals::env::fs::{FaultFs, Fs, FsFile, OpenMode};
 
 use crate::world::Life;
 

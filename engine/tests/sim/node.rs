@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use smartengine::env::fs::FaultFs;
+use smartengine::internals::env::fs::FaultFs;
 use smartengine::{
     Durability, Engine, Error, ErrorKind, Index, Isolation, Options, Result, Transaction, View,
 };

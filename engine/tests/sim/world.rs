@@ -8,9 +8,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use smartengine::env::fs::{FaultFs, PowerLoss};
-use smartengine::env::{Clock, Sequence, seed_quick_random, seed_unique_numbers};
-use smartengine::object_store::MemoryStore;
+use smartengine::internals::env::fs::{FaultFs, PowerLoss};
+use smartengine::internals::env::{Clock, Sequence, seed_quick_random, seed_unique_numbers};
+use smartengine::internals::object_store::MemoryStore;
 use smartengine::{Engine, Error, ErrorKind, Result};
 
 use crate::bucket::{Change, Defect, Fate};

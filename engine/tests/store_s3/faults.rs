@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use faulty_proxy::{Fault, Rule};
 use smartengine::ErrorKind;
-use smartengine::env::Sequence;
+use smartengine::internals::env::Sequence;
 use smartengine::object_store::{ObjectStore, RequestKind};
 
 use crate::support::{Bucket, Site};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use faulty_proxy::Proxy;
-use smartengine::env::unique_u128;
+use smartengine::internals::env::unique_u128;
 use smartengine::object_store::{ObjectStore, RequestKind, RequestStats, open_store};
 
 /// The bucket that the environment names.

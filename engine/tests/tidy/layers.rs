@@ -3,7 +3,7 @@
 use crate::source::Source;
 
 /// The layers from the lowest to the highest; those of one row do not know each other.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["error"],
     &["types"],
     &["format", "env"],
@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 10] = [
     &["txn", "flush", "compaction", "gc", "options"],
     &["db"],
     &["inspect", "fuzz"],
+    &["internals"],
 ];
 
 /// The layer a file of the engine is part of; `None` for the crate's root.

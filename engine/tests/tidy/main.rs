@@ -5,6 +5,7 @@ mod layers;
 mod rooms;
 mod rules;
 mod source;
+mod surface;
 
 use source::Source;
 
@@ -145,4 +146,17 @@ fn no_banner_and_no_path_of_a_machine() {
     check(rules::banners_and_paths, |source| {
         !source.path.contains("tests/tidy/")
     });
+}
+
+#[test]
+fn every_public_name_was_decided() {
+    let found = surface::names(&source::all());
+    let kept = include_str!("public_names.txt");
+    let kept: std::collections::BTreeSet<String> = kept.lines().map(str::to_owned).collect();
+    let new: Vec<&String> = found.difference(&kept).collect();
+    let gone: Vec<&String> = kept.difference(&found).collect();
+    assert!(
+        new.is_empty() && gone.is_empty(),
+        "\nengine/tests/tidy/public_names.txt lists what users of the crate see, sorted. Does everyone need the new ones? Then add them.\nnew: {new:#?}\ngone: {gone:#?}"
+    );
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use smartengine::env::failpoint::{Action, arm};
+use smartengine::failpoint::{Action, arm};
 
 use super::*;
 

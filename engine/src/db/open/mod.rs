@@ -4,8 +4,8 @@
 //! (a torn tail is cut, anything else wrong refuses the open and changes nothing), where prepared transactions without a decision are found,
 //! and commits by files that are not in the version; write a manifest edit with the next epoch, which also gives this writer file ids of its
 //! own; finish those commits; take the prepared transactions back; start the threads, one of which looks for objects that neither the version nor a
-//! prepare names ([`super::garbage::OrphanSearch`]). A crash between any two of these steps leaves what the next open does again: the epoch may have risen without a writer, which costs
-//! a range of file ids.
+//! prepare names ([`super::garbage::OrphanSearch`]). A crash between any two of these steps leaves what the next open does again: the epoch may
+//! have risen without a writer, which costs a range of file ids.
 
 pub(crate) mod identity;
 mod local_log;

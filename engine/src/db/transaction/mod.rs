@@ -163,6 +163,7 @@ impl Transaction {
     }
 
     /// The value of a key, and whether the transaction itself wrote it, or removed it.
+    #[doc(hidden)]
     pub fn get_with_origin(&mut self, key: &[u8], view: View) -> Result<(Option<Value>, bool)> {
         if view == View::Snapshot {
             // Also where an own write is found: this was the first read.
@@ -196,7 +197,7 @@ impl Transaction {
     }
 
     /// The value of a key as `cursor` sees it, and whether the transaction itself wrote it, or removed it.
-    pub fn get_as_of(&self, key: &[u8], cursor: &Cursor) -> Result<(Option<Value>, bool)> {
+    pub(crate) fn get_as_of(&self, key: &[u8], cursor: &Cursor) -> Result<(Option<Value>, bool)> {
         match self.own(key)? {
             Some(own) => Ok((own, true)),
             None => Ok((self.core.tree.get(key, cursor.snapshot())?, false)),
@@ -204,7 +205,7 @@ impl Transaction {
     }
 
     /// To be told of the newest versions that were read by a cursor of [`View::Newest`]; see [`Transaction::saw_newer`].
-    pub fn note_seen(&mut self, seq: SeqNo) {
+    pub(crate) fn note_seen(&mut self, seq: SeqNo) {
         if let Some(snapshot) = &self.snapshot
             && seq > snapshot.seq()
             && seq < OWN_WRITE_SEQ
@@ -221,6 +222,7 @@ impl Transaction {
     }
 
     /// Whether nothing was committed since `cursor` was made: what it shows is the newest there is.
+    #[doc(hidden)]
     pub fn is_newest(&self, cursor: &Cursor) -> bool {
         self.core.transactions.snapshots.visible() == cursor.snapshot()
     }
@@ -287,6 +289,7 @@ impl Transaction {
 
     /// Waits for those who have added a key to [from, to), both of one index, and not committed it, without keeping others from adding
     /// further ones; whether there were any. A cursor that was made before does not see what became of them.
+    #[doc(hidden)]
     pub fn await_additions(&mut self, from: &[u8], to: &[u8], wait: LockWait) -> Result<bool> {
         self.check_running()?;
         self.core
@@ -296,6 +299,7 @@ impl Transaction {
     }
 
     /// How long its lock requests wait, as [`Transaction::lock_gap`] takes it.
+    #[doc(hidden)]
     pub fn lock_wait(&self) -> LockWait {
         LockWait::Timeout(self.lock_wait)
     }
@@ -370,7 +374,7 @@ impl Transaction {
     }
 
     /// Whether what it logs has to be in the store before it is acknowledged.
-    pub fn waits_for_store(&self) -> bool {
+    pub(crate) fn waits_for_store(&self) -> bool {
         self.durability == Durability::Object && self.core.log.is_shared()
     }
 

@@ -246,7 +246,7 @@ pub struct Cursor {
 
 impl Cursor {
     /// Over [lower, upper), as `guard` sees it, with the writes of `batch`.
-    pub fn new(
+    pub(crate) fn new(
         tree: &Tree,
         guard: Arc<SnapshotGuard>,
         batch: Option<&Batch>,

@@ -15,10 +15,7 @@
 mod armed;
 
 #[cfg(feature = "failpoints")]
-pub use armed::{Action, Armed, ENVIRONMENT_VARIABLE, arm, hit, parse};
-
-/// Whether this build has failure points.
-pub const COMPILED_IN: bool = cfg!(feature = "failpoints");
+pub use armed::{Action, Armed, ENVIRONMENT_VARIABLE, arm, hit};
 
 /// Passes a point that this build does not have.
 #[cfg(not(feature = "failpoints"))]

@@ -34,7 +34,7 @@ pub trait Put {
         self.put(&value.to_le_bytes());
     }
 
-    /// A varint (see [`super::varint`]).
+    /// A varint, as `varint.rs` describes it.
     #[inline]
     fn put_varint(&mut self, mut value: u64) {
         while value >= 0x80 {

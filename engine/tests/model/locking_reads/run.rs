@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use smartengine::env::fs::FaultFs;
-use smartengine::object_store::MemoryStore;
+use smartengine::internals::env::fs::FaultFs;
+use smartengine::internals::object_store::MemoryStore;
 use smartengine::{
     Engine, Entry, ErrorKind, Isolation, LockKind, LockMode, ReadSpec, Reader, RowWait, SeekTo,
     Transaction, Write,
