@@ -3,6 +3,24 @@
 //! Keys are `/`-separated ASCII paths without a leading slash ("sst/00000000000000000042.sst"). Nothing above this trait may assume
 //! a file system. All calls block; a backend that is asynchronous inside hides its runtime.
 //!
+//! # By URL
+//!
+//! - `file:///absolute/path` - a directory of this machine.
+//! - `memory://` - nothing that outlives the process.
+//! - `s3://bucket/prefix?name=value&…` - a bucket of S3 or of a server that speaks S3's protocol, and everything under a prefix in it, with the crate's
+//!   feature `s3`. Parameters: `endpoint`, `region`, `path_style` (true, false), `ca` (a file), `timeout_ms`, `deadline_ms`, `max_connections`; each
+//!   is the field of [`StoreOptions`] of that name. Values may be percent-encoded.
+//!
+//! A URL is shown in variables, logs and process lists, so it never holds credentials: one that seems to is refused, unrepeated. Credentials come from
+//! where the tools of the store find them: of S3 the environment, a profile, or the machine's role.
+//!
+//! [`Options::at_url`](crate::Options::at_url) opens an engine on such a store. [`open_store_for_reading`] is for [`inspect`](crate::inspect).
+//!
+//! # Of another kind
+//!
+//! Whatever implements [`ObjectStore`] can be [`Options::store`](crate::Options::store). Set [`Options::remote_wal`](crate::Options::remote_wal) beside it
+//! if it is to outlive the local disk: an open tries then whether [`ObjectStore::put_if_absent`] keeps its promise.
+//!
 //! A call that fails with [`crate::ErrorKind::Unavailable`] may have done its work all the same: its answer may be what was lost.
 
 mod fault;

@@ -1,12 +1,4 @@
-//! Stores by their URL, as a user writes it.
-//!
-//! - `file:///absolute/path` - a directory of this machine.
-//! - `memory://` - nothing that outlives the process.
-//! - `s3://bucket/prefix?name=value&…` - a bucket of S3 or of a server that speaks S3's protocol, and everything under a prefix in it. Parameters:
-//!   `endpoint`, `region`, `path_style` (true, false), `ca` (a file), `timeout_ms`, `deadline_ms`, `max_connections`; each
-//!   is the field of [`StoreOptions`] of that name. Values may be percent-encoded.
-//!
-//! A URL is shown in variables, logs and process lists, so it never holds credentials: one that seems to is refused, unrepeated.
+//! Stores by their URL, as a user writes it; the forms are in the description of [`super`].
 
 use std::sync::Arc;
 use std::time::Duration;
