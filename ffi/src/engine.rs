@@ -386,3 +386,6 @@ pub unsafe fn engine_observe_waits(handle: &Opened, observer: usize) {
             unsafe { observer(waiting, awaited) }
         }));
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,4 +26,4 @@ mod bodies {
 include!(concat!(env!("OUT_DIR"), "/entries.rs"));
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

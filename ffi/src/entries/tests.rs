@@ -36,7 +36,7 @@ fn bytes(slice: &[u8]) -> Bytes {
     }
 }
 
-fn options(dir: &Path) -> EngineOptions {
+pub fn options(dir: &Path) -> EngineOptions {
     EngineOptions {
         data_dir: dir.to_str().unwrap().to_owned(),
         wal_dir: String::new(),
