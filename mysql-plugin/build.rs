@@ -153,6 +153,9 @@ fn compile_plugin(mysql: &Mysql, bridge: &Path) {
         .include(&root)
         .include(root.join("src"))
         .include(bridge);
+    for option in sanitizers() {
+        ours.flag(option);
+    }
     let mut jobs = compilations(&ours, &root, sources(&root, "cc"), &out);
 
     let mut services = options(mysql);
@@ -179,6 +182,20 @@ fn compile_plugin(mysql: &Mysql, bridge: &Path) {
     cc::Build::new()
         .objects(jobs.iter().map(|job| &job.object))
         .compile("smartengine_handler");
+}
+
+/// The options of the sanitizers that a build for tests asks for, by features of this crate. `cargo xtask` links their runtimes.
+fn sanitizers() -> &'static [&'static str] {
+    let wants = |feature: &str| env::var_os(format!("CARGO_FEATURE_SANITIZE_{feature}")).is_some();
+    match (wants("ADDRESS"), wants("THREAD")) {
+        (true, true) => fail("sanitize-address and sanitize-thread exclude each other: name one"),
+        (true, false) => &[
+            "-fsanitize=address,undefined",
+            "-fno-sanitize-recover=undefined",
+        ],
+        (false, true) => &["-fsanitize=thread"],
+        (false, false) => &[],
+    }
 }
 
 /// The folders that hold the plugin's C++: its own and the rooms in it. `tests` is compiled apart (`cargo xtask mtr`).

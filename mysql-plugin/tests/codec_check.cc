@@ -14,10 +14,9 @@
 #include <vector>
 
 #include "catalog/entry.h"
-#include "codec/table_codec.h"
 #include "my_sys.h"
 #include "mysql/udf_registration_types.h"
-#include "sql/field.h"
+#include "sample_tables.h"
 
 namespace smartengine {
 
@@ -277,86 +276,6 @@ std::string check_catalog() {
 
 // Rows and index entries
 
-/// A table of fields in a record: i INT, f DOUBLE NULL, v VARCHAR(20) NULL, c CHAR(4) utf8mb4, b BLOB NULL; PRIMARY KEY (c),
-/// UNIQUE KEY (v, f DESC), KEY (i).
-class SampleTable {
- public:
-  static constexpr size_t kRecordSize = 64;
-  static constexpr size_t kGuard = 4096;
-
-  SampleTable() {
-    const CHARSET_INFO *utf8 = &my_charset_utf8mb4_0900_ai_ci;
-    uchar *at = m_record;
-    m_fields = {new (&m_memory) Field_long(at + 1, 11, nullptr, 0, Field::NONE, "i", false, false),
-                new (&m_memory) Field_double(at + 5, 22, at, 1, Field::NONE, "f", 31, false, false),
-                new (&m_memory) Field_varstring(at + 13, 20, 1, at, 2, Field::NONE, "v", &m_share, &my_charset_latin1),
-                new (&m_memory) Field_string(at + 34, 16, nullptr, 0, Field::NONE, "c", utf8),
-                new (&m_memory) Field_blob(at + 50, at, 4, Field::NONE, "b", &m_share, 2, &my_charset_bin),
-                nullptr};
-    for (uint16 i = 0; i < 5; ++i) m_fields[i]->set_field_index(i);
-    m_share.field = m_fields.data();
-    m_share.fields = 5;
-    m_share.default_values = m_record;
-    m_share.key_info = m_keys;
-    m_share.keys = 3;
-    m_share.primary_key = 0;
-    describe(0, "PRIMARY", HA_NOSAME, {part(4, 16, 16, 0)});
-    describe(1, "u", HA_NOSAME, {part(3, 20, 23, 0), part(2, 8, 9, HA_REVERSE_SORT)});
-    describe(2, "s", 0, {part(1, 4, 4, 0)});
-  }
-
-  std::unique_ptr<TableCodec> codec(std::string *why) const { return TableCodec::create(m_share, TableDef::describe(m_share, 1, 10), why); }
-
-  uchar *record() { return m_record; }
-
-  /// Whether the bytes after the record are as they were.
-  bool intact() const {
-    return std::all_of(m_record + kRecordSize, m_record + kRecordSize + kGuard, [](uchar byte) { return byte == 0xA5; });
-  }
-
-  void fill(uint32_t i, double f, const std::string &v, const std::string &c, const std::string &b, uchar nulls) {
-    memset(m_record, 0, kRecordSize);
-    memset(m_record + kRecordSize, 0xA5, kGuard);
-    m_record[0] = nulls;
-    store_length(m_record + 1, i, 4);
-    memcpy(m_record + 5, &f, sizeof(f));
-    m_record[13] = static_cast<uchar>(v.size());
-    memcpy(m_record + 14, v.data(), v.size());
-    memset(m_record + 34, ' ', 16);
-    memcpy(m_record + 34, c.data(), c.size());
-    m_blob = b;
-    store_length(m_record + 50, m_blob.size(), 2);
-    const char *data = m_blob.data();
-    memcpy(m_record + 52, &data, sizeof(data));
-  }
-
- private:
-  static KEY_PART_INFO part(uint16 fieldnr, uint16 length, uint16 store_length, uint16 flags) {
-    KEY_PART_INFO info;
-    info.fieldnr = fieldnr;
-    info.length = length;
-    info.store_length = store_length;
-    info.key_part_flag = flags;
-    return info;
-  }
-
-  void describe(size_t number, const char *name, ulong flags, std::vector<KEY_PART_INFO> parts) {
-    m_parts[number] = std::move(parts);
-    m_keys[number].name = name;
-    m_keys[number].flags = flags;
-    m_keys[number].key_part = m_parts[number].data();
-    m_keys[number].user_defined_key_parts = static_cast<uint>(m_parts[number].size());
-  }
-
-  MEM_ROOT m_memory{PSI_NOT_INSTRUMENTED, 1024};
-  TABLE_SHARE m_share;
-  KEY m_keys[3];
-  std::vector<KEY_PART_INFO> m_parts[3];
-  std::vector<Field *> m_fields;
-  std::string m_blob;
-  uchar m_record[kRecordSize + kGuard] = {};
-};
-
 /// Gives `decode` every cut and every single flipped bit of the bytes; `why` says what must not come of it.
 std::string damage(Slice bytes, SampleTable *table, const std::function<int(Slice)> &decode, bool cuts_show) {
   for (size_t size = 0; size < bytes.size; ++size) {
@@ -372,7 +291,7 @@ std::string damage(Slice bytes, SampleTable *table, const std::function<int(Slic
 }
 
 std::string check_rows() {
-  SampleTable table;
+  FiveColumns table;
   std::string why;
   const std::unique_ptr<TableCodec> codec = table.codec(&why);
   if (codec == nullptr) return "no codec: " + why;
@@ -404,7 +323,7 @@ std::string check_rows() {
 }
 
 std::string check_entries() {
-  SampleTable table;
+  FiveColumns table;
   std::string why;
   const std::unique_ptr<TableCodec> codec = table.codec(&why);
   if (codec == nullptr) return "no codec: " + why;
@@ -441,11 +360,9 @@ std::string check_entries() {
   if (wrong.empty()) wrong = damage(value.slice(), &table, read_value, true);
   if (!wrong.empty()) return wrong;
   table.fill(0, 1, "", "", "", 7);
-  double f = 1;
   if (read_key(key.slice()) != 0) return "the unique entry is not decoded";
-  memcpy(&f, table.record() + 5, sizeof(f));
-  if (f != 0 || !std::signbit(f) || memcmp(table.record() + 13, "\4b \t ", 5) != 0 ||
-      memcmp(table.record() + 34, "a               ", 16) != 0 || (table.record()[0] & 3) != 0) {
+  if (table.f() != 0 || !std::signbit(table.f()) || memcmp(table.v(), "\4b \t ", 5) != 0 ||
+      memcmp(table.c(), "a               ", 16) != 0 || (table.record()[0] & 3) != 0) {
     return "another unique entry came back";
   }
 

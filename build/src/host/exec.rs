@@ -73,6 +73,26 @@ pub fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("read what {} printed", name_of(command)))
 }
 
+/// Takes from a command's environment what cargo tells the program that it runs (this one) about itself. To build scripts that look there, it
+/// would differ by how we were called, and they and all that needs them would be compiled each time that changes.
+pub fn forget_package(command: &mut Command) {
+    const OF_THIS_PACKAGE: [&str; 4] = [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_CRATE_",
+        "CARGO_BIN_",
+    ];
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if OF_THIS_PACKAGE
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
+}
+
 /// Starts a program in the background, with the same errors as [`run`].
 pub fn spawn(command: &mut Command) -> Result<std::process::Child> {
     command.spawn().map_err(|error| start_error(command, error))

@@ -48,11 +48,16 @@ impl Valgrind {
 
     /// What it calls itself: `valgrind-3.19.0`.
     pub fn version(&self) -> Result<String> {
+        Ok(exec::output(self.plain().arg("--version"))?
+            .trim()
+            .to_string())
+    }
+
+    /// A command in the environment that this process has.
+    pub fn plain(&self) -> Command {
         let mut command = Command::new(&self.program);
-        if let Some(tools) = &self.tools {
-            command.env("VALGRIND_LIB", tools);
-        }
-        Ok(exec::output(command.arg("--version"))?.trim().to_string())
+        command.envs(self.tools.as_ref().map(|tools| ("VALGRIND_LIB", tools)));
+        command
     }
 
     /// A command that runs in `dir` with an environment of its own, which is the same on every machine: a program's stack begins with it.

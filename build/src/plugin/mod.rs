@@ -1,13 +1,15 @@
 //! Builds `ha_smartengine.so`.
 //!
 //! There are two kinds: what a user installs, and what is tested, which has the engine's failure points compiled in. Only the crates from the engine
-//! up are compiled for each; what they depend on and the objects of the C++ side serve both.
+//! up are compiled for each; what they depend on and the objects of the C++ side serve both. Of the tested kind there are two more builds, whose
+//! C++ is compiled with a sanitizer.
 //!
 //! Cargo makes one static library of the engine, the bridge and the handler; `g++` links it into the shared library that the
 //! server loads. Only what the server looks up by name is exported, and each symbol that is left to be found at load
 //! time must be one the server has, so a missing one fails here instead of there.
 
 mod folder;
+mod sanitizer;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -23,6 +25,7 @@ use crate::packages::mysql::Mysql;
 use crate::packages::tools::Tools;
 
 use folder::BuildFolder;
+pub use sanitizer::Sanitizer;
 
 /// What the server reads when it loads a plugin.
 const DECLARATIONS: [&str; 3] = [
@@ -56,6 +59,27 @@ pub struct Plugin {
 enum Kind {
     Installed,
     Tested,
+    Sanitized(Sanitizer),
+}
+
+impl Kind {
+    /// The folder of its builds, below the profile's.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Installed => "mysql-plugins",
+            Self::Tested => "mysql-plugins-tested",
+            Self::Sanitized(Sanitizer::Address) => "mysql-plugins-address",
+            Self::Sanitized(Sanitizer::Thread) => "mysql-plugins-thread",
+        }
+    }
+
+    fn features(self) -> Vec<&'static str> {
+        match self {
+            Self::Installed => vec![],
+            Self::Tested => vec!["smartengine/failpoints"],
+            Self::Sanitized(sanitizer) => vec!["smartengine/failpoints", sanitizer.feature()],
+        }
+    }
 }
 
 /// The environment variable that arms failure points, as it stands in a library that has them.
@@ -71,21 +95,24 @@ pub fn build_for_tests(mysql: &Mysql, args: PluginArgs) -> Result<Plugin> {
     build_kind(mysql, args, Kind::Tested)
 }
 
+/// The same with its C++ under a sanitizer. A server loads it only if [`Sanitizer::environment`] is its own.
+pub fn build_sanitized(mysql: &Mysql, sanitizer: Sanitizer) -> Result<Plugin> {
+    build_kind(mysql, PluginArgs::default(), Kind::Sanitized(sanitizer))
+}
+
 fn build_kind(mysql: &Mysql, args: PluginArgs, kind: Kind) -> Result<Plugin> {
     let tools = Tools::locate()?;
     let profile = if args.debug { "debug" } else { "release" };
     let target = paths::target().join(profile);
     // From here on no other command changes the archive that is linked.
     let _lock = FolderLock::acquire(&target.join("mysql-plugins"))?;
-    let folders = target.join(match kind {
-        Kind::Installed => "mysql-plugins",
-        Kind::Tested => "mysql-plugins-tested",
-    });
+    let folders = target.join(kind.folder());
     let mut cargo = cargo(mysql, &tools);
     cargo.args(["build", "--package", "smartengine-plugin"]);
-    if kind == Kind::Tested {
+    let features = kind.features();
+    if !features.is_empty() {
         cargo.args(["--package", "smartengine-ffi"]);
-        cargo.args(["--features", "smartengine/failpoints"]);
+        cargo.args(["--features", &features.join(",")]);
     }
     if !args.debug {
         cargo.arg("--release");
@@ -122,23 +149,7 @@ pub fn cargo(mysql: &Mysql, tools: &Tools) -> Command {
         .env("MYSQL_BUILD", &mysql.build)
         .env("LIBCLANG_PATH", tools.libraries())
         .env("BINDGEN_EXTRA_CLANG_ARGS", tools.clang_arguments());
-    // Cargo tells what it runs which package that is. To the build scripts that look there, it would differ by how we were called, and
-    // they and all that needs them would be compiled each time that changes.
-    for (name, _) in std::env::vars_os() {
-        let of_this_package = [
-            "CARGO_PKG_",
-            "CARGO_MANIFEST_",
-            "CARGO_CRATE_",
-            "CARGO_BIN_",
-        ];
-        let text = name.to_string_lossy();
-        if of_this_package
-            .iter()
-            .any(|prefix| text.starts_with(prefix))
-        {
-            command.env_remove(&name);
-        }
-    }
+    exec::forget_package(&mut command);
     command
 }
 
@@ -154,8 +165,22 @@ fn link(mysql: &Mysql, archive: &Path, plugin: &Path, kind: Kind) -> Result<()> 
         )),
     )
     .with_context(|| format!("write {}", script.display()))?;
+    let mut provided = server.names();
+    let runtimes = match kind {
+        Kind::Sanitized(sanitizer) => sanitizer.runtimes()?,
+        Kind::Installed | Kind::Tested => Vec::new(),
+    };
+    let runtimes = runtimes
+        .iter()
+        .map(|library| Symbols::of(library, &["-D", "--defined-only"]))
+        .collect::<Result<Vec<_>>>()?;
+    provided.extend(runtimes.iter().flat_map(Symbols::names));
+    let mut compiler = Command::new("g++");
+    if let Kind::Sanitized(sanitizer) = kind {
+        compiler.arg(sanitizer.option());
+    }
     exec::run(
-        Command::new("g++")
+        compiler
             .args(["-shared", "-g", "-o"])
             .arg(plugin)
             .args(DECLARATIONS.map(|name| format!("-Wl,-u,{name}")))
@@ -170,7 +195,7 @@ fn link(mysql: &Mysql, archive: &Path, plugin: &Path, kind: Kind) -> Result<()> 
             .args(["-lpthread", "-ldl", "-lm", "-lrt"]),
     )
     .context("link the plugin")?;
-    let missing = Symbols::of(plugin, &["-D", "--undefined-only"])?.missing_from(&server);
+    let missing = Symbols::of(plugin, &["-D", "--undefined-only"])?.missing_from(&provided);
     if !missing.is_empty() {
         bail!(
             "the plugin would not load: the server exports none of these:\n{}",
@@ -179,7 +204,7 @@ fn link(mysql: &Mysql, archive: &Path, plugin: &Path, kind: Kind) -> Result<()> 
     }
     let bytes = fs::read(plugin).with_context(|| format!("read {}", plugin.display()))?;
     let has_points = contains(&bytes, FAILURE_POINTS);
-    if has_points != (kind == Kind::Tested) {
+    if has_points != (kind != Kind::Installed) {
         bail!(
             "{} {} failure points: the feature smartengine/failpoints belongs to the tests' build, and to no other",
             plugin.display(),
@@ -223,8 +248,7 @@ impl Symbols {
     }
 
     /// The undefined symbols among these that only the server could define, and does not.
-    fn missing_from(&self, server: &Self) -> Vec<String> {
-        let server = server.names();
+    fn missing_from(&self, server: &HashSet<&str>) -> Vec<String> {
         self.0
             .iter()
             // A symbol with a version comes from the C or C++ runtime, and was found when linking.
@@ -298,7 +322,7 @@ mod tests {
     fn what_neither_runtime_nor_server_has_is_missing() {
         let plugin = symbols("malloc@GLIBC_2.2.5 U\nserver_fn U\ngone_fn U\nmaybe w\n");
         let server = symbols("server_fn T 1 1\nother@@V1 T 1 1\n");
-        assert_eq!(plugin.missing_from(&server), ["gone_fn"]);
+        assert_eq!(plugin.missing_from(&server.names()), ["gone_fn"]);
     }
 
     #[test]

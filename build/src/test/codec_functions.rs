@@ -20,11 +20,10 @@ pub fn build(mysql: &Mysql, plugin: &Plugin) -> Result<()> {
     let _lock = FolderLock::acquire(&plugin.folder)?;
     let sources = paths::workspace().join("mysql-plugin");
     let mut inputs = Vec::new();
-    for room in ["", "base", "catalog", "codec"] {
+    for room in ["", "base", "catalog", "codec", "tests"] {
         inputs.extend(files(&sources.join(room), &["cc", "h"])?);
     }
     let checks = files(&sources.join("tests"), &["cc"])?;
-    inputs.extend(checks.iter().cloned());
     let changed = inputs.iter().filter_map(|path| modified(path)).max();
     for check in checks {
         let name = check.file_stem().context("a file has a name")?;

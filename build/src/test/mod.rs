@@ -17,7 +17,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::host::exec;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::packages::tools::Tools;
-use crate::plugin::{self, Plugin, PluginArgs};
+use crate::plugin::{self, Plugin, PluginArgs, Sanitizer};
 use crate::s3::{self, OwnServer, Server};
 use crate::server_tests::history::{self, HistoryArgs};
 use crate::server_tests::lostdisk::{self, LostDiskArgs};
@@ -57,7 +57,7 @@ enum Part {
     Rust,
     /// Instructions of fixed loops, held against those that are recorded
     Counts,
-    /// The plugin's codecs under sanitizers; only with --full, or named
+    /// The plugin's decoders fuzzed; named, or with --full, also codecs and engine under sanitizers; with --full servers too
     Sanitizers,
     /// Our suites of mysql-test-run, and the stock ones
     Suites,
@@ -129,9 +129,8 @@ pub fn run(args: &TestArgs, mysql: &MysqlArgs) -> Result<()> {
     if args.wants(Part::Counts) {
         report.add("instruction counts", counts::check(&mysql));
     }
-    if args.wants(Part::Sanitizers) && (args.full || !args.only.is_empty()) {
-        let result = sanitizers::check_codecs(&mysql);
-        report.add("codecs under sanitizers", result.map(|()| one_passed()));
+    if args.wants(Part::Sanitizers) {
+        sanitized(args, &mysql, &mut report);
     }
     if args.wants(Part::Suites) || args.wants(Part::Live) {
         with_plugin(args, &mysql, &mut report);
@@ -158,6 +157,29 @@ fn rust(full: bool, mysql: &Mysql, tools: &Tools, report: &mut Report) {
     report.add("rust documentation tests", doc_tests(mysql, tools));
 }
 
+fn sanitized(args: &TestArgs, mysql: &Mysql, report: &mut Report) {
+    let seconds = if args.full { 60 } else { 2 };
+    let result = sanitizers::fuzz::decoders(mysql, seconds);
+    report.add("decoders of the plugin, fuzzed", result);
+    if !args.full && args.only.is_empty() {
+        return;
+    }
+    let result = sanitizers::codecs::check(mysql);
+    report.add("codecs under sanitizers", result.map(|()| one_passed()));
+    for check in sanitizers::engine::CHECKS {
+        report.add(check.title(), check.run(mysql));
+    }
+    if !args.full {
+        return;
+    }
+    for sanitizer in [Sanitizer::Address, Sanitizer::Thread] {
+        match plugin::build_sanitized(mysql, sanitizer) {
+            Ok(plugin) => suites(args, mysql, &plugin, Some(sanitizer), report),
+            Err(error) => report.add("plugin build", Err(error)),
+        }
+    }
+}
+
 fn with_plugin(args: &TestArgs, mysql: &Mysql, report: &mut Report) {
     let plugin = match plugin::build_for_tests(mysql, PluginArgs::default()) {
         Ok(plugin) => plugin,
@@ -165,7 +187,7 @@ fn with_plugin(args: &TestArgs, mysql: &Mysql, report: &mut Report) {
     };
     report.add("plugin build", Ok(one_passed()));
     if args.wants(Part::Suites) {
-        suites(args, mysql, &plugin, report);
+        suites(args, mysql, &plugin, None, report);
     }
     if args.wants(Part::Live) {
         live(args.full, mysql, &plugin, report);
@@ -312,7 +334,14 @@ fn closing_line(line: &str) -> Option<Tally> {
     Some(tally)
 }
 
-fn suites(args: &TestArgs, mysql: &Mysql, plugin: &Plugin, report: &mut Report) {
+/// Under a sanitizer our own alone: the stock ones reach no more of our code.
+fn suites(
+    args: &TestArgs,
+    mysql: &Mysql,
+    plugin: &Plugin,
+    sanitizer: Option<Sanitizer>,
+    report: &mut Report,
+) {
     let own = OwnServer::start("mtr").and_then(|own| {
         own.server.make_bucket(s3::TEST_BUCKET)?;
         Ok(own)
@@ -320,14 +349,24 @@ fn suites(args: &TestArgs, mysql: &Mysql, plugin: &Plugin, report: &mut Report) 
     let own = own
         .map_err(|error| report.add("S3 server", Err(error)))
         .ok();
-    for suite in [mtr::OUR_SUITES].into_iter().chain(STOCK_SUITES) {
+    let stock = if sanitizer.is_none() {
+        &STOCK_SUITES[..]
+    } else {
+        &[]
+    };
+    for suite in [mtr::OUR_SUITES].iter().chain(stock) {
         let mtr = MtrArgs {
             s3: own.as_ref().map(|own| own.server.clone()),
             suite: Some(suite.to_string()),
             parallel: args.parallel,
+            sanitizer,
             ..MtrArgs::default()
         };
-        report.add(suite, mtr::run_suite(&mtr, mysql, Some(plugin)));
+        let title = match sanitizer {
+            Some(sanitizer) => format!("{suite}, {}", sanitizer.title()),
+            None => (*suite).to_string(),
+        };
+        report.add(&title, mtr::run_suite(&mtr, mysql, Some(plugin)));
     }
 }
 

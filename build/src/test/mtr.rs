@@ -6,7 +6,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::symlink;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -17,9 +18,10 @@ use crate::host::in_use;
 use crate::host::paths;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::packages::tools::Tools;
-use crate::plugin::{self, Plugin, PluginArgs};
+use crate::plugin::{self, Plugin, PluginArgs, Sanitizer};
 use crate::s3;
 use crate::test::codec_functions;
+use crate::test::sanitizers::Reports;
 
 /// The suites of ours that run where none are named.
 pub const OUR_SUITES: &str =
@@ -43,6 +45,9 @@ pub struct MtrArgs {
     /// Write what the tests print into their result files
     #[arg(long)]
     pub record: bool,
+    /// Run with the plugin's C++ compiled with this sanitizer; what it finds fails
+    #[arg(long, value_name = "NAME", conflicts_with = "innodb")]
+    pub sanitizer: Option<Sanitizer>,
     /// Run on InnoDB instead, without the plugin; with --record, to make results that SMARTENGINE has to match
     #[arg(long)]
     pub innodb: bool,
@@ -64,9 +69,10 @@ pub struct Tally {
 
 pub fn run(mut args: MtrArgs, mysql: &MysqlArgs) -> Result<()> {
     let mysql = Mysql::locate(mysql)?;
-    let plugin = match args.innodb {
-        true => None,
-        false => Some(plugin::build_for_tests(&mysql, args.plugin)?),
+    let plugin = match args.sanitizer {
+        _ if args.innodb => None,
+        Some(sanitizer) => Some(plugin::build_sanitized(&mysql, sanitizer)?),
+        None => Some(plugin::build_for_tests(&mysql, args.plugin)?),
     };
     args.s3 = s3::running()?;
     if let Some(server) = &args.s3 {
@@ -91,7 +97,16 @@ pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Resu
     }
     let work = paths::target().join("mtr");
     in_use::occupy(&work)?;
-    let suite = overlay(mysql, &work.join("overlay"))?;
+    let root = work.join("overlay");
+    let suite = overlay(mysql, &root)?;
+    let reports = match args.sanitizer {
+        Some(sanitizer) => {
+            let reports = Reports::new(&work.join("reports"))?;
+            wrap_server(mysql, &root, sanitizer, &reports)?;
+            Some(reports)
+        }
+        None => None,
+    };
     let mut command = Command::new("perl");
     command
         .arg("mysql-test-run.pl")
@@ -153,8 +168,63 @@ pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Resu
     if args.record {
         command.arg("--record");
     }
+    if reports.is_some() {
+        // All is slower by a few times.
+        command
+            .args([
+                "--testcase-timeout=60",
+                "--suite-timeout=1200",
+                "--debug-sync-timeout=1200",
+            ])
+            .env("MTR_START_TIMEOUT", "720");
+    }
     command.args(&args.options).args(&args.tests);
-    watch(&mut command)
+    let mut tally = watch(&mut command)?;
+    if let Some(reports) = reports {
+        tally.failed += reports.show()?;
+    }
+    Ok(tally)
+}
+
+/// Puts in the overlay, in place of the server's program, a script that starts it with the runtime of a sanitizer: however the runner or a
+/// test starts a server, it is under it, and nothing else is.
+fn wrap_server(mysql: &Mysql, root: &Path, sanitizer: Sanitizer, reports: &Reports) -> Result<()> {
+    let server = mysql.mysqld();
+    let inside = server
+        .strip_prefix(mysql.base())
+        .with_context(|| format!("{} is outside the server's folder", server.display()))?;
+    let mut from = mysql.base();
+    let mut to = root.to_path_buf();
+    for name in inside.parent().into_iter().flatten() {
+        // On the way a folder of our own takes the place of a link, unless it is one already.
+        from.push(name);
+        to.push(name);
+        if to.symlink_metadata()?.is_symlink() {
+            fs::remove_file(&to).with_context(|| format!("remove {}", to.display()))?;
+            link_all(&from, &to, inside.file_name())?;
+        }
+    }
+    let mut script = OsString::from("#!/bin/sh\n");
+    for (name, value) in sanitizer.environment(reports.folder())? {
+        script.push(format!("export {name}="));
+        script.push(quoted(&value));
+        script.push("\n");
+    }
+    script.push("exec ");
+    script.push(quoted(server.as_os_str()));
+    script.push(" \"$@\"\n");
+    let wrapper = root.join(inside);
+    fs::write(&wrapper, script.as_bytes())
+        .and_then(|()| fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)))
+        .with_context(|| format!("write {}", wrapper.display()))
+}
+
+/// As one word of the shell's.
+fn quoted(text: &OsStr) -> OsString {
+    let mut word = OsString::from("'");
+    word.push(text.to_string_lossy().replace('\'', "'\\''"));
+    word.push("'");
+    word
 }
 
 /// Shows what the runner prints, and counts.

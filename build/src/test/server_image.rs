@@ -81,14 +81,16 @@ impl ServerImage {
         )
     }
 
-    /// Makes another folder that it can run in.
-    pub fn link_into(&self, folder: &Path) -> Result<()> {
+    /// Makes another folder that it can run in: the same program there.
+    pub fn link_into(&self, folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
         for name in ["ld.so", "program.so", "mysqld"] {
             let target = fs::canonicalize(self.folder.join(name))?;
             link(&folder.join(name), &target)?;
         }
-        Ok(())
+        Ok(Self {
+            folder: folder.to_path_buf(),
+        })
     }
 }
 
