@@ -2,7 +2,7 @@
 
 use smartengine::{
     Engine, ErrorKind, Index, Isolation, LockMode, ReadSpec, Reader, Result, RowLocator, RowWait,
-    SeekTo, Transaction, Write,
+    SeekTo, Transaction, View, Write,
 };
 
 use crate::small;
@@ -196,4 +196,82 @@ fn a_scan_that_waits_finds_what_one_that_skips_has_passed_over() {
         writer.commit().unwrap();
         assert_eq!(read(RowWait::Wait).unwrap(), 6);
     }
+}
+
+/// A range of entries, each with its row, locked; entry and row have to belong together.
+fn read_entries(
+    table: &Table,
+    txn: &mut Transaction,
+    values: std::ops::Range<u8>,
+    forward: bool,
+) -> Result<Vec<(u8, u8)>> {
+    let mut reader = Reader::new();
+    let spec = table.spec(table.by_value, RowWait::Wait);
+    let range = table.by_value.range([values.start]..[values.end]);
+    reader.open(txn, &range, spec)?;
+    let mut found = Vec::new();
+    while let Some(entry) = match forward {
+        true => reader.next(txn)?,
+        false => reader.prev(txn)?,
+    } {
+        let rest = table.by_value.rest(entry.key).unwrap();
+        let (value, number) = (rest[0], rest[1]);
+        assert_eq!(entry.row_key, table.rows.key([number]));
+        assert_eq!(entry.row, [value]);
+        found.push((value, number));
+    }
+    assert_eq!(txn.locked_keys(), found.len());
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Gives a row another value, or adds it.
+fn move_row(table: &Table, txn: &mut Transaction, number: u8, value: u8) -> Result<()> {
+    let row = table.rows.key([number]);
+    txn.lock(&row, LockMode::Exclusive)?;
+    let Some(old) = txn.get(&row, View::Newest)? else {
+        return table.add(txn, number, value);
+    };
+    let old = table.by_value.key([old[0], number]);
+    let entry = table.by_value.key([value, number]);
+    let writes = [
+        Write::Put(&row, &[value]),
+        Write::Delete(&old),
+        Write::Add(&entry, &[1, 0, 5]),
+    ];
+    txn.apply(&writes).map_err(|(_, error)| error)
+}
+
+#[test]
+fn ranges_of_entries_never_change_under_their_readers_though_rows_move_and_threads_are_many() {
+    let table = Table::new();
+    std::thread::scope(|scope| {
+        for thread in 0..4u64 {
+            let table = &table;
+            scope.spawn(move || {
+                let mut sequence = smartengine::internals::env::Sequence::new(thread);
+                let mut below = |end| sequence.below(end) as u8;
+                for _ in 0..200 {
+                    let isolation = ALL[usize::from(1 + below(3))];
+                    let mut txn = table.engine.begin(isolation);
+                    let (from, to) = (below(12), 12 + below(12));
+                    let forward = below(2) == 0;
+                    // Victims of deadlocks roll back and go on.
+                    let Ok(before) = read_entries(table, &mut txn, from..to, forward) else {
+                        continue;
+                    };
+                    if isolation.locks_gaps() {
+                        let Ok(after) = read_entries(table, &mut txn, from..to, !forward) else {
+                            continue;
+                        };
+                        assert_eq!(before, after);
+                    }
+                    if move_row(table, &mut txn, below(16), below(24)).is_ok() {
+                        txn.commit().unwrap();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(table.engine.stats().row_locks, 0);
 }

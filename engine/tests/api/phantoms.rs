@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use smartengine::{
-    Engine, ErrorKind, Isolation, LockMode, LockWait, Result, Transaction, View, Write,
+    Engine, ErrorKind, Isolation, LockMode, ReadSpec, Reader, Result, RowWait, Transaction, Write,
 };
 
 use crate::small;
@@ -23,32 +23,20 @@ fn filled(dir: &std::path::Path) -> Engine {
     engine
 }
 
-/// Reads and locks [from, to) as a scan does: the gap before each row, then the row.
-fn read_locked(txn: &mut Transaction, from: u8, to: u8, wait: LockWait) -> Result<Vec<u8>> {
+/// Reads and locks [from, to).
+fn read_locked(txn: &mut Transaction, from: u8, to: u8, wait: RowWait) -> Result<Vec<u8>> {
+    let spec = ReadSpec {
+        lock: Some(LockMode::Shared),
+        wait,
+        row_index: None,
+    };
+    let mut reader = Reader::new();
+    reader.open(txn, &key(from)..&key(to), spec)?;
     let mut found = Vec::new();
-    let mut at = key(from).to_vec();
-    loop {
-        let mut cursor = txn.cursor(&at[..]..&key(to), View::Newest)?;
-        cursor.seek_to_first()?;
-        let next = if cursor.valid() {
-            cursor.key().to_vec()
-        } else {
-            key(to).to_vec()
-        };
-        txn.lock_gap(&at, &next, Some(wait))?;
-        if !txn.is_newest(&cursor) {
-            continue;
-        }
-        if !cursor.valid() {
-            return Ok(found);
-        }
-        txn.lock(&next, LockMode::Shared)?;
-        // It may have been removed before it was locked.
-        if txn.get(&next, View::Newest)?.is_some() {
-            found.push(next[4]);
-        }
-        at = [&next[..], &[0]].concat();
+    while let Some(entry) = reader.next(txn)? {
+        found.push(entry.key[4]);
     }
+    Ok(found)
 }
 
 fn add(engine: &Engine, number: u8, wait: Duration) -> Result<()> {
@@ -72,8 +60,7 @@ fn a_range_read_with_locks_stays_as_it_is_from_repeatable_read_on() {
         let dir = tempfile::tempdir().unwrap();
         let engine = filled(dir.path());
         let mut reader = engine.begin(isolation);
-        let wait = reader.lock_wait();
-        let before = read_locked(&mut reader, 20, 50, wait).unwrap();
+        let before = read_locked(&mut reader, 20, 50, RowWait::Wait).unwrap();
         assert_eq!(before, [20, 30, 40]);
         let phantoms = isolation < Isolation::RepeatableRead;
         for number in [21, 35, 49] {
@@ -86,7 +73,7 @@ fn a_range_read_with_locks_stays_as_it_is_from_repeatable_read_on() {
         for number in [19, 51, 99] {
             add(&engine, number, SHORT).unwrap();
         }
-        let after = read_locked(&mut reader, 20, 50, wait).unwrap();
+        let after = read_locked(&mut reader, 20, 50, RowWait::Wait).unwrap();
         assert_eq!(after == before, !phantoms, "{isolation:?} {after:?}");
         // It may add to the range itself.
         reader.insert(&key(22), b"own").unwrap();
@@ -101,8 +88,7 @@ fn an_entry_added_under_a_rows_lock_waits_for_the_gap_as_well() {
     let dir = tempfile::tempdir().unwrap();
     let engine = filled(dir.path());
     let mut reader = engine.begin(Isolation::Serializable);
-    let wait = reader.lock_wait();
-    read_locked(&mut reader, 20, 50, wait).unwrap();
+    read_locked(&mut reader, 20, 50, RowWait::Wait).unwrap();
     let mut writer = engine.begin(Isolation::RepeatableRead);
     writer.set_lock_wait_timeout(SHORT);
     let (inside, present) = (key(33), key(60));
@@ -133,12 +119,13 @@ fn a_locking_read_sees_what_was_added_before_it_or_waits_for_it() {
         let mut writer = engine.begin(Isolation::ReadCommitted);
         writer.insert(&key(25), b"new").unwrap();
         let mut reader = engine.begin(Isolation::RepeatableRead);
-        let error = read_locked(&mut reader, 20, 30, LockWait::NoWait).unwrap_err();
+        let error = read_locked(&mut reader, 20, 30, RowWait::NoWait).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::LockNotAvailable);
         std::thread::scope(|scope| {
             let waits = engine.stats().lock_waits;
             let thread = scope.spawn(|| {
-                let found = read_locked(&mut reader, 20, 30, LockWait::Timeout(LONG)).unwrap();
+                reader.set_lock_wait_timeout(LONG);
+                let found = read_locked(&mut reader, 20, 30, RowWait::Wait).unwrap();
                 reader.rollback().unwrap();
                 found
             });
@@ -174,7 +161,7 @@ fn ranges_read_and_added_to_by_many_threads_never_change_under_their_readers() {
                     let from = sequence.below(90) as u8;
                     // Long ones pass many keys that others add ahead of them.
                     let width = if sequence.below(4) == 0 { 90 } else { 10 };
-                    let (to, wait) = (from + width, txn.lock_wait());
+                    let (to, wait) = (from + width, RowWait::Wait);
                     // Victims of deadlocks roll back and go on.
                     let Ok(before) = read_locked(&mut txn, from, to, wait) else {
                         continue;
@@ -211,12 +198,12 @@ fn a_key_that_was_added_and_removed_again_still_stands_in_the_way_of_a_gap() {
     let savepoint = writer.savepoint();
     writer.apply(&[Write::LockDelete(&key(15))]).unwrap();
     let mut reader = engine.begin(Isolation::Serializable);
-    let refused = read_locked(&mut reader, 11, 20, LockWait::NoWait).unwrap_err();
+    let refused = read_locked(&mut reader, 11, 20, RowWait::NoWait).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::LockNotAvailable);
     writer.rollback_to(savepoint);
     writer.commit().unwrap();
     assert_eq!(
-        read_locked(&mut reader, 11, 20, LockWait::NoWait).unwrap(),
+        read_locked(&mut reader, 11, 20, RowWait::NoWait).unwrap(),
         [15]
     );
 }
