@@ -26,6 +26,9 @@
 //! So a gap inside what is known is taken without asking anybody, and a scan surveys once, then again only where it comes to a key that another
 //! transaction wrote: there it waits for that transaction, as a rule. What others remove, commit or roll back makes less known than is true, never
 //! more: commits are for the scan to see, which looks whether there were any after it has the gap.
+//!
+//! A scan that passes over what others hold takes a gap without a survey: that keeps out what is added from then on, not what has been added already.
+//! Such ranges are remembered as *unasked*. A request that waits surveys them though they are locked.
 
 mod known;
 mod ranges;
