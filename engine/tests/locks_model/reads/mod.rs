@@ -35,6 +35,7 @@ pub const PROGRAMS: &[Test] = programs![
     a_scan_that_ends_early,
     a_row_that_moves_ahead_is_met,
     a_unique_entry_that_gets_another_row_is_met,
+    the_other_row_of_a_unique_entry_is_locked,
     what_a_commit_did_ahead_is_met_once_it_was_met,
     a_rows_updates_add_up,
     semi_consistent_updates_add_up,
@@ -271,6 +272,26 @@ fn a_row_that_moves_ahead_is_met() {
 fn a_unique_entry_that_gets_another_row_is_met() {
     against_renumbering(|store| meets_four(store, Scan::new(BY_NAME, Forward)));
     against_renumbering(|store| meets_four(store, Scan::new(BY_NAME, Backward)));
+}
+
+/// Not the one that the entry led to before.
+fn the_other_row_of_a_unique_entry_is_locked() {
+    let renumbers: Program = |store| commit(store, WRITER, |txn| renumber(txn, 4, 3));
+    let counts: Program = |store| commit(store, WRITER, |txn| count(txn, 3));
+    let scans: [Program; 3] = [
+        |store| meets_four(store, Scan::new(BY_NAME, Forward)),
+        |store| no_phantoms(store, RepeatableRead, Scan::new(BY_NAME, Backward)),
+        |store| {
+            let mut txn = Transaction::begin(store, ReadCommitted);
+            let row = found(&mut txn, &mut Reader::new(), BY_NAME, 4)?;
+            thread::yield_now();
+            still_there(store, row.as_slice());
+            Ok(())
+        },
+    ];
+    for scan in scans {
+        run(&[row(4, 4, 4)], &[scan, renumbers, counts]);
+    }
 }
 
 /// One that shows a row as a commit left it shows what else that commit did ahead.

@@ -28,8 +28,8 @@ pub enum Op {
     Statement(u8),
     Add(u8, Row),
     Remove(u8, u8),
-    /// Gives a row another number, group or name.
-    Change(u8, u8, Row),
+    /// Gives a row another number and group, and another name unless it is to keep that.
+    Change(u8, u8, Row, bool),
     /// A read by a whole key, of a row or a name.
     Get(u8, Of, u8, Locking, RowWait),
     /// Opens a scan of all keys that begin with one of these bytes.
@@ -105,7 +105,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => slot().prop_map(Op::Statement),
         8 => (slot(), row()).prop_map(|(slot, row)| Op::Add(slot, row)),
         3 => (slot(), byte()).prop_map(|(slot, number)| Op::Remove(slot, number)),
-        4 => (slot(), byte(), row()).prop_map(|(slot, number, row)| Op::Change(slot, number, row)),
+        4 => (slot(), byte(), row(), any::<bool>())
+            .prop_map(|(slot, number, row, same_name)| Op::Change(slot, number, row, same_name)),
         5 => (slot(), by_key, byte(), locking(), wait())
             .prop_map(|(slot, of, key, locking, wait)| Op::Get(slot, of, key, locking, wait)),
         6 => (slot(), any_index(), byte(), byte(), locking(), wait())

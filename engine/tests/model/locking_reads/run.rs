@@ -230,7 +230,7 @@ impl Run {
         Some(self.model.table.row(&key, value))
     }
 
-    fn change(&mut self, slot: usize, number: u8, new: Option<Row>) {
+    fn change(&mut self, slot: usize, number: u8, new: impl Fn(Row) -> Option<Row>) {
         let table = self.model.table;
         let Some(old) = self.take(slot, number) else {
             return;
@@ -242,7 +242,7 @@ impl Run {
             Write::Delete(&of_old[1].0),
         ];
         let of_new =
-            new.map(|new| [Of::Rows, Of::Groups, Of::Names].map(|of| table.entry(of, new)));
+            new(old).map(|new| [Of::Rows, Of::Groups, Of::Names].map(|of| table.entry(of, new)));
         if let Some([row, group, name]) = &of_new {
             if row.0 == of_old[0].0 {
                 writes[0] = Write::Put(&row.0, &row.1);
@@ -481,8 +481,13 @@ impl Run {
                 }
             }
             Op::Add(slot, row) => self.add(slot.into(), row),
-            Op::Remove(slot, number) => self.change(slot.into(), number, None),
-            Op::Change(slot, number, new) => self.change(slot.into(), number, Some(new)),
+            Op::Remove(slot, number) => self.change(slot.into(), number, |_| None),
+            Op::Change(slot, number, new, same_name) => {
+                self.change(slot.into(), number, |old| {
+                    let name = if same_name { old.name } else { new.name };
+                    Some(Row { name, ..new })
+                });
+            }
             Op::Get(slot, of, key, lock, wait) => {
                 self.get(slot.into(), of, key, self.spec(of, lock, wait));
             }
