@@ -44,6 +44,7 @@ pub const PROGRAMS: &[Test] = programs![
     an_absent_key_stays_absent,
     an_absent_key_is_not_kept_at_read_committed,
     rows_passed_over_are_not_locked,
+    what_was_passed_over_is_waited_for_later,
     rows_given_back_are_free,
     readers_that_add_to_each_others_ranges,
 ];
@@ -509,6 +510,24 @@ fn rows_passed_over_are_not_locked() {
     }
     against_all(|store| skips(store, RepeatableRead, ROWS));
     against_all(|store| skips(store, ReadCommitted, BY_GROUP));
+}
+
+/// One range, first with SKIP LOCKED, then without.
+fn what_was_passed_over_is_waited_for_later() {
+    fn skips_and_waits(store: &Arc<Store>, index: Index) -> Result<()> {
+        let mut scan = Scan::new(index, Forward);
+        let mut txn = Transaction::begin(store, RepeatableRead);
+        scan.spec.wait = RowWait::SkipLocked;
+        let skipped = scan.read(&mut txn)?;
+        scan.spec.wait = RowWait::Wait;
+        let rows = scan.read(&mut txn)?;
+        assert!(skipped.iter().all(|row| rows.contains(row)), "{rows:?}");
+        thread::yield_now();
+        assert_eq!(scan.committed(store), rows, "a phantom");
+        Ok(())
+    }
+    against_all(|store| skips_and_waits(store, ROWS));
+    against_all(|store| skips_and_waits(store, BY_GROUP));
 }
 
 fn rows_given_back_are_free() {
