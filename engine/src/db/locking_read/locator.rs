@@ -47,24 +47,37 @@ impl RowLocator<'_> {
 
 /// Writes the key of the row in `row_index` to `row_key`.
 pub fn locate_row(key: &[u8], value: &[u8], row_index: Index, row_key: &mut Vec<u8>) -> Result<()> {
-    let bad = || {
+    let rest = locate(key, value)?;
+    row_key.clear();
+    row_index.append_key(rest, row_key);
+    Ok(())
+}
+
+/// Whether `row_key` is the key of the row in `row_index`.
+pub fn leads_to(key: &[u8], value: &[u8], row_index: Index, row_key: &[u8]) -> Result<bool> {
+    let rest = locate(key, value)?;
+    Ok(row_index.rest(row_key) == Some(rest))
+}
+
+/// The key of the row without its index id.
+fn locate<'a>(key: &'a [u8], value: &'a [u8]) -> Result<&'a [u8]> {
+    let located = match value {
+        [kind, high, low, rest @ ..] => {
+            let number = usize::from(u16::from_be_bytes([*high, *low]));
+            match *kind {
+                IN_KEY => key.get(number..),
+                IN_VALUE => rest.get(..number),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    located.ok_or_else(|| {
         let shown = key.escape_ascii();
         Error::corruption(format!(
             "index entry {shown} does not tell where its row is"
         ))
-    };
-    let [kind, high, low, rest @ ..] = value else {
-        return Err(bad());
-    };
-    let number = usize::from(u16::from_be_bytes([*high, *low]));
-    let suffix = match *kind {
-        IN_KEY => key.get(number..),
-        IN_VALUE => rest.get(..number),
-        _ => None,
-    };
-    row_key.clear();
-    row_index.append_key(suffix.ok_or_else(bad)?, row_key);
-    Ok(())
+    })
 }
 
 #[cfg(test)]
@@ -80,6 +93,16 @@ mod tests {
         assert_eq!(row_key, b"\0\0\0\x04pk");
         locate_row(b"\0\0\0\x05col", b"\x02\x00\x02pkrest", ROWS, &mut row_key).unwrap();
         assert_eq!(row_key, b"\0\0\0\x04pk");
+        for (row_key, leads) in [
+            (&b"\0\0\0\x04pk"[..], true),
+            (b"\0\0\0\x05pk", false),
+            (b"\0\0\0\x04p", false),
+        ] {
+            assert_eq!(
+                leads_to(b"\0\0\0\x05colpk", &[1, 0, 7], ROWS, row_key).unwrap(),
+                leads
+            );
+        }
     }
 
     #[test]

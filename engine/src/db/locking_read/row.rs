@@ -1,6 +1,6 @@
 //! The row of the entry that a scan stands on: located, locked, and read again where anything was committed since the scan's cursor was made.
 
-use super::locator::locate_row;
+use super::locator::{leads_to, locate_row};
 use super::row_lock::{Locking, lock_row};
 use super::scan::{Direction, Scan};
 use super::{ReadSpec, Reader, missing_row};
@@ -72,15 +72,10 @@ impl Reader {
             let Some(value) = value else {
                 return Ok(self.pass_over(txn, seq));
             };
-            if let Some(index) = spec.row_index {
-                let before = std::mem::take(&mut self.row_key);
-                let located = locate_row(cursor.key(), &value, index, &mut self.row_key);
-                let same = self.row_key == before;
-                if located.is_err() || !same {
-                    self.row_key = before;
-                    located?;
-                    return Ok(self.pass_over(txn, seq));
-                }
+            if let Some(index) = spec.row_index
+                && !leads_to(cursor.key(), &value, index, &self.row_key)?
+            {
+                return Ok(self.pass_over(txn, seq));
             }
             self.value = Some(value);
         }
