@@ -168,6 +168,31 @@ class FiveColumns : public SampleTable {
   const uchar *c() { return place(3); }
 };
 
+/// w VARCHAR(12) in utf8mb4_0900_bin, k VARCHAR(20) NULL in latin1_bin, c CHAR(8) in latin1_bin; PRIMARY KEY (w), KEY (k DESC, c), UNIQUE KEY (c DESC):
+/// strings that a key gives back itself, in each way.
+class BinaryStrings : public SampleTable {
+ public:
+  BinaryStrings() : SampleTable(79) {
+    const CHARSET_INFO *utf8 = get_charset_by_name("utf8mb4_0900_bin", MYF(0));
+    const CHARSET_INFO *latin1 = get_charset_by_name("latin1_bin", MYF(0));
+    add(49, [&](uchar *at, uchar *) { return new (&m_memory) Field_varstring(at, 48, 1, nullptr, 0, Field::NONE, "w", &m_share, utf8); });
+    add(21,
+        [&](uchar *at, uchar *nulls) { return new (&m_memory) Field_varstring(at, 20, 1, nulls, 1, Field::NONE, "k", &m_share, latin1); });
+    add(8, [&](uchar *at, uchar *) { return new (&m_memory) Field_string(at, 8, nullptr, 0, Field::NONE, "c", latin1); });
+    add_key("PRIMARY", HA_NOSAME, {part(1, 48, 50, 0)});
+    add_key("k", 0, {part(2, 20, 23, HA_REVERSE_SORT), part(3, 8, 8, 0)});
+    add_key("c", HA_NOSAME, {part(3, 8, 8, HA_REVERSE_SORT)});
+    finish();
+  }
+
+  void fill() {
+    clear();
+    store_varchar(0, "a  \xC3\xA4 ");
+    store_varchar(1, "caf\xE9  x  ");
+    store_char(2, "b  c", 8);
+  }
+};
+
 /// id BIGINT, a INT, b SMALLINT NULL, c TINYINT, d DOUBLE NULL, amount DECIMAL(12,2), m MEDIUMINT, at BIGINT UNSIGNED,
 /// name VARCHAR(60) and code CHAR(8) in utf8mb4_0900_ai_ci, note VARCHAR(200) NULL in latin1, data BLOB NULL; PRIMARY KEY (id), KEY (name, a),
 /// UNIQUE KEY (code, at DESC).

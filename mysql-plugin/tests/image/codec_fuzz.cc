@@ -335,6 +335,8 @@ std::vector<std::unique_ptr<Decoder>> decoders() {
   all.push_back(std::make_unique<EntryDecoder<FiveColumns>>("entry", 2));
   all.push_back(std::make_unique<EntryDecoder<TwelveColumns>>("wide_entry", 1));
   all.push_back(std::make_unique<EntryDecoder<TwelveColumns>>("wide_unique_entry", 2));
+  all.push_back(std::make_unique<EntryDecoder<BinaryStrings>>("strings_entry", 1));
+  all.push_back(std::make_unique<EntryDecoder<BinaryStrings>>("strings_unique_entry", 2));
   all.push_back(std::make_unique<StringDecoder>("no_pad_weights", "utf8mb4_0900_as_cs", 0));
   all.push_back(std::make_unique<StringDecoder>("no_pad_bytes", "utf8mb4_0900_bin", 0xFF));
   all.push_back(std::make_unique<StringDecoder>("pad_weights", "utf8mb4_general_ci", 0xFF));
