@@ -88,6 +88,8 @@ bool RowCodec::init(const TABLE_SHARE &share, uint16_t schema_version, std::stri
 
 void RowCodec::add_fixed(const Field &field, uint offset, uint null_offset) {
   const uint size = field.pack_length_in_rec();
+  // BINARY(0): nothing is copied, and there may be no bytes to copy it from.
+  if (size == 0) return;
   if (field.is_nullable()) {
     m_nullable_fixed.push_back(NullableFixed{m_fixed_size, offset, size, null_offset, field.null_bit});
     m_null_bytes.insert(m_null_bytes.end(), field.field_ptr(), field.field_ptr() + size);
@@ -267,7 +269,8 @@ int RowCodec::decode(Slice row, const MY_BITMAP *read_set, uchar *record) const 
   if (std::any_of(null_bits, null_bits + m_null_size, [](uchar bits) { return bits != 0; })) decode_null_columns(record);
   for (const Variable &column : m_variables) {
     if (is_null_at(record, column.null_offset, column.null_mask)) {
-      memcpy(record + column.offset, column.null_bytes.data(), column.null_bytes.size());
+      // A CHAR(0) has none.
+      if (!column.null_bytes.empty()) memcpy(record + column.offset, column.null_bytes.data(), column.null_bytes.size());
       continue;
     }
     uint32_t size;

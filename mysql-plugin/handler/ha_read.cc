@@ -17,7 +17,7 @@ int not_found(int error) { return error == HA_ERR_END_OF_FILE ? HA_ERR_KEY_NOT_F
 
 int no_successor() { return own_error(kErrorInternal, "a search key without end"); }
 
-bool starts_with(Slice key, Slice prefix) { return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0; }
+bool starts_with(Slice key, Slice prefix) { return key.size >= prefix.size && Slice{key.data, prefix.size} == prefix; }
 
 }  // namespace
 

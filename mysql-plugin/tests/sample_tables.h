@@ -168,7 +168,7 @@ class FiveColumns : public SampleTable {
   const uchar *c() { return place(3); }
 };
 
-/// w VARCHAR(12) in utf8mb4_0900_bin, k VARCHAR(20) NULL in latin1_bin, c CHAR(8) in latin1_bin; PRIMARY KEY (w), KEY (k DESC, c), UNIQUE KEY (c DESC):
+/// w VARCHAR(12) in utf8mb4_0900_bin, k VARCHAR(20) NULL in latin1_bin, c CHAR(8) in latin1_bin, y BINARY(0) NULL, z CHAR(0) NULL; PRIMARY KEY (w), KEY (k DESC, c), UNIQUE KEY (c DESC):
 /// strings that a key gives back itself, in each way.
 class BinaryStrings : public SampleTable {
  public:
@@ -179,6 +179,8 @@ class BinaryStrings : public SampleTable {
     add(21,
         [&](uchar *at, uchar *nulls) { return new (&m_memory) Field_varstring(at, 20, 1, nulls, 1, Field::NONE, "k", &m_share, latin1); });
     add(8, [&](uchar *at, uchar *) { return new (&m_memory) Field_string(at, 8, nullptr, 0, Field::NONE, "c", latin1); });
+    add(0, [&](uchar *at, uchar *nulls) { return new (&m_memory) Field_string(at, 0, nulls, 2, Field::NONE, "y", &my_charset_bin); });
+    add(0, [&](uchar *at, uchar *nulls) { return new (&m_memory) Field_string(at, 0, nulls, 4, Field::NONE, "z", latin1); });
     add_key("PRIMARY", HA_NOSAME, {part(1, 48, 50, 0)});
     add_key("k", 0, {part(2, 20, 23, HA_REVERSE_SORT), part(3, 8, 8, 0)});
     add_key("c", HA_NOSAME, {part(3, 8, 8, HA_REVERSE_SORT)});

@@ -331,6 +331,7 @@ std::vector<std::unique_ptr<Decoder>> decoders() {
   std::vector<std::unique_ptr<Decoder>> all;
   all.push_back(std::make_unique<RowDecoder<FiveColumns>>("row"));
   all.push_back(std::make_unique<RowDecoder<TwelveColumns>>("wide_row"));
+  all.push_back(std::make_unique<RowDecoder<BinaryStrings>>("strings_row"));
   all.push_back(std::make_unique<EntryDecoder<FiveColumns>>("unique_entry", 1));
   all.push_back(std::make_unique<EntryDecoder<FiveColumns>>("entry", 2));
   all.push_back(std::make_unique<EntryDecoder<TwelveColumns>>("wide_entry", 1));
