@@ -168,7 +168,8 @@ class FiveColumns : public SampleTable {
   const uchar *c() { return place(3); }
 };
 
-/// w VARCHAR(12) in utf8mb4_0900_bin, k VARCHAR(20) NULL in latin1_bin, c CHAR(8) in latin1_bin, y BINARY(0) NULL, z CHAR(0) NULL; PRIMARY KEY (w), KEY (k DESC, c), UNIQUE KEY (c DESC):
+/// w VARCHAR(12) in utf8mb4_0900_bin, k VARCHAR(20) NULL in latin1_bin, c CHAR(8) in latin1_bin, y BINARY(0) NULL, z CHAR(0) NULL;
+/// PRIMARY KEY (w), KEY (k DESC, c), UNIQUE KEY (c DESC):
 /// strings that a key gives back itself, in each way.
 class BinaryStrings : public SampleTable {
  public:
