@@ -13,6 +13,7 @@ mod orphans;
 mod persistent_cache;
 mod phantoms;
 mod prepared;
+mod scan_edges;
 mod spill;
 mod transactions;
 mod undecided;

@@ -38,11 +38,22 @@ impl Reader {
             locate_row(cursor.key(), cursor.value(), index, &mut self.row_key)?;
         }
         let Some(mode) = spec.lock else {
-            if spec.row_index.is_some() {
-                (self.row, self.own_row) = txn.get_as_of(&self.row_key, cursor)?;
-                if self.row.is_none() {
-                    return self.without_row(cursor.key()).map(|()| Step::PassOver);
+            let Some(index) = spec.row_index else {
+                return Ok(Step::Arrived);
+            };
+            (self.row, self.own_row) = txn.get_as_of(&self.row_key, cursor)?;
+            if self.row.is_none() && self.own_row {
+                // The transaction has removed it where the cursor had looked already, and may have given the entry another row.
+                if let (Some(value), _) = txn.get_as_of(cursor.key(), cursor)?
+                    && !leads_to(cursor.key(), &value, index, &self.row_key)?
+                {
+                    locate_row(cursor.key(), &value, index, &mut self.row_key)?;
+                    (self.row, self.own_row) = txn.get_as_of(&self.row_key, cursor)?;
+                    self.value = Some(value);
                 }
+            }
+            if self.row.is_none() {
+                return self.without_row(cursor.key()).map(|()| Step::PassOver);
             }
             return Ok(Step::Arrived);
         };
@@ -79,14 +90,23 @@ impl Reader {
             }
             self.value = Some(value);
         }
-        if spec.row_index.is_some() {
+        if let Some(index) = spec.row_index {
             let (seq, row) = txn.get_newest(&self.row_key)?;
             lags |= beyond(seq);
             self.row = row;
             if self.row.is_none() {
-                // The transaction itself may have removed both, where the cursor had looked already.
-                if !self.unlocked && txn.get_newest(cursor.key())?.1.is_some() {
+                // The transaction itself may have removed both, or given the entry another row, where the cursor had looked already.
+                let leads_here = match txn.get_newest(cursor.key())?.1 {
+                    Some(value) => leads_to(cursor.key(), &value, index, &self.row_key)?,
+                    None => false,
+                };
+                if leads_here && !self.unlocked {
                     return Err(missing_row(cursor.key()));
+                }
+                if leads_here {
+                    // Whoever has the row's lock may have put it back since. It was not there when it was looked for, and is not looked for again.
+                    self.clear();
+                    return Ok(Step::PassOver);
                 }
                 return Ok(self.pass_over(txn, seq));
             }

@@ -42,6 +42,7 @@ pub struct Scan {
     cursor: Cursor,
     lower: Vec<u8>,
     upper: Vec<u8>,
+    view: View,
     gaps: Gaps,
     placed: bool,
     /// The end of the locked gap from which the next step goes on.
@@ -63,6 +64,7 @@ impl Scan {
             cursor: txn.cursor(keys, view)?,
             lower: keys.lower().to_vec(),
             upper: keys.upper().to_vec(),
+            view,
             gaps,
             placed: false,
             edge: Vec::new(),
@@ -95,9 +97,9 @@ impl Scan {
         self.note_lag();
     }
 
-    /// What was met at an entry was committed after the cursor was made, or may have been.
+    /// What was met at an entry was committed after the cursor was made, or may have been. A scan of a snapshot stays in it.
     pub fn note_lag(&self) {
-        self.lags.set(true);
+        self.lags.set(self.view == View::Newest);
     }
 
     /// Goes to `target`.
@@ -146,7 +148,11 @@ impl Scan {
                 // The end of a gap is not in it, and this one is to have the key.
                 Direction::Backward if self.gone => self.edge.push(0),
                 // Its row may have been given back: who writes it now is not waited for. Gaps that are locked begin with it, so that they join.
-                Direction::Forward if !self.gone && !locks => self.edge.push(0),
+                Direction::Forward if !self.gone && !locks => {
+                    self.edge.push(0);
+                    // There may be an entry with just that key.
+                    self.past_edge = false;
+                }
                 _ => {}
             }
         }
