@@ -165,8 +165,17 @@ impl Flusher {
 
     /// Writes all memtables to files and waits for it. Fails as soon as an attempt fails that began since.
     pub fn flush(&self) -> Result<()> {
+        self.flush_unless_failed(self.health.clock.now())
+    }
+
+    /// The same for a close, which does not wait for a further attempt where one is known to have failed.
+    pub fn flush_or_failing(&self) -> Result<()> {
+        self.flush_unless_failed(Duration::ZERO)
+    }
+
+    /// Fails as soon as it is known of an attempt that began at `start` or later that it failed.
+    fn flush_unless_failed(&self, start: Duration) -> Result<()> {
         let health = &self.health;
-        let start = health.clock.now();
         self.writer.rotate();
         let newest = self.tree.state().mem.id();
         health.flush.clear();

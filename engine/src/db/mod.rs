@@ -361,7 +361,7 @@ impl Engine {
         let flushed = self
             .core
             .flusher
-            .flush()
+            .flush_or_failing()
             .and_then(|()| self.core.log.uploaded_or_failing(self.core.log.end()))
             .and_then(|()| self.core.drops.publish().map(drop));
         self.stop();

@@ -1,12 +1,16 @@
 //! The store is away for a while, answers late, or its answers are lost.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use smartengine::internals::env::SystemClock;
 use smartengine::internals::env::fs::FaultFs;
-use smartengine::internals::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
-use smartengine::{Engine, ErrorKind};
+use smartengine::internals::object_store::{
+    Fault, FaultStore, MemoryStore, Operation, Rule, Wrapped, Wrapper,
+};
+use smartengine::object_store::ObjectStore;
+use smartengine::{Engine, Error, ErrorKind};
 
 use crate::history::{Writer, check_no_garbage, create, in_store};
 use crate::with_others;
@@ -176,4 +180,50 @@ fn closing_sends_all_of_the_log() {
     engine.close().unwrap();
     let engine = Engine::open(in_store(&FaultFs::new(), inner)).unwrap();
     writer.check(&engine, 5..=5);
+}
+
+/// A store that fails every put to the manifest after a while, once it is away.
+struct SlowlyFailing {
+    inner: MemoryStore,
+    away: AtomicBool,
+    /// Attempts that have begun.
+    attempts: AtomicU64,
+}
+
+impl Wrapper for SlowlyFailing {
+    fn inner(&self) -> &dyn ObjectStore {
+        &self.inner
+    }
+
+    fn put_if_absent(&self, key: &str, data: &[u8]) -> smartengine::Result<()> {
+        if self.away.load(Ordering::SeqCst) && key.starts_with("manifest/") {
+            self.attempts.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(700));
+            return Err(Error::new(ErrorKind::Unavailable, "injected failure"));
+        }
+        self.inner.put_if_absent(key, data)
+    }
+}
+
+#[test]
+fn a_close_waits_for_no_further_attempt_once_one_has_failed() {
+    let _guard = with_others();
+    let store = Arc::new(Wrapped(SlowlyFailing {
+        inner: MemoryStore::new(),
+        away: AtomicBool::new(false),
+        attempts: AtomicU64::new(0),
+    }));
+    let engine = create(in_store(&FaultFs::new(), store.clone()));
+    Writer::new(0).write_one(&engine).unwrap();
+    store.away.store(true, Ordering::SeqCst);
+    let error = engine.flush().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    // From the beginning of an attempt on: none begins by itself while that goes on.
+    let failed = store.attempts.load(Ordering::SeqCst);
+    while store.attempts.load(Ordering::SeqCst) == failed {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let error = engine.close().unwrap_err();
+    assert!(error.message().contains("injected failure"), "{error}");
+    assert_eq!(store.attempts.load(Ordering::SeqCst), failed + 1);
 }

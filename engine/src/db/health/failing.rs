@@ -35,7 +35,8 @@ impl Failing {
         *last = Some(Failure {
             kind: error.kind(),
             message: error.message().to_owned(),
-            begun,
+            // Of several attempts at once one that began earlier may be the last to fail.
+            begun: last.as_ref().map_or(begun, |last| last.begun.max(begun)),
             again_at: now + RETRY,
         });
     }
