@@ -198,7 +198,9 @@ impl Manifest {
         if found == bytes {
             return Ok(true);
         }
-        let object = decode(&found, id)?;
+        let object = self
+            .decode_other(&found, id)
+            .map_err(|error| error.context(what()))?;
         if object.nonce == self.nonce {
             let adopted = step(&self.current, &object)?;
             self.advance(adopted, &object.edit);
@@ -212,7 +214,7 @@ impl Manifest {
         let id = self.next_id;
         match self.store.get(&manifest_key(id)) {
             Ok(found) => {
-                let object = decode(&found, id)?;
+                let object = self.decode_other(&found, id)?;
                 match object.nonce == self.nonce {
                     true => Ok(()),
                     false => Err(self.note_fence(id, &object)),
@@ -221,6 +223,21 @@ impl Manifest {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// What stands where this writer's next object would. Sound bytes of a version that is not known here are a later release's, which has taken over.
+    fn decode_other(&mut self, bytes: &[u8], id: u64) -> Result<ManifestObject> {
+        decode(bytes, id).map_err(|error| {
+            if error.kind() != ErrorKind::Invalid {
+                return error;
+            }
+            let has = manifest_key(id);
+            let error = error.message();
+            let message =
+                format!("fenced by a writer of another release, which has {has}: {error}");
+            self.fenced = Some(message.clone());
+            Error::new(ErrorKind::Fenced, message)
+        })
     }
 
     fn note_fence(&mut self, id: u64, object: &ManifestObject) -> Error {

@@ -407,6 +407,15 @@ impl RemoteWal {
                     self.epoch
                 ),
             ),
+            // Sound, and of a release that came later: that one has taken over.
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                let has = chunk_key(id);
+                let error = error.message();
+                (
+                    ErrorKind::Fenced,
+                    format!("fenced by a writer of another release, which has {has}: {error}"),
+                )
+            }
             Err(error) => (ErrorKind::Corruption, error.message().to_owned()),
         }
     }

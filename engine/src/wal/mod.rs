@@ -579,7 +579,7 @@ impl Files {
             match Segment::open(fs, dir, start) {
                 Ok(segment) if segment.end <= floor => stale.push(Arc::new(segment)),
                 Ok(segment) => live.push(Arc::new(segment)),
-                // Damage below the floor harms nobody.
+                // Damage below the floor harms nobody. What another release wrote is not damage, and is refused wherever it is.
                 Err(error)
                     if error.kind() == ErrorKind::Corruption
                         && starts.get(place + 1).is_some_and(|&next| next <= floor) =>

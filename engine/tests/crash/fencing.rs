@@ -9,7 +9,7 @@ use smartengine::internals::env::fs::{FaultFs, PowerLoss};
 use smartengine::internals::env::unique_u128;
 use smartengine::internals::object_store::{Fault, FaultStore, MemoryStore, Operation, Rule};
 use smartengine::object_store::ObjectStore;
-use smartengine::{Engine, ErrorKind};
+use smartengine::{Engine, ErrorKind, Index, Isolation};
 
 use crate::history::{Writer, check_no_garbage, create, in_store};
 use crate::{alone, with_others};
@@ -228,4 +228,49 @@ fn who_cannot_draw_a_number_to_be_told_by_does_not_attach() {
     assert_eq!(store.list("", "", usize::MAX).unwrap(), keys);
     let writer = Writer::in_store(0);
     writer.write_one(&attached).unwrap();
+}
+
+/// Makes an object one of another version, with a checksum that is right.
+fn set_version(store: &dyn ObjectStore, key: &str, version: u8) {
+    let mut bytes = store.get(key).unwrap().to_vec();
+    bytes[8] = version;
+    let end = bytes.len() - 4;
+    let checksum = crc32fast::hash(&bytes[..end]);
+    bytes[end..].copy_from_slice(&checksum.to_le_bytes());
+    store.put(key, &bytes).unwrap();
+}
+
+#[test]
+fn a_successor_of_a_later_release_fences_too() {
+    let _guard = with_others();
+    // What this release does not know of it: its log, its manifest, or both.
+    for unknown in [&["wal/"][..], &["manifest/"], &["wal/", "manifest/"]] {
+        let store = Arc::new(MemoryStore::new());
+        let engine = create(in_store(&FaultFs::new(), store.clone()));
+        let writer = Writer::in_store(0);
+        writer.write_one(&engine).unwrap();
+        let mut prepared = engine.begin(Isolation::ReadCommitted);
+        prepared.put(&Index::DICTIONARY.key("p"), b"1").unwrap();
+        prepared.prepare(b"p", true).unwrap();
+        let end = engine.log_end();
+        assert!(engine.wait_uploaded(end, Duration::from_secs(20)).unwrap());
+        let keys = || -> Vec<String> {
+            let all = store.list("", "", 1000).unwrap();
+            all.into_iter().map(|object| object.key).collect()
+        };
+        let before = keys();
+        drop(Engine::open(in_store(&FaultFs::new(), store.clone())).unwrap());
+        for key in keys() {
+            let new = !before.contains(&key);
+            if new && unknown.iter().any(|folder| key.starts_with(folder)) {
+                set_version(&*store, &key, 99);
+            }
+        }
+        let error = writer.write_one(&engine).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fenced, "{unknown:?}: {error}");
+        let error = engine.check_writes().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fenced, "{unknown:?}: {error}");
+        // What others may have built on is carried out.
+        prepared.commit().unwrap();
+    }
 }

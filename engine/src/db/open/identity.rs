@@ -26,6 +26,8 @@ use crate::{Error, ErrorKind, Result, ResultExt};
 
 /// The key of the object with the number, and the name of the file.
 pub const NAME: &str = "STORE";
+/// More than any version of the file takes.
+const MOST: usize = 4096;
 const LEN: usize = 32;
 const FRAME: Frame = Frame {
     name: "a store's number",
@@ -75,7 +77,7 @@ fn of_log(fs: &dyn Fs, dir: &Path) -> Result<Option<u128>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    let mut bytes = [0; LEN + 1];
+    let mut bytes = [0; MOST];
     let read = file.read_at(&mut bytes, 0)?;
     decode(&bytes[..read]).map(Some)
 }

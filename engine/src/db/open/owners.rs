@@ -24,6 +24,8 @@ use crate::format::bytes::{Fixed, Frame, Put};
 use crate::{ErrorKind, Result, ResultExt};
 
 const NAME: &str = "ATTACHED";
+/// More than any version of the file takes.
+const MOST: usize = 4096;
 const LEN: usize = 64;
 const FRAME: Frame = Frame {
     name: "a log's owners",
@@ -97,7 +99,7 @@ fn read_file(fs: &dyn Fs, path: &Path) -> Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    let mut bytes = vec![0; LEN + 1];
+    let mut bytes = vec![0; MOST];
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
     Ok(Some(bytes))

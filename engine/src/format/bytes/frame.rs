@@ -90,7 +90,7 @@ impl Frame {
         let cut = |_| cut_short(bytes);
         self.check_magic(0, reader.array("the magic").map_err(cut)?)?;
         let version = reader.u32("the format's version").map_err(cut)?;
-        let sealed = self.check_len(bytes).and_then(|()| {
+        let sealed = self.check_len(version, bytes).and_then(|()| {
             match reader.rest().split_last_chunk::<CHECKSUM_LEN>() {
                 Some((fields, checksum)) => {
                     let checked = &bytes[..Self::HEAD_LEN + fields.len()];
@@ -115,7 +115,7 @@ impl Frame {
         let (fields, version) = checked.split_last_chunk().ok_or_else(cut)?;
         let version = u32::from_le_bytes(*version);
         let sealed = self
-            .check_len(bytes)
+            .check_len(version, bytes)
             .and_then(|()| check_sum(checked, *checksum))
             .map(|()| fields);
         let fields = Reader::new(self.check_version(fields.len(), version, sealed)?);
@@ -135,8 +135,9 @@ impl Frame {
         )))
     }
 
-    fn check_len(&self, bytes: &[u8]) -> Result<()> {
-        match self.len {
+    /// What another version's length is, only that one knows.
+    fn check_len(&self, version: u32, bytes: &[u8]) -> Result<()> {
+        match self.len.filter(|_| self.versions.contains(&version)) {
             Some(len) if len != bytes.len() => Err(Error::corruption(format!(
                 "{} bytes, {len} expected; {ADVICE}",
                 bytes.len()

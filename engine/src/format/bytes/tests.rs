@@ -210,6 +210,27 @@ fn another_version_is_told_from_damage() {
     }
 }
 
+/// Its length is that version's own affair.
+#[test]
+fn another_version_may_have_another_length() {
+    const FIXED: Frame = Frame {
+        len: Some(24),
+        ..HEAD
+    };
+    for (version, kind) in [(4, ErrorKind::Corruption), (5, ErrorKind::Invalid)] {
+        let mut longer = HEAD.magic.to_vec();
+        longer.put_u32(version);
+        longer.put(&[7; 30]);
+        longer.put_checksum();
+        assert_eq!(FIXED.open(&longer).unwrap_err().kind(), kind);
+        assert_eq!(
+            FIXED.open(&longer[..40]).unwrap_err().kind(),
+            ErrorKind::Corruption
+        );
+    }
+    FIXED.open(&framed(4)).unwrap();
+}
+
 #[test]
 fn what_is_refused_is_named() {
     let mut bad = framed(4);
