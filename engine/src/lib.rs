@@ -55,7 +55,9 @@
 //! }
 //! assert_eq!(seen[1], (b"pears".to_vec(), b"7".to_vec()));
 //! sale.commit()?;
-//! # drop((cursor, txn, sale, other));
+//!
+//! // What is left of transactions and cursors keeps the directory locked.
+//! drop((cursor, txn, sale, other));
 //! engine.close()
 //! # }
 //! ```

@@ -348,7 +348,8 @@ impl Engine {
         self.core.health.signal.notify();
     }
 
-    /// Flushes what is in memory, stops every thread and closes the store. Transactions that are left can no longer write.
+    /// Flushes what is in memory, stops every thread and closes the store. Transactions that are left can no longer write. They, cursors and values read
+    /// keep the directory locked until they are dropped: it cannot be opened again before.
     ///
     /// Without it, dropping an engine stops it as a crash would: everything committed is found again by the next open, from the WAL.
     pub fn close(self) -> Result<()> {

@@ -32,9 +32,14 @@ pub fn open_store(url: &str) -> Result<Arc<dyn ObjectStore>> {
 
 /// Opens the store that `url` names. What the URL says takes precedence over `options`.
 pub fn open_store_with(url: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
+    // What may hold a user or a password is not shown.
     let refuse = |cause: &str| {
+        let shown = match url.contains('@') {
+            true => "the store's URL".to_owned(),
+            false => format!("store {url:?}"),
+        };
         Err(Error::invalid(format!(
-            "store {url:?}: {cause}; allowed are {S3_FORM}, file:///absolute/path and memory://"
+            "{shown}: {cause}; allowed are {S3_FORM}, file:///absolute/path and memory://"
         )))
     };
     match url.split_once("://") {
@@ -46,9 +51,7 @@ pub fn open_store_with(url: &str, options: &StoreOptions) -> Result<Arc<dyn Obje
         Some(("memory", "")) => Ok(Arc::new(MemoryStore::new())),
         Some(("memory", _)) => refuse("a store in memory has no path"),
         Some(("s3", rest)) => open_s3(S3Location::parse(rest, options)?),
-        Some(_) | None if url.contains('@') => Err(Error::invalid(format!(
-            "the store's URL is of no kind that is built in; allowed are {S3_FORM}, file:///absolute/path and memory://"
-        ))),
+        Some(_) | None if url.contains('@') => refuse("of no kind that is built in"),
         Some((scheme, _)) => refuse(&format!("no store of kind {scheme}:// is built in")),
         None => refuse("not a URL"),
     }
@@ -75,7 +78,8 @@ pub fn is_distant(url: &str) -> bool {
 pub fn place_of(url: &str) -> &str {
     let place = url.split('?').next().unwrap_or("");
     let shown = match place.split_once("://") {
-        Some(("file" | "memory", _)) => true,
+        Some(("file", path)) => path.starts_with('/'),
+        Some(("memory", rest)) => rest.is_empty(),
         Some(("s3", rest)) => S3Location::parse(rest, &StoreOptions::default()).is_ok(),
         _ => false,
     };

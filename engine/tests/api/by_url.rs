@@ -106,6 +106,9 @@ fn errors_name_the_place_and_no_secret() {
         "s3://AKIA:hush@bucket/prefix",
         "s3://bucket/prefix?secret_access_key=hush",
         "https://user:hush@host/",
+        "file://user:hush@host/b",
+        "memory://user:hush@x",
+        "user:hush@b",
     ] {
         let error = Options::at_url(disk.path(), secret).expect_err(secret);
         assert_eq!(error.kind(), ErrorKind::Invalid);
