@@ -1,5 +1,6 @@
 //! The example program does what it says, over each kind of store.
 
+// Its `main` is for those who run it.
 #[allow(dead_code)]
 #[path = "../../examples/bank.rs"]
 mod bank;

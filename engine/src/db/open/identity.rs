@@ -17,7 +17,7 @@
 
 use std::path::Path;
 
-use crate::env::fs::{Fs, OpenMode, replace_file};
+use crate::env::fs::{Fs, read_small_file, replace_file};
 use crate::env::unique_u128;
 use crate::format::bytes::{Fixed, Frame, Put};
 use crate::manifest::Version;
@@ -73,13 +73,8 @@ fn of_store(store: &dyn ObjectStore) -> Result<u128> {
 }
 
 fn of_log(fs: &dyn Fs, dir: &Path) -> Result<Option<u128>> {
-    let file = match fs.open(&dir.join(NAME), OpenMode::Read) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut bytes = [0; MOST];
-    let read = file.read_at(&mut bytes, 0)?;
-    decode(&bytes[..read]).map(Some)
+    let bytes = read_small_file(fs, dir, NAME, MOST)?;
+    bytes.map(|bytes| decode(&bytes)).transpose()
 }
 
 fn note_in_log(fs: &dyn Fs, dir: &Path, id: u128) -> Result<()> {

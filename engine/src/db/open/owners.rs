@@ -19,9 +19,9 @@
 
 use std::path::Path;
 
-use crate::env::fs::{Fs, OpenMode, replace_file};
+use crate::env::fs::{Fs, read_small_file, replace_file};
 use crate::format::bytes::{Fixed, Frame, Put};
-use crate::{ErrorKind, Result, ResultExt};
+use crate::{Result, ResultExt};
 
 const NAME: &str = "ATTACHED";
 /// More than any version of the file takes.
@@ -93,27 +93,14 @@ pub fn decode(bytes: &[u8]) -> Result<Owners> {
     Ok(owners)
 }
 
-/// The file's bytes, at most one more than `LEN`; `None` if there is none.
-fn read_file(fs: &dyn Fs, path: &Path) -> Result<Option<Vec<u8>>> {
-    let file = match fs.open(path, OpenMode::Read) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut bytes = vec![0; MOST];
-    let read = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(read);
-    Ok(Some(bytes))
-}
-
 /// Whose log the one in `dir` is; nobody's if that was never written.
 pub fn read(fs: &dyn Fs, dir: &Path) -> Result<Owners> {
-    let path = dir.join(NAME);
-    let owners = match read_file(fs, &path) {
+    let owners = match read_small_file(fs, dir, NAME, MOST) {
         Ok(None) => Ok(Owners::default()),
         Ok(Some(bytes)) => decode(&bytes),
         Err(error) => Err(error),
     };
-    owners.context(|| path.display().to_string())
+    owners.context(|| dir.join(NAME).display().to_string())
 }
 
 /// Writes down, durably, whose log the one in `dir` is.
@@ -125,6 +112,7 @@ pub fn write(fs: &dyn Fs, dir: &Path, owners: &Owners) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
     use crate::env::fs::FaultFs;
 
     const ONE: WriterId = WriterId {

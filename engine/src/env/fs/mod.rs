@@ -50,6 +50,23 @@ pub trait Fs: Send + Sync {
     fn lock(&self, path: &Path) -> Result<Box<dyn Any + Send + Sync>>;
 }
 
+/// The bytes of a small file, at most the first `most`; `None` if there is no such file.
+pub(crate) fn read_small_file(
+    fs: &dyn Fs,
+    dir: &Path,
+    name: &str,
+    most: usize,
+) -> Result<Option<Vec<u8>>> {
+    let file = match fs.open(&dir.join(name), OpenMode::Read) {
+        Err(error) if error.kind() == crate::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = vec![0; most];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(Some(bytes))
+}
+
 /// Writes a small file whole, durably: after a crash it has its old contents or its new.
 pub(crate) fn replace_file(fs: &dyn Fs, dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let draft = dir.join(format!("{name}.new"));
