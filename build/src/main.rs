@@ -51,7 +51,7 @@ enum Task {
         #[arg(long)]
         update: bool,
     },
-    /// Build the plugin: ha_smartengine.so in target/release (or target/debug)
+    /// Build the plugin: ha_smartengine.so in target/release (or target/debug), and its symbols in ha_smartengine.so.debug
     Plugin(PluginArgs),
     /// Run a server in the foreground with the plugin loaded and SMARTENGINE as default engine
     Run(run::RunArgs),
@@ -125,8 +125,7 @@ fn execute(cli: Cli) -> Result<()> {
         }
         Task::Plugin(args) => {
             let plugin = plugin::build(&Mysql::locate(&cli.mysql)?, args)?;
-            println!("{}", plugin.library.display());
-            Ok(())
+            plugin.report(args)
         }
         Task::Run(args) => run::run(args, &cli.mysql),
         Task::Mtr(args) => mtr::run(args, &cli.mysql),

@@ -11,7 +11,7 @@ fn package_of(program: &str) -> Option<&'static str> {
     Some(match program {
         "g++" => "g++",
         "cc" | "gcc" => "gcc",
-        "nm" | "ld" => "binutils",
+        "nm" | "ld" | "objcopy" | "readelf" => "binutils",
         "apt-get" | "apt-cache" => "apt",
         "dpkg" => "dpkg",
         "tar" => "tar",

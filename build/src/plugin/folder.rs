@@ -16,6 +16,8 @@ use crate::host::in_use::{self, Hold};
 
 /// The plugin's file, as servers are told to load it.
 pub const LIBRARY: &str = "ha_smartengine.so";
+/// What debuggers look for beside it.
+pub const SYMBOLS: &str = "ha_smartengine.so.debug";
 
 /// The folder of one build. Whoever works with it has the lock on the folder above.
 pub struct BuildFolder {
@@ -23,9 +25,10 @@ pub struct BuildFolder {
 }
 
 impl BuildFolder {
-    /// The folder in `parent` for what is linked of this archive for this server.
-    pub fn of(parent: &Path, archive: &Path, mysqld: &Path) -> Result<Self> {
+    /// The folder in `parent` for what is linked of this archive for this server, in the way that `how` names.
+    pub fn of(parent: &Path, archive: &Path, mysqld: &Path, how: &str) -> Result<Self> {
         let mut hasher = DefaultHasher::new();
+        how.hash(&mut hasher);
         for input in [archive, mysqld] {
             let data = fs::metadata(input).with_context(|| format!("read {}", input.display()))?;
             // Cargo makes a new file for other code, and gives the old one again when it goes back to it.
@@ -48,6 +51,11 @@ impl BuildFolder {
     /// The library in it. It is there whole or not at all.
     pub fn library(&self) -> PathBuf {
         self.path.join(LIBRARY)
+    }
+
+    /// Its symbols file. It is there before the library is, and is never that of another one.
+    pub fn symbols(&self) -> PathBuf {
+        self.path.join(SYMBOLS)
     }
 
     /// Where a library is linked before it is known to be good.
@@ -77,17 +85,14 @@ impl BuildFolder {
         Ok(())
     }
 
-    /// Makes `to`, which people look for, the same file as the library.
+    /// Makes the library and its symbols file in `to`, where people look for them, the same files as those in here.
     pub fn publish(&self, to: &Path) -> Result<()> {
-        let library = self.library();
-        let inode = |path: &Path| fs::metadata(path).map(|data| data.ino()).ok();
-        if inode(&library) == inode(to) {
-            return Ok(());
+        // Whoever finds the new library between the two finds its symbols; the old library's checksum tells it that they are not its own.
+        for file in [self.symbols(), self.library()] {
+            let name = file.file_name().context("a file of ours has a name")?;
+            publish_file(&file, &to.join(name))?;
         }
-        replace(to, |new| {
-            // Some file systems have no hard links.
-            fs::hard_link(&library, new).or_else(|_| fs::copy(&library, new).map(drop))
-        })
+        Ok(())
     }
 
     /// Removes the folders of other builds that nobody holds.
@@ -103,6 +108,18 @@ impl BuildFolder {
         }
         Ok(())
     }
+}
+
+/// Makes `to` the same file as `file`.
+fn publish_file(file: &Path, to: &Path) -> Result<()> {
+    let inode = |path: &Path| fs::metadata(path).map(|data| data.ino()).ok();
+    if inode(file) == inode(to) {
+        return Ok(());
+    }
+    replace(to, |new| {
+        // Some file systems have no hard links.
+        fs::hard_link(file, new).or_else(|_| fs::copy(file, new).map(drop))
+    })
 }
 
 /// Puts what `make` makes in the place of `path` at once: whoever looks finds the old one or the new one.
@@ -144,14 +161,16 @@ mod tests {
             let archive = self.0.join("archive.a");
             fs::remove_file(&archive).ok();
             fs::write(&archive, code).unwrap();
-            let folder = BuildFolder::of(&parent, &archive, &self.0.join("mysqld")).unwrap();
+            let folder =
+                BuildFolder::of(&parent, &archive, &self.0.join("mysqld"), "a test").unwrap();
             let hold = folder.hold().unwrap();
             if !folder.library().exists() {
                 folder.link_stock(&self.0.join("stock")).unwrap();
+                fs::write(folder.symbols(), format!("symbols {code}")).unwrap();
                 fs::write(folder.unchecked(), code).unwrap();
                 folder.accept().unwrap();
             }
-            folder.publish(&self.0.join(LIBRARY)).unwrap();
+            folder.publish(&self.0).unwrap();
             folder.remove_others().unwrap();
             (folder, hold)
         }
@@ -175,10 +194,28 @@ mod tests {
             fs::read_to_string(scratch.0.join(LIBRARY)).unwrap(),
             "of the second"
         );
+        assert_eq!(
+            fs::read_to_string(scratch.0.join(SYMBOLS)).unwrap(),
+            "symbols of the second"
+        );
         drop(hold);
         second.remove_others().unwrap();
         assert!(!first.path().exists());
         assert!(second.library().exists());
+    }
+
+    #[test]
+    fn another_way_of_linking_is_another_folder() {
+        let scratch = Scratch::new("ways");
+        let archive = scratch.0.join("archive.a");
+        fs::write(&archive, "code").unwrap();
+        let path = |how| {
+            let mysqld = scratch.0.join("mysqld");
+            let folder = BuildFolder::of(&scratch.0.join("builds"), &archive, &mysqld, how);
+            folder.unwrap().path().to_path_buf()
+        };
+        assert_eq!(path("one"), path("one"));
+        assert_ne!(path("one"), path("other"));
     }
 
     #[test]

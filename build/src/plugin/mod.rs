@@ -10,6 +10,7 @@
 
 mod folder;
 mod sanitizer;
+mod symbols;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -36,6 +37,9 @@ const DECLARATIONS: [&str; 3] = [
 /// The server finds a plugin service through a variable of the plugin that ends so, and fills it in.
 const SERVICES: &str = "*_service";
 
+/// Changed when libraries are linked in another way, so that those of an older `xtask` are linked again.
+const LINKED_HOW: &str = "symbols in a file of their own";
+
 /// How the plugin is compiled.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct PluginArgs {
@@ -44,14 +48,42 @@ pub struct PluginArgs {
     pub debug: bool,
 }
 
+impl PluginArgs {
+    /// The folder that cargo builds in.
+    fn profile(self) -> PathBuf {
+        paths::target().join(if self.debug { "debug" } else { "release" })
+    }
+}
+
 /// A plugin that was built. It stays as it is until the process ends, whatever others build in this checkout.
 #[derive(Clone, Debug)]
 pub struct Plugin {
-    /// `ha_smartengine.so`; what a user installs is in `target/release` (or `target/debug`): the newest that was built there.
+    /// `ha_smartengine.so`, without debug information.
     pub library: PathBuf,
-    /// A folder for `--plugin-dir`: it has the server's own plugins and components too.
+    /// `ha_smartengine.so.debug`, where debuggers look for it: beside the library. (Built with a sanitizer, the library keeps it all and is named
+    /// here too.)
+    pub symbols: PathBuf,
+    /// A folder for `--plugin-dir`: it has these two, and the server's own plugins and components.
     pub folder: PathBuf,
     _hold: Hold,
+}
+
+impl Plugin {
+    /// Says where people find what was built, and how large it is.
+    pub fn report(&self, args: PluginArgs) -> Result<()> {
+        for file in [&self.library, &self.symbols] {
+            let bytes = fs::metadata(file)
+                .with_context(|| format!("read {}", file.display()))?
+                .len();
+            let name = file.file_name().context("a file of ours has a name")?;
+            println!(
+                "{} ({:.1} MB)",
+                args.profile().join(name).display(),
+                bytes as f64 / 1e6
+            );
+        }
+        Ok(())
+    }
 }
 
 /// Which plugin is wanted.
@@ -85,7 +117,8 @@ impl Kind {
 /// The environment variable that arms failure points, as it stands in a library that has them.
 const FAILURE_POINTS: &[u8] = b"SMARTENGINE_FAILPOINTS";
 
-/// Builds and links what a user installs.
+/// Builds and links what a user installs: the library and its symbols file, which packages and images take from here. People find the newest of both
+/// in `target/release` (or `target/debug`).
 pub fn build(mysql: &Mysql, args: PluginArgs) -> Result<Plugin> {
     build_kind(mysql, args, Kind::Installed)
 }
@@ -102,8 +135,7 @@ pub fn build_sanitized(mysql: &Mysql, sanitizer: Sanitizer) -> Result<Plugin> {
 
 fn build_kind(mysql: &Mysql, args: PluginArgs, kind: Kind) -> Result<Plugin> {
     let tools = Tools::locate()?;
-    let profile = if args.debug { "debug" } else { "release" };
-    let target = paths::target().join(profile);
+    let target = args.profile();
     // From here on no other command changes the archive that is linked.
     let _lock = FolderLock::acquire(&target.join("mysql-plugins"))?;
     let folders = target.join(kind.folder());
@@ -119,22 +151,30 @@ fn build_kind(mysql: &Mysql, args: PluginArgs, kind: Kind) -> Result<Plugin> {
     }
     exec::run(&mut cargo).context("compile the plugin")?;
     let archive = target.join("libsmartengine_plugin.a");
-    let folder = BuildFolder::of(&folders, &archive, &mysql.mysqld())?;
+    let folder = BuildFolder::of(&folders, &archive, &mysql.mysqld(), LINKED_HOW)?;
     let hold = folder.hold()?;
+    // A sanitizer's reports are made inside the server, by code that reads the library alone.
+    let is_split = !matches!(kind, Kind::Sanitized(_));
     if !folder.library().exists() {
         // Under another name until it has been checked, so that a library that is there is one that loads.
         link(mysql, &archive, &folder.unchecked(), kind)?;
+        if is_split {
+            symbols::split(&folder.unchecked(), &folder.symbols())?;
+        }
         folder.accept()?;
     }
     folder.link_stock(&mysql.plugins())?;
-    let mut library = folder.library();
     if kind == Kind::Installed {
-        library = target.join(folder::LIBRARY);
-        folder.publish(&library)?;
+        folder.publish(&target)?;
     }
     folder.remove_others()?;
     Ok(Plugin {
-        library,
+        library: folder.library(),
+        symbols: if is_split {
+            folder.symbols()
+        } else {
+            folder.library()
+        },
         folder: folder.path().to_path_buf(),
         _hold: hold,
     })
@@ -190,6 +230,7 @@ fn link(mysql: &Mysql, archive: &Path, plugin: &Path, kind: Kind) -> Result<()> 
                 "-Wl,--gc-sections",
                 "-Wl,-z,nodelete",
                 "-Wl,-z,relro",
+                "-Wl,--build-id=sha1",
                 "-Wl,-O1",
             ])
             .args(["-lpthread", "-ldl", "-lm", "-lrt"]),
