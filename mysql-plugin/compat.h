@@ -4,7 +4,9 @@
 #ifndef SMARTENGINE_COMPAT_H
 #define SMARTENGINE_COMPAT_H
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "my_base.h"
 #include "my_bitmap.h"
@@ -57,6 +59,18 @@ constexpr bool kHasLibraries = true;
 #else
 constexpr bool kHasLibraries = false;
 #endif
+
+#if defined(MYSQL_VERSION_MATURITY)
+constexpr std::string_view kServerMaturity{MYSQL_VERSION_MATURITY};
+#elif defined(MYSQL_VERSION_STABILITY)
+constexpr std::string_view kServerMaturity{MYSQL_VERSION_STABILITY};
+#else
+constexpr std::string_view kServerMaturity{};
+#endif
+
+/// The highest version of a server whose store this one takes. It is the rule that MySQL has for its data directories: within a series of long-term
+/// support (8.0 from 8.0.35 on, 8.4, 9.7) back to an earlier patch release as well, everywhere else only forward.
+constexpr uint32_t kNewestServerVersion = kServerMaturity == "LTS" ? MYSQL_VERSION_ID / 100 * 100 + 99 : MYSQL_VERSION_ID;
 
 /// How the record in record[0] compares with a key tuple: below, equal or above, as the index orders them.
 inline int compare_record_with_key(KEY_PART_INFO *parts, const uchar *key, uint length) {

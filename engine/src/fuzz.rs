@@ -387,6 +387,7 @@ fn manifests() -> Vec<Vec<u8>> {
         added: vec![(0, file(5)), (1, file(6))],
         deleted: vec![(0, 3)],
         dropped_indexes: vec![(9, 4)],
+        user_version: Some(3),
         ..VersionEdit::default()
     };
     [ObjectKind::Edit, ObjectKind::Full]

@@ -147,7 +147,7 @@ pub use db::{
 pub use env::failpoint;
 use error::ResultExt;
 pub use error::{Error, ErrorKind, Result};
-pub use options::{Durability, Options, WalSync};
+pub use options::{Durability, Options, UserVersionCheck, WalSync};
 pub use remote_wal::RemoteWalStats;
 pub use sst::Compression;
 pub use txn::TxnId;

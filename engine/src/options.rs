@@ -42,6 +42,9 @@ pub enum Durability {
     Object,
 }
 
+/// Says whether a store may be opened whose [`Engine::user_version`](crate::Engine::user_version) is the given one, and if not, why.
+pub type UserVersionCheck = dyn Fn(u64) -> Result<()> + Send + Sync;
+
 /// How to open an engine. [`Options::new`] gives the defaults; [`Options::validate`] names what is out of range.
 ///
 /// ```
@@ -99,6 +102,9 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// What names this writer in the manifest.
     pub writer: String,
+    /// Asked at an open whether this version of the program that uses the engine may go on with the store, before anything of the store is changed;
+    /// what it answers is the open's error. `None` opens all.
+    pub user_version_check: Option<Arc<UserVersionCheck>>,
     /// Bytes of a data block before compression, 1 KiB to 1 MiB.
     pub block_size: usize,
     /// Bytes of the cache of uncompressed blocks.
@@ -162,6 +168,7 @@ impl Options {
             fs: Arc::new(RealFs),
             clock: Arc::new(SystemClock::new()),
             writer: format!("process {}", std::process::id()),
+            user_version_check: None,
             block_size: 16 << 10,
             block_cache_size: 128 << 20,
             memtable_size: 64 << 20,

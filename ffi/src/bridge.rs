@@ -204,6 +204,10 @@ pub mod api {
         gc_grace_period: u64,
         /// What names this writer in the manifest: host, port and process.
         writer: String,
+        /// The server's version, as MYSQL_VERSION_ID has it.
+        server_version: u32,
+        /// The highest version of a server whose store this one takes.
+        newest_server_version: u32,
     }
 
     /// Variables that may change while the engine runs; same units as in `EngineOptions`.
@@ -424,6 +428,12 @@ pub mod api {
         fn engine_locks(engine: &EngineHandle, limit: u64) -> Vec<LockRow>;
         /// What the requests to the store came to, by kind.
         fn engine_object_store(engine: &EngineHandle) -> Vec<ObjectStoreRow>;
+        /// The highest version of a server that has written to the store; 0 if none has said so.
+        fn engine_server_version(engine: &EngineHandle) -> u32;
+        /// Has the store say so, durably, before this returns.
+        fn engine_raise_server_version(engine: &EngineHandle, version: u32) -> Status;
+        /// Why a server of version `own`, which takes the stores of versions up to `newest`, does not take one that `stored` has written to; empty if it does.
+        fn server_version_refusal(stored: u32, own: u32, newest: u32) -> String;
         /// A committed counter's value; 0 if it was never raised.
         fn engine_counter(engine: &EngineHandle, key: &[u8], value: &mut u64) -> Status;
         /// Wakes the transaction of this id if it waits for a lock: its call returns `Interrupted`.

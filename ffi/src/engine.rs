@@ -14,6 +14,7 @@ use crate::bridge::api::{
     DynamicOptions, EngineOptions, EngineStats, PathStyle, RangeStats, StoreRequests,
 };
 use crate::guard::{Handle, Held};
+use crate::server_version::server_version_refusal;
 
 /// What C++ holds while the engine is open.
 pub type EngineHandle = Handle<Opened>;
@@ -89,6 +90,14 @@ fn convert(given: &EngineOptions) -> Result<Options> {
     options.max_unuploaded_wal = given.max_unuploaded_wal;
     options.store_wait = Duration::from_secs(given.store_wait_timeout);
     options.gc_grace = Duration::from_secs(given.gc_grace_period);
+    let (own, newest) = (given.server_version, given.newest_server_version);
+    options.user_version_check = Some(Arc::new(move |stored| {
+        let stored = u32::try_from(stored).unwrap_or(u32::MAX);
+        match server_version_refusal(stored, own, newest) {
+            why if why.is_empty() => Ok(()),
+            why => Err(Error::invalid(why)),
+        }
+    }));
     Ok(options)
 }
 
@@ -357,6 +366,16 @@ pub fn micros(time: Duration) -> u64 {
 /// The report for SHOW ENGINE … STATUS.
 pub fn engine_status_text(handle: &Opened) -> String {
     handle.engine.status()
+}
+
+/// The highest version of a server that has written to the store.
+pub fn engine_server_version(handle: &Opened) -> u32 {
+    u32::try_from(handle.engine.user_version()).unwrap_or(u32::MAX)
+}
+
+/// Has the store say that a server of this version writes to it.
+pub fn engine_raise_server_version(handle: &Opened, version: u32) -> Result<()> {
+    handle.engine.raise_user_version(u64::from(version))
 }
 
 /// A counter's value.

@@ -19,6 +19,7 @@ mod bodies {
     pub use crate::log::*;
     pub use crate::prepared::*;
     pub use crate::reader::*;
+    pub use crate::server_version::*;
     pub use crate::status::*;
     pub use crate::txn::*;
 }

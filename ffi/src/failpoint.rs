@@ -14,6 +14,8 @@ pub fn failpoint(name: &str) -> Result<()> {
         "innodb_part.noted" => hit("innodb_part.noted"),
         "innodb_part.committed" => hit("innodb_part.committed"),
         "catalog.written_by_8_0" => hit("catalog.written_by_8_0"),
+        "catalog.written_by_99_0" => hit("catalog.written_by_99_0"),
+        "catalog.no_version" => hit("catalog.no_version"),
         _ => Err(Error::invalid(format!("no failure point {name:?}"))),
     }
 }

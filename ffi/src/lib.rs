@@ -10,6 +10,7 @@ mod listing;
 mod log;
 mod prepared;
 mod reader;
+mod server_version;
 mod status;
 mod txn;
 

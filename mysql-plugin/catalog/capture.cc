@@ -256,9 +256,13 @@ Todo Capture::work(SqlSession &session, const Todo &todo, bool quiet) {
       listed_all = false;
       if (!quiet) log::warning("catalog: a list of definitions cannot be read, tried again later: " + session.message());
     }
-    for (const Listed &object : listed) names.insert(object.name);
-    // Those that are gone are read too, and not found.
-    for (const Entry &entry : all(kind)) names.insert(entry.name);
+    // Those that are gone are read too, and not found. What could not be made again, or not in full, is kept as it is: nothing but a statement that
+    // names it says what it is to be from now on.
+    std::set<Name> kept;
+    for (const Entry &entry : all(kind)) ((entry.flags & Entry::kNotReplayed) != 0 ? kept : names).insert(entry.name);
+    for (const Listed &object : listed) {
+      if (kept.count(object.name) == 0) names.insert(object.name);
+    }
   };
   // The server says nothing about libraries; routines use them.
   const bool routines = std::any_of(names.begin(), names.end(), [](const Name &name) {

@@ -91,7 +91,7 @@ int read_meta(std::optional<Meta> *meta) {
 int write_meta(const Meta &meta) {
   Entry entry;
   entry.name = meta_name();
-  entry.server_version = MYSQL_VERSION_ID;
+  entry.server_version = written_version();
   entry.fields = {meta.store_id, meta.token, meta.lower_case_names};
   Change change;
   const int error = change.put(entry);

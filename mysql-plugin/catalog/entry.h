@@ -18,6 +18,9 @@
 //   library     [SHOW CREATE LIBRARY, sql_mode]
 //   account     [CREATE USER without DEFAULT ROLE, what DEFAULT ROLE said, n, n statements for what neither can say, GRANT …]
 //
+// The server version is that of the server that wrote the entry. Which servers may use the store is not told by it but by the store's manifest
+// (store.h), since the newest entry may have been dropped.
+//
 // Text is in the character set of the field character_set_client where there is one, else utf8mb4. Of routines, triggers and events that holds
 // for the parameters and the body alone: see text.h.
 

@@ -230,10 +230,11 @@ Todo changed_by(const Acl_change_notification &notice) {
   Todo changed;
   bool confined = is_confined(notice.get_operation());
   for (const LEX_USER &user : notice.get_user_list()) {
-    confined = confined && user.user.str != nullptr && user.host.str != nullptr;
-    if (confined) changed.names.insert({Kind::kAccount, {user.host.str, user.host.length}, {user.user.str, user.user.length}});
+    const bool named = user.user.str != nullptr && user.host.str != nullptr;
+    if (named) changed.names.insert({Kind::kAccount, {user.host.str, user.host.length}, {user.user.str, user.user.length}});
+    confined = confined && named;
   }
-  if (!confined || changed.names.empty()) return {{}, true};
+  changed.accounts = !confined || changed.names.empty();
   return changed;
 }
 

@@ -12,11 +12,14 @@
 #include "base/error_map.h"
 #include "base/log.h"
 #include "catalog/reader.h"
+#include "catalog/rights.h"
 #include "catalog/store.h"
 #include "catalog/tables.h"
 #include "catalog/text.h"
+#include "catalog/unloaded_plugin.h"
 #include "compat.h"
 #include "my_thread.h"
+#include "mysqld_error.h"
 
 namespace smartengine::catalog {
 
@@ -78,6 +81,19 @@ bool is_expired(const std::string &create) {
   return rest.rfind("DEFAULT", 0) != 0 && rest.rfind("NEVER", 0) != 0 && rest.rfind("INTERVAL", 0) != 0;
 }
 
+/// Whether an object was defined under a server of another series, such as 8.0 for 9.7.
+bool is_of_another_series(const Entry &entry) { return entry.server_version / 100 != MYSQL_VERSION_ID / 100; }
+
+std::string dotted(uint32_t version) {
+  return std::to_string(version / 10000) + '.' + std::to_string(version / 100 % 100) + '.' + std::to_string(version % 100);
+}
+
+/// One after the other, for a message.
+void append_item(const std::string &item, const char *between, std::string *list) {
+  if (!list->empty()) *list += between;
+  *list += item;
+}
+
 class Replay {
  public:
   explicit Replay(SqlSession &session) : m_session(session) {}
@@ -98,10 +114,13 @@ class Replay {
   void list_triggers_again();
   void fail(const Entry &entry, const std::string &why);
   void succeed(const Entry &entry);
+  void mark(const Entry &entry, bool not_replayed);
   void make_each(Kind kind, bool (Replay::*make)(const Entry &));
   void make_missing_schemas();
   void make_tables();
-  void make_in_any_order(std::vector<Entry> left, const std::function<bool(const Entry &)> &make);
+  using Make = std::function<bool(const Entry &)>;
+  using Fail = std::function<void(const Entry &)>;
+  void make_in_any_order(std::vector<Entry> left, const Make &make, const Fail &failed);
   void make_views();
   void make_accounts();
   bool make_schema(const Entry &entry);
@@ -110,7 +129,14 @@ class Replay {
   bool make_stored(const Entry &entry);
   bool make_view(const Entry &entry);
   bool make_account(const Entry &entry);
+  bool make_account_by(const Entry &entry, const std::string &create);
+  bool has_plugin(const std::string &plugin);
+  bool is_made_but_for_rights(const Entry &entry);
   bool grant(const Entry &entry);
+  void grant_one_by_one(const Entry &entry, const Rights &rights);
+  void grant_companions(const Entry &entry);
+  bool restore_plugin(const Entry &entry);
+  void fail_grants(const Entry &entry);
   void set_default_roles(const Entry &entry);
   void grant_roles_again(const Entry &entry);
   void make_read_only();
@@ -119,8 +145,11 @@ class Replay {
 
   SqlSession &m_session;
   std::map<Kind, std::vector<Entry>> m_entries;
-  std::map<Name, std::string> m_present;  ///< With the engine of tables.
-  std::set<std::string> m_fresh_accounts;
+  std::map<Name, std::string> m_present;   ///< With the engine of tables.
+  std::set<std::string> m_global_rights;   ///< Of any account in the catalog.
+  std::map<Name, std::string> m_restores;  ///< What is left to do for accounts whose plugin is not loaded.
+  std::set<Name> m_changed_rights;         ///< Accounts that have other rights than the catalog says, as an upgrade gives them.
+  std::map<Name, std::string> m_unknown;   ///< Rights that this server does not know, of accounts.
   std::map<std::string, std::string> m_schema_collations;
   std::string m_why;
   ReplayResult m_result;
@@ -226,22 +255,26 @@ void Replay::drop_stale(bool was_in_step) {
 }
 
 void Replay::fail(const Entry &entry, const std::string &why) {
-  log::error("catalog: " + describe(entry.name) + " could not be made again: " + why);
-  ++m_result.failed;
-  if ((entry.flags & Entry::kNotReplayed) != 0) return;
+  std::string text = "catalog: " + describe(entry.name) + " could not be made again: " + why;
+  if (is_of_another_series(entry)) text += " (it was defined under MySQL " + dotted(entry.server_version) + ')';
+  log::error(text);
+  mark(entry, true);
+}
+
+/// What could not be made stays in the catalog as it is, whatever this server has of it, until it can be made or is defined anew.
+void Replay::mark(const Entry &entry, bool not_replayed) {
+  if (not_replayed) ++m_result.failed;
+  if (((entry.flags & Entry::kNotReplayed) != 0) == not_replayed) return;
   Entry marked = entry;
-  marked.flags |= Entry::kNotReplayed;
+  marked.flags = static_cast<uint8_t>(not_replayed ? entry.flags | Entry::kNotReplayed : entry.flags & ~Entry::kNotReplayed);
   Change change;
   if (change.put(marked) != 0 || change.commit() != 0) log::error("catalog: " + describe(entry.name) + ": " + last_error_message());
 }
 
 void Replay::succeed(const Entry &entry) {
-  m_result.in_step.insert(entry.name);
-  if ((entry.flags & Entry::kNotReplayed) == 0) return;
-  Entry cleared = entry;
-  cleared.flags &= static_cast<uint8_t>(~Entry::kNotReplayed);
-  Change change;
-  if (change.put(cleared) != 0 || change.commit() != 0) log::error("catalog: " + describe(entry.name) + ": " + last_error_message());
+  // What has become another definition is read again, and kept as this server has it.
+  if (m_changed_rights.count(entry.name) == 0) m_result.in_step.insert(entry.name);
+  mark(entry, false);
 }
 
 void Replay::make_each(Kind kind, bool (Replay::*make)(const Entry &)) {
@@ -355,7 +388,13 @@ void Replay::leave_schema(const Entry &entry) {
 bool Replay::run_definition(const Entry &entry) {
   if (!enter_schema(entry)) return false;
   if (entry.name.kind == Kind::kEvent) run("SET time_zone = " + quoted_text(entry.field(5)));
-  m_session.use_sql_mode(entry.field(1));
+  if (!m_session.use_sql_mode(entry.field(1))) {
+    // Under another sql_mode it might be another definition.
+    m_why = "its sql_mode is not this server's: " + m_session.message();
+    m_session.use_defaults();
+    leave_schema(entry);
+    return false;
+  }
   const Statement statement = statement_of(entry);
   if (entry.name.kind != Kind::kLibrary) m_session.use_charsets(statement.client, entry.field(3));
   const bool done = run(statement.sql);
@@ -400,8 +439,9 @@ bool Replay::make_view(const Entry &entry) {
   return done;
 }
 
-/// For what needs others of its kind, such as a view of views: what fails is tried again for as long as others succeed.
-void Replay::make_in_any_order(std::vector<Entry> left, const std::function<bool(const Entry &)> &make) {
+/// For what needs others of its kind, such as a view of views: what fails is tried again for as long as others succeed. `failed` finds the reason of
+/// each in `m_why`.
+void Replay::make_in_any_order(std::vector<Entry> left, const Make &make, const Fail &failed) {
   std::vector<std::string> reasons;
   while (!left.empty()) {
     std::vector<Entry> again;
@@ -418,46 +458,133 @@ void Replay::make_in_any_order(std::vector<Entry> left, const std::function<bool
     if (again.size() == left.size()) break;
     left = std::move(again);
   }
-  for (size_t i = 0; i < left.size(); ++i) fail(left[i], reasons[i]);
+  for (size_t i = 0; i < left.size(); ++i) {
+    m_why = reasons[i];
+    failed(left[i]);
+  }
 }
 
 void Replay::make_views() {
-  make_in_any_order(std::move(m_entries[Kind::kView]), [this](const Entry &entry) {
-    if (!make_view(entry)) return false;
-    ++m_result.made;
-    return true;
-  });
+  make_in_any_order(
+      std::move(m_entries[Kind::kView]),
+      [this](const Entry &entry) {
+        if (!make_view(entry)) return false;
+        ++m_result.made;
+        return true;
+      },
+      [this](const Entry &entry) { fail(entry, m_why); });
+}
+
+/// Makes it, or makes it what it has to be; `create` is its CREATE USER.
+bool Replay::make_account_by(const Entry &entry, const std::string &create) {
+  if (!is_present(entry.name)) return run(create);
+  // An account written by another version may lack rights that this version's own accounts have: it only gains.
+  if (!is_of_another_series(entry)) return drop(entry.name) && run(create);
+  if (create.compare(0, 7, "CREATE ") != 0 || !run("ALTER " + create.substr(7))) return false;
+  // ALTER USER has a password expire that is given with its plugin alone, as an empty one is.
+  return is_expired(create) || run("UPDATE mysql.user SET password_expired = 'N' WHERE User = " + quoted_text(entry.name.name) +
+                                   " AND Host = " + quoted_text(entry.name.schema));
+}
+
+/// Whether accounts can log in by it.
+bool Replay::has_plugin(const std::string &plugin) {
+  return run("SELECT '' FROM information_schema.PLUGINS WHERE PLUGIN_TYPE = 'AUTHENTICATION' AND PLUGIN_STATUS = 'ACTIVE' AND PLUGIN_NAME "
+             "= " +
+             quoted_text(plugin)) &&
+         !m_session.rows().empty();
+}
+
+/// Whether an earlier start has made it, and what it could not grant alone is to be tried again.
+bool Replay::is_made_but_for_rights(const Entry &entry) {
+  Entry present;
+  return (entry.flags & Entry::kNotReplayed) != 0 && is_present(entry.name) && read(m_session, entry.name, &present) == Found::kYes &&
+         present.field(0) == entry.field(0);
 }
 
 bool Replay::make_account(const Entry &entry) {
-  const std::string &create = entry.field(0);
-  if (!is_present(entry.name)) {
-    ++m_result.made;
-    return run(create);
-  }
   ++m_result.made;
-  // An account written by another version may lack rights that this version's own accounts have: it only gains.
-  if (entry.server_version / 100 != MYSQL_VERSION_ID / 100) {
-    if (create.compare(0, 7, "CREATE ") != 0 || !run("ALTER " + create.substr(7))) return false;
-    // ALTER USER has a password expire that is given with its plugin alone, as an empty one is.
-    return is_expired(create) || run("UPDATE mysql.user SET password_expired = 'N' WHERE User = " + quoted_text(entry.name.name) +
-                                     " AND Host = " + quoted_text(entry.name.schema));
+  Unloaded unloaded;
+  const bool is_loaded = !withhold_plugin(entry, &unloaded) || has_plugin(unloaded.plugin);
+  if (is_loaded && is_made_but_for_rights(entry)) return true;
+  if (!make_account_by(entry, is_loaded ? entry.field(0) : unloaded.create)) {
+    m_why = m_session.message();
+    return false;
   }
-  return drop(entry.name) && run(create);
+  if (is_loaded) return true;
+  log::warning(
+      "catalog: " + describe(entry.name) + " logs in by the plugin " + unloaded.plugin +
+      ", which this server has not loaded: nobody can use it until that is loaded, or until ALTER USER gives it another plugin and "
+      "password");
+  m_restores[entry.name] = std::move(unloaded.restore);
+  return true;
+}
+
+/// Grants what it can of a list that was refused as a whole.
+void Replay::grant_one_by_one(const Entry &entry, const Rights &rights) {
+  for (const std::string &right : rights.list) {
+    if (rights.list.size() > 1 && run(rights.statement(right))) continue;
+    const bool unknown = m_session.error() == ER_SYNTAX_ERROR && rights.is_global();
+    const std::string message = m_session.message();
+    const std::vector<std::string> others = unknown ? successors(right) : std::vector<std::string>();
+    bool done = !others.empty();
+    for (const std::string &other : others) done = run(rights.statement(other)) && done;
+    if (done) {
+      m_changed_rights.insert(entry.name);
+    } else if (unknown) {
+      append_item(right, ", ", &m_unknown[entry.name]);
+    } else {
+      append_item(message + ", in: " + rights.statement(right), "; ", &m_why);
+    }
+  }
+}
+
+/// What MySQL's upgrade grants to those who could do it by another right before there was one for it.
+void Replay::grant_companions(const Entry &entry) {
+  for (const std::string &sql : entry.fields) {
+    Rights rights;
+    if (!parse_rights(sql, &rights) || !rights.is_global()) continue;
+    for (const std::string &right : rights.list) {
+      for (const std::string &companion : companions(right)) {
+        if (m_global_rights.count(companion) == 0 && run(rights.statement(companion))) m_changed_rights.insert(entry.name);
+      }
+    }
+  }
 }
 
 bool Replay::grant(const Entry &entry) {
   const size_t remainder = strtoull(entry.field(2).c_str(), nullptr, 10);
-  bool done = true;
-  std::string why;
+  m_why.clear();
+  m_unknown.erase(entry.name);
   for (size_t i = 3; i < entry.fields.size(); ++i) {
     if (i >= 3 + remainder && entry.field(i).compare(0, 7, "REVOKE ") == 0) run("SET GLOBAL partial_revokes = ON");
     if (run(entry.field(i))) continue;
-    done = false;
-    why += (why.empty() ? "" : "; ") + m_session.message() + ", in: " + entry.field(i);
+    Rights rights;
+    if (i >= 3 + remainder && parse_rights(entry.field(i), &rights))
+      grant_one_by_one(entry, rights);
+    else
+      append_item(m_session.message() + ", in: " + entry.field(i), "; ", &m_why);
   }
-  m_why = why;
-  return done;
+  if (is_of_another_series(entry)) grant_companions(entry);
+  return m_why.empty() && m_unknown.count(entry.name) == 0;
+}
+
+/// After all grants, and before the catalog says that the account is made: what a crash leaves in between would be taken for its definition.
+bool Replay::restore_plugin(const Entry &entry) {
+  const auto found = m_restores.find(entry.name);
+  if (found == m_restores.end() || run(found->second)) return true;
+  append_item("its plugin cannot be set: " + m_session.message(), "; ", &m_why);
+  return false;
+}
+
+/// The account is there, and lacks some of what it was granted.
+void Replay::fail_grants(const Entry &entry) {
+  restore_plugin(entry);
+  if (const auto unknown = m_unknown.find(entry.name); unknown != m_unknown.end()) {
+    log::warning("catalog: " + describe(entry.name) + " is made without " + unknown->second +
+                 ": this server has no such privileges, as long as no component brings them");
+  }
+  if (!m_why.empty()) return fail(entry, m_why);
+  mark(entry, true);
 }
 
 void Replay::set_default_roles(const Entry &entry) {
@@ -478,6 +605,8 @@ void Replay::grant_roles_again(const Entry &entry) {
 }
 
 void Replay::make_accounts() {
+  if (m_entries[Kind::kAccount].empty()) return;
+  m_global_rights = global_rights(all(Kind::kAccount));
   std::vector<Entry> changed, same;
   for (const Entry &entry : m_entries[Kind::kAccount]) {
     if (is_present(entry.name) && is_same(entry))
@@ -490,14 +619,17 @@ void Replay::make_accounts() {
     if (make_account(entry))
       made.push_back(entry);
     else
-      fail(entry, m_session.message());
+      fail(entry, m_why);
   }
   // Rights on columns of a view need those of its definer, who has them directly or by a role.
-  make_in_any_order(made, [this](const Entry &entry) {
-    const bool granted = grant(entry);
-    set_default_roles(entry);
-    return granted;
-  });
+  make_in_any_order(
+      made,
+      [this](const Entry &entry) {
+        const bool granted = grant(entry);
+        set_default_roles(entry);
+        return granted && restore_plugin(entry);
+      },
+      [this](const Entry &entry) { fail_grants(entry); });
   for (const Entry &entry : same) {
     if (!made.empty()) grant_roles_again(entry);
     succeed(entry);

@@ -5,6 +5,9 @@
 // events; accounts, then what they are granted, then their default roles; last the schemas that are read only are made so.
 // Each definition is made under the sql_mode and character sets it was written under. A definer or a table that is not there does no harm.
 //
+// A server of another series makes of accounts what MySQL's own upgrade makes of them (rights.h, unloaded_plugin.h). What it cannot make of a definition
+// is named and kept as it is, so that nothing of it is lost to a server that can.
+//
 // What is there already and the same is left alone, so a replay that a crash cut off is simply done again. A definition that fails is named in
 // the error log with the reason, and marked in the catalog: it stays there, and is tried again at the next start.
 

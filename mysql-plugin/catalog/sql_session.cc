@@ -70,9 +70,9 @@ void SqlSession::use_charsets(const std::string &client, const std::string &conn
   m_thd->update_charset();
 }
 
-void SqlSession::use_sql_mode(const std::string &names) {
+bool SqlSession::use_sql_mode(const std::string &names) {
   m_thd->variables.sql_mode = 0;
-  if (!names.empty()) run("SET sql_mode = " + quoted_text(names));
+  return names.empty() || run("SET sql_mode = " + quoted_text(names));
 }
 
 void SqlSession::use_defaults() {

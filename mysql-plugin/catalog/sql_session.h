@@ -35,7 +35,8 @@ class SqlSession {
 
   /// How the text of the statements that follow is to be read.
   void use_charsets(const std::string &client, const std::string &connection);
-  void use_sql_mode(const std::string &names);
+  /// False, with `message`, if this server does not know one of them.
+  bool use_sql_mode(const std::string &names);
   /// Back to utf8mb4 and no sql_mode, and no current schema.
   void use_defaults();
 

@@ -1,5 +1,6 @@
 #include "catalog/store.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/engine.h"
@@ -15,14 +16,19 @@ namespace smartengine::catalog {
 namespace {
 
 constexpr uint32_t kOldestVersion = 80035;
+constexpr uint32_t kLaterVersion = 990000;
 constexpr ffi::ReadSpec kPlainRead{ffi::LockMode::None, ffi::LockWait::Wait, 0};
 
 int encoded(const Entry &entry, ByteBuffer *key, ByteBuffer *value) {
   return append_key(entry.name, key) && encode(entry, value) ? 0 : HA_ERR_TOO_BIG_ROW;
 }
 
-/// The next generation, kept on this server's disk before it is anywhere else, is to be that of the transaction's commit.
+/// The next generation, kept on this server's disk before it is anywhere else, is to be that of the transaction's commit. Before anything that this
+/// server writes is in the catalog, the store says that a server of its version has written to it.
 int raise_generation(ffi::TxnHandle &txn) {
+  if (!failpoint("catalog.no_version")) {
+    if (int error = ha_error(ffi::engine_raise_server_version(engine(), written_version()), nullptr); error != 0) return error;
+  }
   uint64_t next = 0;
   if (int error = generation(&next); error != 0) return error;
   if (int error = disk::advance(next + 1, &next); error != 0) return error;
@@ -160,7 +166,22 @@ int generation(uint64_t *value) {
   return ha_error(ffi::engine_counter(engine(), bytes(key.slice()), *value), nullptr);
 }
 
-uint32_t written_version() { return failpoint("catalog.written_by_8_0") ? kOldestVersion : MYSQL_VERSION_ID; }
+uint32_t written_version() {
+  if (failpoint("catalog.written_by_8_0")) return kOldestVersion;
+  return failpoint("catalog.written_by_99_0") ? kLaterVersion : MYSQL_VERSION_ID;
+}
+
+bool takes_this_server() {
+  // The engine's open has asked where the store says it.
+  if (ffi::engine_server_version(engine()) != 0) return true;
+  uint32_t highest = 0;
+  for (auto kind = static_cast<uint8_t>(Kind::kMeta); kind <= static_cast<uint8_t>(Kind::kAccount); ++kind) {
+    for (const Entry &entry : all(static_cast<Kind>(kind))) highest = std::max(highest, entry.server_version);
+  }
+  const std::string why(ffi::server_version_refusal(highest, MYSQL_VERSION_ID, kNewestServerVersion));
+  if (!why.empty()) log::error("cannot start: " + why);
+  return why.empty();
+}
 
 bool failpoint(const char *name) { return !ok(ffi::failpoint(rust::Str(name, strlen(name)))); }
 

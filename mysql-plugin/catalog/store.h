@@ -64,8 +64,12 @@ std::vector<Entry> all(Kind kind, const std::string &schema = {});
 /// The generation of the store's catalog.
 int generation(uint64_t *value);
 
-/// The version of the server that entries are marked with: this one's. A test can have them look older.
+/// The version of the server that entries, and the store, are marked with: this one's. A test can have them look older or newer.
 uint32_t written_version();
+
+/// Whether the store may be used by a server of this version, which it may not after a newer one; false with the reason in the error log. The store says
+/// it itself, and then it was not even opened; stores from before it did have it in their entries alone.
+bool takes_this_server();
 
 /// Passes a failure point of the engine: true where it is armed to fail.
 bool failpoint(const char *name);

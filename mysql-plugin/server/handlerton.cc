@@ -6,6 +6,7 @@
 #include "base/error_map.h"
 #include "base/log.h"
 #include "catalog/catalog.h"
+#include "catalog/store.h"
 #include "compat.h"
 #include "handler/ha_smartengine.h"
 #include "server/clone.h"
@@ -70,6 +71,7 @@ bool begin(::handlerton *handlerton) {
     log::error("cannot open the catalog: " + last_error_message());
     return false;
   }
+  if (!catalog::takes_this_server()) return false;
   if (mysqld_server_started) {
     if (catalog::can_attach_running()) return true;
     log::error(

@@ -281,6 +281,8 @@ ffi::EngineOptions engine_options() {
   options.max_unuploaded_wal = max_unuploaded_wal;
   options.store_wait_timeout = store_wait_timeout;
   options.gc_grace_period = gc_grace_period;
+  options.server_version = MYSQL_VERSION_ID;
+  options.newest_server_version = kNewestServerVersion;
   options.writer = text(glob_hostname) + ":" + std::to_string(mysqld_port) + ":" + std::to_string(current_pid);
   return options;
 }

@@ -150,6 +150,21 @@ impl Engine {
         self.core.transactions.counter(key)
     }
 
+    /// The highest version that was ever given to [`Engine::raise_user_version`], by this writer or one before it; 0 if none was.
+    pub fn user_version(&self) -> u64 {
+        self.core.tree.state().files.version.user_version
+    }
+
+    /// Has the store say, durably, that the program which uses the engine is of this version or a later one. Later opens are asked about it
+    /// ([`Options::user_version_check`]) before they change anything.
+    ///
+    /// A program calls this before it writes what an older version of itself could not read; it costs a request to the store if the version is new to it,
+    /// else nothing.
+    pub fn raise_user_version(&self, version: u64) -> Result<()> {
+        let patience = self.core.log.store_wait();
+        self.core.tree.raise_user_version(version, patience)
+    }
+
     /// Estimates how much a range of keys holds, from the files' indexes and the memtables. It may have to read those from a store that is away; then
     /// it waits a second at most, and guesses.
     pub fn range_stats<'k>(&self, keys: impl Into<KeyBounds<'k>>) -> Result<RangeStats> {

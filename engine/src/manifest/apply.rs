@@ -25,6 +25,7 @@ impl Version {
         next.next_file = edit.next_file.unwrap_or(next.next_file);
         next.index_ceiling = edit.index_ceiling.unwrap_or(next.index_ceiling);
         next.first_chunk = edit.first_chunk.unwrap_or(next.first_chunk);
+        next.user_version = edit.user_version.unwrap_or(next.user_version);
         for &(level, id) in &edit.deleted {
             next.remove_file(level, id)?;
         }

@@ -76,6 +76,8 @@ pub struct VersionEdit {
     pub first_chunk: Option<u64>,
     /// The number that the attached writer drew.
     pub writer_id: Option<u128>,
+    /// The highest version that the program which uses the engine has said it is of.
+    pub user_version: Option<u64>,
 }
 
 /// The key of an SST's object.

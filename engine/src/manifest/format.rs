@@ -3,7 +3,7 @@
 //! | offset | bytes | what |
 //! | --- | --- | --- |
 //! | 0 | 8 | magic `SEMANIFE` |
-//! | 8 | 4 | version, 3; version 1 has no items from 10 on, version 2 none from 12 on |
+//! | 8 | 4 | version, 4; version 1 has no items from 10 on, version 2 none from 12 on, version 3 no item 14 |
 //! | 12 | 4 | kind: 1 edit of the version before, 2 full version |
 //! | 16 | 8 | id; equals the number in the object's key |
 //! | 24 | 16 | a number that the writer drew when it attached, by which it knows its own objects |
@@ -29,6 +29,7 @@
 //! | 11 | added file with a file-wide sequence number | as 7, then u64 sequence number |
 //! | 12 | first WAL chunk | u64 id |
 //! | 13 | the attached writer's number | 16 bytes |
+//! | 14 | the highest version of the engine's user | u64 |
 //! | 20 | tail of an added file, in the order of items 7 and 11 | u64 id, u64 bytes behind its data |
 //!
 //! A full version is the edit that makes the version, this object's own edit included, out of an empty one.
@@ -42,7 +43,7 @@ use crate::{Result, ResultExt};
 const FRAME: Frame = Frame {
     name: "a manifest object",
     magic: *b"SEMANIFE",
-    versions: 1..=3,
+    versions: 1..=4,
     len: None,
 };
 const HEADER_LEN: usize = 56;
@@ -178,6 +179,10 @@ fn encode_edit(edit: &VersionEdit, out: &mut Vec<u8>) {
         out.put_u8(13);
         out.put_u128(writer_id);
     }
+    if let Some(version) = edit.user_version {
+        out.put_u8(14);
+        out.put_u64(version);
+    }
     encode_tails(&edit.added, out);
 }
 
@@ -265,11 +270,11 @@ fn decode_edit(mut body: Reader<'_>, version: u32) -> Result<VersionEdit> {
         let at = body.position();
         let tag = body.u8("an item's tag")?;
         // Ascending tags, single ones once: so that equal edits have equal bytes.
-        if tag < last_tag || (tag == last_tag && matches!(tag, 0..=5 | 10 | 12 | 13)) {
+        if tag < last_tag || (tag == last_tag && matches!(tag, 0..=5 | 10 | 12 | 13 | 14)) {
             return Err(corrupt(format_args!("item {tag} out of order"), at));
         }
         let unknown = || corrupt(format_args!("unknown item {tag}"), at);
-        if tag > last_known {
+        if tag > last_known || (tag == 14 && version < 4) {
             return Err(unknown());
         }
         last_tag = tag;
@@ -307,6 +312,7 @@ fn decode_edit(mut body: Reader<'_>, version: u32) -> Result<VersionEdit> {
             }
             12 => edit.first_chunk = Some(body.u64("the first chunk")?),
             13 => edit.writer_id = Some(body.u128("the writer's number")?),
+            14 => edit.user_version = Some(body.u64("the version of the engine's user")?),
             20 => {
                 let (id, tail) = (body.u64("a tail's file")?, body.u64("a tail's length")?);
                 set_tail(&mut edit.added, &mut tails, id, tail)

@@ -24,6 +24,8 @@ pub enum Rule {
     IndexCeilingNeverGoesBack,
     /// The first chunk of the log that is needed never goes back.
     FirstChunkNeverGoesBack,
+    /// The version of the engine's user never goes back.
+    UserVersionNeverGoesBack,
     /// A writer's number comes with its epoch.
     WriterIdWithEpoch,
     /// A deleted file exists at the level it is deleted from.
@@ -89,6 +91,11 @@ pub(super) fn check(before: &Version, edit: &VersionEdit, after: &Version) -> Re
         Rule::FirstChunkNeverGoesBack,
         before.first_chunk,
         after.first_chunk,
+    )?;
+    never_back(
+        Rule::UserVersionNeverGoesBack,
+        before.user_version,
+        after.user_version,
     )?;
     if edit.writer_id.is_some() && edit.epoch.is_none() {
         return Err(Rule::WriterIdWithEpoch.broken("a number without an epoch"));

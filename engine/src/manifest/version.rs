@@ -32,6 +32,8 @@ pub struct Version {
     pub first_chunk: u64,
     /// The number that the last writer to attach drew; 0 if it left none.
     pub writer_id: u128,
+    /// The highest version that the program which uses the engine has said it is of; 0 if it never did.
+    pub user_version: u64,
 }
 
 impl Version {
@@ -53,6 +55,7 @@ impl Version {
             forgotten_indexes: Vec::new(),
             first_chunk: (self.first_chunk > 0).then_some(self.first_chunk),
             writer_id: (self.writer_id > 0).then_some(self.writer_id),
+            user_version: (self.user_version > 0).then_some(self.user_version),
         }
     }
 

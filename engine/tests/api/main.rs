@@ -17,6 +17,7 @@ mod scan_edges;
 mod spill;
 mod transactions;
 mod undecided;
+mod user_version;
 mod views;
 
 use std::path::Path;

@@ -71,6 +71,8 @@ pub fn options(dir: &Path) -> EngineOptions {
         store_wait_timeout: 1,
         gc_grace_period: 1,
         writer: "test".to_owned(),
+        server_version: 80_036,
+        newest_server_version: 80_099,
     }
 }
 
@@ -273,6 +275,15 @@ const CALLS: &[(&str, Call)] = &[
     }),
     ("engine_object_store", |s| {
         assert!(engine_object_store(s.engine()).is_empty())
+    }),
+    ("engine_server_version", |s| {
+        empty(engine_server_version(s.engine()))
+    }),
+    ("engine_raise_server_version", |s| {
+        panicked(engine_raise_server_version(s.engine(), 80_036))
+    }),
+    ("server_version_refusal", |_| {
+        assert!(server_version_refusal(90_704, 80_036, 80_099).is_empty())
     }),
     ("engine_counter", |s| {
         panicked(engine_counter(s.engine(), b"\0\0\0\0c", &mut 0))

@@ -35,6 +35,9 @@ pub fn open(options: &Options, store: &Arc<dyn ObjectStore>) -> Result<OpenedLog
     };
     loop {
         let (mut manifest, version) = load().context(|| "read manifest")?;
+        if let Some(check) = &options.user_version_check {
+            check(version.user_version)?;
+        }
         let next_id = manifest.next_id();
         let error = match open_as(options, store, &mut manifest, &version) {
             Ok((wal, remote, replayed, number)) => {

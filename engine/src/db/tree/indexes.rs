@@ -22,13 +22,7 @@ impl Tree {
 
     /// Reserves `count` index ids and returns the first. Waits for a store that is away for `patience` at most.
     pub fn allocate_indexes(&self, count: u32, patience: Duration) -> Result<IndexId> {
-        let Some(mut manifest) = self.manifest.try_lock_for(patience) else {
-            self.health.manifest.check()?;
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                format!("the manifest is being written since {patience:?}"),
-            ));
-        };
+        let mut manifest = self.manifest_within(patience)?;
         let first = self.ids.next_index.load(Ordering::Relaxed);
         let after = first
             .checked_add(count)

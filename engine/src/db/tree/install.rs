@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::MutexGuard;
+
 use super::Tree;
 use super::state::{LiveVersion, Obsolete, State};
 use crate::db::health::RETRY;
@@ -14,7 +16,7 @@ use crate::memtable::MemTable;
 use crate::output::{DropRules, OutputHost, OutputSpec};
 use crate::sst::SstOptions;
 use crate::types::IndexId;
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 impl Tree {
     /// Commits an edit and shows readers the version it makes; `flushed` are the memtables whose contents the edit adds.
@@ -57,6 +59,35 @@ impl Tree {
         }
         self.health.signal.notify();
         Ok(())
+    }
+
+    /// The manifest, for an edit that somebody waits for; waits `patience` at most for those before it.
+    pub fn manifest_within(&self, patience: Duration) -> Result<MutexGuard<'_, Manifest>> {
+        if let Some(manifest) = self.manifest.try_lock_for(patience) {
+            return Ok(manifest);
+        }
+        self.health.manifest.check()?;
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            format!("the manifest is being written since {patience:?}"),
+        ))
+    }
+
+    /// Publishes that the engine's user is of this version or a later one, unless that is known. Waits for a store that is away for `patience` at most.
+    pub fn raise_user_version(&self, version: u64, patience: Duration) -> Result<()> {
+        if self.state().files.version.user_version >= version {
+            return Ok(());
+        }
+        let mut manifest = self.manifest_within(patience)?;
+        if manifest.current().user_version >= version {
+            return Ok(());
+        }
+        let edit = VersionEdit {
+            user_version: Some(version),
+            ..VersionEdit::default()
+        };
+        // That it took effect all the same would harm nobody: it says no more than what the user is about to do.
+        self.install_within(&mut manifest, edit, &[], Some(patience))
     }
 
     fn publish(

@@ -134,6 +134,9 @@ fn sample(version: u32) -> ManifestObject {
         }
         edit.writer_id = Some(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100);
     }
+    if version >= 4 {
+        edit.user_version = Some(0x1112_1314_1516_1718);
+    }
     ManifestObject {
         kind: ObjectKind::Full,
         id: 64,
@@ -144,21 +147,21 @@ fn sample(version: u32) -> ManifestObject {
 }
 
 #[test]
-fn version_3_has_these_bytes() {
-    const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/manifest-v3");
-    let written = sample(3).encode();
+fn version_4_has_these_bytes() {
+    const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/manifest-v4");
+    let written = sample(4).encode();
     if std::env::var_os("SMARTENGINE_BLESS").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/manifest-v3");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/manifest-v4");
         std::fs::write(path, &written).unwrap();
     }
     assert!(
         written == GOLDEN,
         "the manifest's format changed: raise its version and keep reading this one"
     );
-    assert_eq!(ManifestObject::decode(GOLDEN, 64).unwrap(), sample(3));
+    assert_eq!(ManifestObject::decode(GOLDEN, 64).unwrap(), sample(4));
 }
 
-/// What format 3 writes of this sample, said to be of an older format.
+/// What format 4 writes of this sample, said to be of an older format.
 fn claiming(version: u8, sample: &ManifestObject) -> Vec<u8> {
     let mut bytes = sample.encode();
     bytes[8] = version;
@@ -166,6 +169,14 @@ fn claiming(version: u8, sample: &ManifestObject) -> Vec<u8> {
     let crc = crc32(&[&bytes[..end]]);
     bytes[end..].copy_from_slice(&crc.to_le_bytes());
     bytes
+}
+
+#[test]
+fn version_3_can_be_read() {
+    const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/manifest-v3");
+    assert_eq!(ManifestObject::decode(GOLDEN, 64).unwrap(), sample(3));
+    let error = ManifestObject::decode(&claiming(3, &sample(4)), 64).unwrap_err();
+    assert!(error.message().contains("unknown item 14"), "{error}");
 }
 
 #[test]
@@ -187,11 +198,11 @@ fn version_1_can_be_read() {
 
 #[test]
 fn a_version_of_another_release_is_not_damage() {
-    let error = ManifestObject::decode(&claiming(4, &sample(3)), 64).unwrap_err();
+    let error = ManifestObject::decode(&claiming(5, &sample(4)), 64).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert_eq!(
         error.message(),
-        "format version 4 at byte 8, this engine knows 1 to 3: use the newer release that wrote it"
+        "format version 5 at byte 8, this engine knows 1 to 4: use the newer release that wrote it"
     );
 }
 

@@ -19,6 +19,7 @@ fn prepared() -> (Arc<dyn ObjectStore>, Manifest) {
             dropped_indexes: vec![(3, 30)],
             last_ingest_seq: Some(44),
             first_chunk: Some(7),
+            user_version: Some(80_036),
             ..VersionEdit::default()
         })
         .unwrap();
@@ -89,6 +90,13 @@ fn breaking() -> Vec<(Rule, VersionEdit)> {
             Rule::FirstChunkNeverGoesBack,
             VersionEdit {
                 first_chunk: Some(6),
+                ..edit()
+            },
+        ),
+        (
+            Rule::UserVersionNeverGoesBack,
+            VersionEdit {
+                user_version: Some(80_035),
                 ..edit()
             },
         ),
