@@ -4,6 +4,7 @@
 #include "handler/create_options.h"
 #include "handler/ha_smartengine.h"
 #include "my_sys.h"
+#include "mysql/plugin.h"
 #include "mysqld_error.h"
 #include "sql/create_field.h"
 #include "sql/sql_alter.h"
