@@ -1,7 +1,7 @@
 //! `cargo xtask`: everything about the project that is not the engine itself.
 //!
 //! What builds: `packages` fetches the stock server and tools, `plugin` compiles and links the library that it loads.
-//! What runs a server: `server` starts one and speaks to it, `run`, `demo` and `bench` use it, `s3` gives it a store.
+//! What runs a server: `server` starts one and speaks to it, `run`, `demo` and `bench` use it, `s3` gives it a store, `image` puts it into a container.
 //! What tests: `server_tests` holds the commands that load and kill servers, and `test` is `cargo xtask test` with its parts
 //! (static checks, tests of the crates, suites of mysql-test-run, and those commands).
 //! `host` is the machine under all of them.
@@ -10,6 +10,7 @@ mod bench;
 mod demo;
 mod docs;
 mod host;
+mod image;
 mod packages;
 mod plugin;
 mod run;
@@ -55,6 +56,10 @@ enum Task {
     Plugin(PluginArgs),
     /// Run a server in the foreground with the plugin loaded and SMARTENGINE as default engine
     Run(run::RunArgs),
+    /// Build a container image of a stock server with the plugin, and try it
+    ///
+    /// Docker is the one that runs; where none does, root gets one of our own for as long as this takes. The image's files are in build/docker.
+    Image(image::ImageArgs),
     /// Run mysql-test-run with the plugin loaded and our suites in place
     ///
     /// Without arguments it runs our suites. The servers' files are in target/mtr/var (target/mtr/var-innodb with --innodb).
@@ -127,6 +132,7 @@ fn execute(cli: Cli) -> Result<()> {
             let plugin = plugin::build(&Mysql::locate(&cli.mysql)?, args)?;
             plugin.report(args)
         }
+        Task::Image(args) => image::run(&args, &cli.mysql),
         Task::Run(args) => run::run(args, &cli.mysql),
         Task::Mtr(args) => mtr::run(args, &cli.mysql),
         Task::Demo(args) => demo::run(&args, &cli.mysql),

@@ -32,7 +32,14 @@ pub fn detached(program: &Path) -> Command {
 
 /// The process that the file names, if it runs and belongs to `folder`.
 pub fn alive(pid_file: &Path, folder: &Path) -> Option<u32> {
-    let pid = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
+    alive_pid(
+        fs::read_to_string(pid_file).ok()?.trim().parse().ok()?,
+        folder,
+    )
+}
+
+/// The same of a process that is known by its number.
+pub fn alive_pid(pid: u32, folder: &Path) -> Option<u32> {
     let ours = format!("{}/", folder.display());
     // A process that is just becoming another program has no command line for a moment, and one that has ended has none at all.
     for _ in 0..20 {

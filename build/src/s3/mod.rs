@@ -5,7 +5,7 @@
 //! everyone who can read this file.
 
 mod ceph;
-mod daemon;
+pub mod daemon;
 mod moto;
 mod proxy;
 

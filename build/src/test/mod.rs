@@ -15,6 +15,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::host::exec;
+use crate::image;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::packages::tools::Tools;
 use crate::plugin::{self, Plugin, PluginArgs, Sanitizer};
@@ -63,6 +64,8 @@ enum Part {
     Suites,
     /// Servers under load, killed, and robbed of their disks
     Live,
+    /// The container image, built and tried
+    Image,
 }
 
 impl TestArgs {
@@ -116,8 +119,8 @@ impl Report {
     }
 }
 
-pub fn run(args: &TestArgs, mysql: &MysqlArgs) -> Result<()> {
-    let mysql = Mysql::locate(mysql)?;
+pub fn run(args: &TestArgs, mysql_args: &MysqlArgs) -> Result<()> {
+    let mysql = Mysql::locate(mysql_args)?;
     let tools = Tools::locate()?;
     let mut report = Report::new();
     if args.wants(Part::Lint) {
@@ -134,6 +137,9 @@ pub fn run(args: &TestArgs, mysql: &MysqlArgs) -> Result<()> {
     }
     if args.wants(Part::Suites) || args.wants(Part::Live) {
         with_plugin(args, &mysql, &mut report);
+    }
+    if args.wants(Part::Image) {
+        report.add("image", image::run_tests(mysql_args));
     }
     println!("\nSummary");
     for line in &report.lines {
