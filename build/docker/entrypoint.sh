@@ -34,7 +34,7 @@ die() {
     exit 1
 }
 
-# --- Settings ------------------------------------------------------------------------------------------------------------------
+# Part: Settings.
 
 # The engine's variables that may come by the environment. Others go into a file in /etc/mysql/conf.d or on the command line.
 readonly -a ENGINE_VARIABLES=(
@@ -113,7 +113,7 @@ option() {
     printf '%s' "$found"
 }
 
-# --- The server of a first start -----------------------------------------------------------------------------------------------
+# Part: The server of a first start.
 
 SERVER=       # its process id
 CHILD=        # whatever else runs in the foreground
@@ -198,7 +198,7 @@ stop_server() {
     [ "$status" -eq 0 ] || die "the server did not end well ($status); its lines above say why"
 }
 
-# --- What there is -------------------------------------------------------------------------------------------------------------
+# Part: What there is.
 
 # Prints "complete", "none", or the stage that an unfinished first start had reached.
 marker() {
@@ -249,7 +249,7 @@ check_environment() {
     done
 }
 
-# --- Making a database ---------------------------------------------------------------------------------------------------------
+# Part: Making a database.
 
 state() { cat "$STATE" 2>/dev/null || true; }
 # Written beside and renamed, so that it is never half there.
@@ -432,7 +432,7 @@ first_start() {
     set_state complete
 }
 
-# --- From here on --------------------------------------------------------------------------------------------------------------
+# Part: From here on.
 
 prepare_folders() {
     mkdir -p "$DATADIR" /var/run/mysqld
