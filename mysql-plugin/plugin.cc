@@ -4,6 +4,7 @@
 
 #include <exception>
 #include <new>
+#include <string>
 
 #include "base/log.h"
 #include "compat.h"
@@ -14,6 +15,7 @@
 #include "server/schema_table.h"
 #include "server/status_vars.h"
 #include "server/sysvars.h"
+#include "server/version.h"
 #include "session/trx.h"
 #include "sql/current_thd.h"
 
@@ -22,7 +24,11 @@ namespace {
 int init(void *plugin) {
   if (smartengine::log::init()) return 1;
   try {
-    if (smartengine::open_engine(static_cast<handlerton *>(plugin)) == 0) {
+    smartengine::log::system(std::string("version ") + smartengine::version::text());
+    // Before anything of the server's is touched.
+    if (const std::string refusal = smartengine::version::refusal(); !refusal.empty()) {
+      smartengine::log::error("cannot start: " + refusal);
+    } else if (smartengine::open_engine(static_cast<handlerton *>(plugin)) == 0) {
       smartengine::data_locks::init();
       return 0;
     }
@@ -50,7 +56,7 @@ st_mysql_storage_engine engine_info = {MYSQL_HANDLERTON_INTERFACE_VERSION};
 #define INFORMATION_SCHEMA_TABLE(name, description, init)                                                                                \
   {                                                                                                                                      \
     MYSQL_INFORMATION_SCHEMA_PLUGIN, &smartengine::schema_table::descriptor, name, "SmartEngine", description, PLUGIN_LICENSE_GPL, init, \
-        nullptr, nullptr, 0x0001, nullptr, nullptr, nullptr, 0                                                                           \
+        nullptr, nullptr, smartengine::version::number(), nullptr, nullptr, nullptr, 0                                                   \
   }
 
 mysql_declare_plugin(smartengine){
@@ -58,12 +64,12 @@ mysql_declare_plugin(smartengine){
     &engine_info,
     "SMARTENGINE",
     "SmartEngine",
-    "Log-structured merge tree with the object store as its home",
+    smartengine::version::description(),
     PLUGIN_LICENSE_GPL,
     init,
     refuse_uninstall,
     deinit,
-    0x0001,
+    smartengine::version::number(),
     smartengine::status_vars::all,
     smartengine::sysvars::all,
     nullptr,

@@ -121,6 +121,7 @@ mod error;
 mod flush;
 mod format;
 // Not in a release: what else calls a function changes what the compiler inlines of it.
+mod format_versions;
 #[cfg(debug_assertions)]
 mod fuzz;
 mod gc;
@@ -147,6 +148,7 @@ pub use db::{
 pub use env::failpoint;
 use error::ResultExt;
 pub use error::{Error, ErrorKind, Result};
+pub use format_versions::FORMAT_VERSIONS;
 pub use options::{Durability, Options, UserVersionCheck, WalSync};
 pub use remote_wal::RemoteWalStats;
 pub use sst::Compression;

@@ -5,6 +5,7 @@ mod checksum;
 mod engine;
 mod entries;
 mod failpoint;
+mod formats;
 mod guard;
 mod listing;
 mod log;
@@ -15,3 +16,4 @@ mod status;
 mod txn;
 
 pub use bridge::api::Code;
+pub use formats::format_versions;

@@ -41,6 +41,9 @@ void write(Level level, std::string_view text) {
     case Level::warning:
       LogPluginErrMsg(WARNING_LEVEL, ER_LOG_PRINTF_MSG, "%.*s", size, text.data());
       break;
+    case Level::system:
+      LogPluginErrMsg(SYSTEM_LEVEL, ER_LOG_PRINTF_MSG, "%.*s", size, text.data());
+      break;
     case Level::information:
       LogPluginErrMsg(INFORMATION_LEVEL, ER_LOG_PRINTF_MSG, "%.*s", size, text.data());
       break;

@@ -8,6 +8,7 @@
 #include "compat.h"
 #include "mysql/plugin.h"
 #include "mysqld_error.h"
+#include "server/version.h"
 #include "sql/mysqld.h"
 
 namespace smartengine::sysvars {
@@ -21,6 +22,8 @@ constexpr unsigned long long kTib = 1024 * kGib;
 constexpr unsigned long kDurabilityLocal = 0;
 constexpr unsigned long kDurabilityObject = 1;
 
+// Nobody writes to it.
+char *version_text = const_cast<char *>(version::text());
 char *data_dir;
 char *wal_dir;
 char *store_url;
@@ -88,6 +91,9 @@ int trigger(THD *, SYS_VAR *, void *save, st_mysql_value *value) {
 
 void forget(THD *, SYS_VAR *, void *target, const void *) { *static_cast<bool *>(target) = false; }
 
+MYSQL_SYSVAR_STR(version, version_text, PLUGIN_VAR_NOCMDOPT | PLUGIN_VAR_READONLY,
+                 "Version of the plugin, of the server that it was built for, and of the formats that it writes.", nullptr, nullptr,
+                 version::text());
 MYSQL_SYSVAR_STR(data_dir, data_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
                  "Directory of the engine's local files; empty: .smartengine in the server's data directory.", nullptr, nullptr, "");
 MYSQL_SYSVAR_STR(wal_dir, wal_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
@@ -205,7 +211,8 @@ std::string absolute(const std::string &path) {
 
 }  // namespace
 
-SYS_VAR *all[] = {MYSQL_SYSVAR(data_dir),
+SYS_VAR *all[] = {MYSQL_SYSVAR(version),
+                  MYSQL_SYSVAR(data_dir),
                   MYSQL_SYSVAR(wal_dir),
                   MYSQL_SYSVAR(accept_lost_log),
                   MYSQL_SYSVAR(replace_kept_tables),

@@ -4,7 +4,8 @@
 //
 // answers `ok`, or the first thing that is wrong. What is checked: `collations` holds every collation of the server against
 // its own comparison; `definitions`, `catalog`, `rows` and `entries` hold golden bytes, round trips, and that no cut or flipped bit is
-// taken for something else where a checksum stands, or makes a decoder write outside the record where none does.
+// taken for something else where a checksum stands, or makes a decoder write outside the record where none does. `servers` holds which
+// servers the plugin refuses to run in.
 
 #include <cmath>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/server_match.h"
 #include "catalog/entry.h"
 #include "my_sys.h"
 #include "mysql/udf_registration_types.h"
@@ -385,12 +387,36 @@ std::string check_entries() {
                        : wrong;
 }
 
+std::string check_servers() {
+  struct Case {
+    const char *built_for;
+    bool built_with_debug;
+    const char *running;
+    bool is_refused;
+  };
+  const Case cases[] = {
+      {"9.7.4", false, "9.7.4", false},  {"9.7.4-2", false, "9.7.4-3", false},    {"8.0.35", false, "8.0.35-0ubuntu0.22.04.1", false},
+      {"8.0.35", false, "8.0.36", true}, {"9.7.4", false, "9.7.40", true},        {"9.7.4", false, "9.7.4-debug", true},
+      {"9.7.4", true, "9.7.4", true},    {"9.7.4", true, "9.7.4-2-debug", false},
+  };
+  for (const Case &c : cases) {
+    const std::string refusal = server_mismatch(c.built_for, c.built_with_debug, c.running);
+    if (refusal.empty() == c.is_refused) return std::string(c.built_for) + " in " + c.running + ": " + refusal;
+  }
+  const std::string refusal = server_mismatch("8.0.35", false, "8.0.36-debug");
+  const char *const expected =
+      "the plugin was built for MySQL 8.0.35 without debug assertions, and this server is MySQL 8.0.36 with debug assertions: build it for "
+      "this server";
+  return refusal == expected ? std::string() : refusal;
+}
+
 std::string check(const std::string &what) {
   if (what == "collations") return check_collations();
   if (what == "definitions") return check_definitions();
   if (what == "catalog") return check_catalog();
   if (what == "rows") return check_rows();
   if (what == "entries") return check_entries();
+  if (what == "servers") return check_servers();
   return "there is no such check";
 }
 

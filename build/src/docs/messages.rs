@@ -17,8 +17,13 @@ const SHORTEST: usize = 6;
 const GAP: char = '…';
 
 /// How plugin and engine write to the log.
-const PLUGIN: [&str; 3] = ["log::error(", "log::warning(", "log::information("];
-const ENGINE: [&str; 3] = ["tracing::error!(", "tracing::warn!(", "tracing::info!("];
+const PLUGIN: &[&str] = &[
+    "log::error(",
+    "log::warning(",
+    "log::information(",
+    "log::system(",
+];
+const ENGINE: &[&str] = &["tracing::error!(", "tracing::warn!(", "tracing::info!("];
 
 pub fn check(book: &Book) -> Result<Vec<String>> {
     let chapter = book.chapter(CHAPTER)?;
@@ -71,7 +76,7 @@ pub fn check(book: &Book) -> Result<Vec<String>> {
 }
 
 /// The pieces of all lines that a source writes by these functions.
-pub fn pieces_of_lines(source: &str, functions: [&str; 3]) -> Vec<String> {
+pub fn pieces_of_lines(source: &str, functions: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for function in functions {
         for arguments in scan::calls(source, function) {

@@ -12,6 +12,7 @@ MYSQL_SYSVAR_STR(where, where, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY, "A pat
 MYSQL_SYSVAR_ULONGLONG(size, size, PLUGIN_VAR_RQCMDARG, "Bytes (of "
                        "memory).", nullptr, update<unsigned long long>, 16 * kMib, kKib, 1'000'000, 0);
 MYSQL_THDVAR_ENUM(speed, PLUGIN_VAR_RQCMDARG, "How.", nullptr, nullptr, kFast, &speed_names);
+MYSQL_SYSVAR_STR(version, version_text, PLUGIN_VAR_NOCMDOPT | PLUGIN_VAR_READONLY, "Which.", nullptr, nullptr, version::text());
 MYSQL_SYSVAR_BOOL(on, on, PLUGIN_VAR_OPCMDARG, "Whether.", nullptr, nullptr, true);
 "#;
 
@@ -36,6 +37,7 @@ fn declarations_are_understood() {
             "smartengine_speed",
             variable("fast", "slow, fast", "SET SESSION"),
         ),
+        ("smartengine_version", variable("built in", "", "nothing")),
         ("smartengine_where", variable("empty", "", "start")),
     ];
     assert_eq!(found.len(), expected.len());
@@ -79,14 +81,14 @@ fn literals_are_joined_and_split_at_what_they_name() {
     let cpp = "log::error(\"catalog: \" + name + \" cannot be \"\n    \"dropped: \" + why); x = '\"'; // \"no\"";
     assert_eq!(scan::literals(cpp), ["catalog: ", " cannot be dropped: "]);
     assert_eq!(
-        messages::pieces_of_lines(cpp, ["log::error(", "log::warning(", "log::information("]),
+        messages::pieces_of_lines(cpp, &["log::error(", "log::warning(", "log::information("]),
         ["catalog", "cannot be dropped"]
     );
     let rust = "tracing::warn!(\"the log in {} is of \\\n     epoch {epoch}: {error}\")";
     assert_eq!(
         messages::pieces_of_lines(
             rust,
-            ["tracing::error!(", "tracing::warn!(", "tracing::info!("]
+            &["tracing::error!(", "tracing::warn!(", "tracing::info!("]
         ),
         ["the log in", "is of epoch"]
     );

@@ -16,7 +16,7 @@ pub struct Variable {
     pub default: String,
     /// `least to most`, or the names that are allowed; empty where it has no range.
     pub range: String,
-    /// `start`, `SET GLOBAL` or `SET SESSION`.
+    /// `nothing`, `start`, `SET GLOBAL` or `SET SESSION`.
     pub changed_by: &'static str,
 }
 
@@ -155,6 +155,7 @@ fn variable(
     let number = |at| after(at).and_then(|text| evaluate(text, constants));
     let (default, range) = match kind {
         "STR" => match scan::literals(after(4)?).first().map(String::as_str) {
+            None if after(4)? != "nullptr" => ("built in".to_owned(), String::new()),
             None | Some("") => ("empty".to_owned(), String::new()),
             Some(text) => (text.to_owned(), String::new()),
         },
@@ -173,6 +174,7 @@ fn variable(
         ),
     };
     let changed_by = match (is_session, arguments[flags].contains("PLUGIN_VAR_READONLY")) {
+        (_, true) if arguments[flags].contains("PLUGIN_VAR_NOCMDOPT") => "nothing",
         (_, true) => "start",
         (true, _) => "SET SESSION",
         (false, _) => "SET GLOBAL",

@@ -1,6 +1,6 @@
 //! Takes the debug information out of a library that was linked, into a file beside it.
 //!
-//! Two thirds of what the linker writes is for debuggers alone. The symbols file keeps it, compressed; the library keeps its build id, which both
+//! Most of what the linker writes is for debuggers alone. The symbols file keeps it, compressed; the library keeps its build id, which both
 //! have, and a section `.gnu_debuglink` with that file's name and checksum, by which gdb, addr2line, perf, valgrind and Rust's own backtraces find it
 //! in the library's folder or in `/usr/lib/debug`.
 

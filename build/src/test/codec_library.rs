@@ -13,7 +13,8 @@ use crate::host::paths;
 use crate::packages::mysql::Mysql;
 
 /// What the code is about.
-const CODECS: [&str; 8] = [
+const CODECS: [&str; 9] = [
+    "base/server_match.cc",
     "catalog/entry.cc",
     "codec/collation.cc",
     "codec/key_codec.cc",

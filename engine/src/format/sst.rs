@@ -42,6 +42,8 @@ const FRAME: Frame = Frame {
     versions: 1..=1,
     len: Some(FOOTER_LEN),
 };
+/// The version that is written.
+pub const VERSION: u32 = *FRAME.versions.end();
 
 /// Where those parts of an SST are that a reader starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

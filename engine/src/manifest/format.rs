@@ -46,6 +46,8 @@ const FRAME: Frame = Frame {
     versions: 1..=4,
     len: None,
 };
+/// The version that is written.
+pub const VERSION: u32 = *FRAME.versions.end();
 const HEADER_LEN: usize = 56;
 
 /// Whether an object stands alone.

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use edit::{FileMeta, LEVELS, VersionEdit, first_file_of_epoch, parse_sst_key, sst_key};
+pub use format::VERSION as FORMAT_VERSION;
 pub use format::{ManifestObject, ObjectKind, decode_files, encode_files};
 pub use invariants::Rule;
 pub use version::Version;

@@ -33,6 +33,8 @@ const FRAME: Frame = Frame {
     versions: 1..=1,
     len: None,
 };
+/// The version that is written.
+pub const VERSION: u32 = *FRAME.versions.end();
 const HEADER_LEN: usize = 84;
 const RECORD_HEADER_LEN: usize = 16;
 

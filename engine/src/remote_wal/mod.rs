@@ -46,6 +46,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 pub use chunk_reader::{ChunkReader, PARALLEL, fetch};
+pub use format::VERSION as FORMAT_VERSION;
 pub use format::{
     CHUNK_PREFIX, Chunk, ChunkBuilder, ChunkHeader, ChunkKind, FENCE_LEN, chunk_key,
     parse_chunk_key,

@@ -56,6 +56,8 @@ const FRAME: Frame = Frame {
     versions: 1..=1,
     len: Some(SEGMENT_HEADER_USED),
 };
+/// The version that is written.
+pub const VERSION: u32 = *FRAME.versions.end();
 
 /// The header of a segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

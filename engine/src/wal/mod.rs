@@ -29,6 +29,7 @@ mod segment;
 mod tests;
 mod turns;
 
+pub use format::VERSION as FORMAT_VERSION;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::io::IoSlice;
