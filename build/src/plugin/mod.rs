@@ -9,6 +9,8 @@
 //! time must be one the server has, so a missing one fails here instead of there.
 
 mod folder;
+mod needs;
+mod portable;
 mod sanitizer;
 mod symbols;
 
@@ -26,6 +28,7 @@ use crate::packages::mysql::Mysql;
 use crate::packages::tools::Tools;
 
 use folder::BuildFolder;
+use needs::Needs;
 pub use sanitizer::Sanitizer;
 
 /// What the server reads when it loads a plugin.
@@ -46,6 +49,9 @@ pub struct PluginArgs {
     /// Build without optimisation and with debug assertions
     #[arg(long)]
     pub debug: bool,
+    /// Link a plugin that older systems load: with its own C++ library, for glibc 2.28 (Oracle Linux 8) and later
+    #[arg(long)]
+    pub portable: bool,
 }
 
 impl PluginArgs {
@@ -82,6 +88,12 @@ impl Plugin {
                 bytes as f64 / 1e6
             );
         }
+        let needs = Needs::of(&self.library)?;
+        println!(
+            "it needs glibc {} and {}",
+            needs.glibc().unwrap_or("of any version"),
+            needs.libraries.join(", ")
+        );
         Ok(())
     }
 }
@@ -151,13 +163,14 @@ fn build_kind(mysql: &Mysql, args: PluginArgs, kind: Kind) -> Result<Plugin> {
     }
     exec::run(&mut cargo).context("compile the plugin")?;
     let archive = target.join("libsmartengine_plugin.a");
-    let folder = BuildFolder::of(&folders, &archive, &mysql.mysqld(), LINKED_HOW)?;
+    let how = format!("{LINKED_HOW}, portable: {}", args.portable);
+    let folder = BuildFolder::of(&folders, &archive, &mysql.mysqld(), &how)?;
     let hold = folder.hold()?;
     // A sanitizer's reports are made inside the server, by code that reads the library alone.
     let is_split = !matches!(kind, Kind::Sanitized(_));
     if !folder.library().exists() {
         // Under another name until it has been checked, so that a library that is there is one that loads.
-        link(mysql, &archive, &folder.unchecked(), kind)?;
+        link(mysql, &archive, &folder.unchecked(), kind, args)?;
         if is_split {
             symbols::split(&folder.unchecked(), &folder.symbols())?;
         }
@@ -194,7 +207,7 @@ pub fn cargo(mysql: &Mysql, tools: &Tools) -> Command {
 }
 
 /// Links, and checks that the server has what the library wants of it.
-fn link(mysql: &Mysql, archive: &Path, plugin: &Path, kind: Kind) -> Result<()> {
+fn link(mysql: &Mysql, archive: &Path, plugin: &Path, kind: Kind, args: PluginArgs) -> Result<()> {
     let server = Symbols::of(&mysql.mysqld(), &["-D", "--defined-only"])?;
     let script = plugin.with_extension("map");
     fs::write(
@@ -219,12 +232,17 @@ fn link(mysql: &Mysql, archive: &Path, plugin: &Path, kind: Kind) -> Result<()> 
     if let Kind::Sanitized(sanitizer) = kind {
         compiler.arg(sanitizer.option());
     }
+    let portable = match args.portable {
+        true => portable::options(plugin)?,
+        false => Vec::new(),
+    };
     exec::run(
         compiler
             .args(["-shared", "-g", "-o"])
             .arg(plugin)
             .args(DECLARATIONS.map(|name| format!("-Wl,-u,{name}")))
             .arg(archive)
+            .args(portable)
             .arg(format!("-Wl,--version-script={}", script.display()))
             .args([
                 "-Wl,--gc-sections",
@@ -242,6 +260,9 @@ fn link(mysql: &Mysql, archive: &Path, plugin: &Path, kind: Kind) -> Result<()> 
             "the plugin would not load: the server exports none of these:\n{}",
             demangle(&missing)
         );
+    }
+    if args.portable {
+        portable::check(plugin)?;
     }
     let bytes = fs::read(plugin).with_context(|| format!("read {}", plugin.display()))?;
     let has_points = contains(&bytes, FAILURE_POINTS);
