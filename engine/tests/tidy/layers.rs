@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 11] = [
     &["cache", "iter"],
     &["wal", "memtable", "sst", "manifest"],
     &["remote_wal", "output"],
-    &["txn", "flush", "compaction", "gc", "options"],
+    &["txn", "flush", "compaction", "gc", "options", "format_versions"],
     &["db"],
     &["inspect", "fuzz"],
     &["internals"],
