@@ -27,7 +27,7 @@ use clap::{Parser, Subcommand};
 use packages::mysql::{Mysql, MysqlArgs};
 use packages::tools::Tools;
 use plugin::PluginArgs;
-use server_tests::{history, lostdisk, stress, torture};
+use server_tests::{history, lostdisk, matrix, stress, torture};
 use test::{counts, lint, mtr};
 
 /// Fetch MySQL, build the plugin, run it, show it, test it, measure it.
@@ -80,6 +80,10 @@ enum Task {
     ///
     /// Ends with an error at the first difference or loss. The servers' files and logs are in target/lostdisk.
     Lostdisk(lostdisk::LostDiskArgs),
+    /// Try the plugin on several servers, of different versions, and stores that go from one to another
+    ///
+    /// Runs our suites, the stock ones, torture, lostdisk and the demo on each; prints one table. The servers have to be there already.
+    Matrix(matrix::MatrixArgs),
     /// Run the stock suite engines/rr_trx: transactions of many clients that check what they see
     ///
     /// The server's files and the report are in target/stress.
@@ -139,6 +143,7 @@ fn execute(cli: Cli) -> Result<()> {
         Task::History(args) => history::run(&args, &cli.mysql),
         Task::Torture(args) => torture::run(&args, &cli.mysql),
         Task::Lostdisk(args) => lostdisk::run(&args, &cli.mysql),
+        Task::Matrix(args) => matrix::run(&args),
         Task::Stress(args) => stress::run(&args, &cli.mysql),
         Task::S3(s3) => s3::run(&s3),
         Task::Bench(bench) => bench::run(&bench, &cli.mysql),

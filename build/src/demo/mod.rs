@@ -43,6 +43,17 @@ pub struct DemoArgs {
     s3: bool,
 }
 
+impl Default for DemoArgs {
+    fn default() -> Self {
+        Self {
+            plugin: PluginArgs::default(),
+            engines: vec![Engine::Smartengine, Engine::InnoDb],
+            stream: 3,
+            s3: false,
+        }
+    }
+}
+
 /// The tables of one engine, and what was measured on them.
 struct Side {
     engine: Engine,

@@ -4,6 +4,7 @@
 
 pub mod history;
 pub mod lostdisk;
+pub mod matrix;
 pub mod random;
 pub mod stress;
 pub mod torture;

@@ -28,7 +28,7 @@ use crate::server_tests::torture::{self, TortureArgs};
 use mtr::{MtrArgs, Tally};
 
 /// Stock suites that name no engine, so that they run on the default one.
-const STOCK_SUITES: [&str; 2] = ["engines/funcs", "engines/iuds"];
+pub const STOCK_SUITES: [&str; 2] = ["engines/funcs", "engines/iuds"];
 
 /// The bucket of the tests of the S3 store.
 const BUCKET: &str = "smartengine-test";

@@ -73,6 +73,15 @@ impl Portrait {
         Ok(Self(shown))
     }
 
+    /// The same as `teller` tells it, which gets what was asked and what was answered; what it has nothing to say of is left out.
+    pub fn told(&self, teller: impl Fn(&str, &str) -> Option<String>) -> Self {
+        let told = self
+            .0
+            .iter()
+            .filter_map(|(asked, answer)| Some((asked.clone(), teller(asked, answer)?)));
+        Self(told.collect())
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -4,10 +4,10 @@
 //! (`compare.rs`), a count of the transactions that were acknowledged (`load.rs`), then load again, a kill at a random moment, and the whole folder of
 //! the server removed. With `--durability local` the count may be short by what was not sent yet: how much, and how old, is measured.
 
-mod compare;
+pub mod compare;
 mod load;
 mod loss;
-mod schema;
+pub mod schema;
 
 use std::fs;
 use std::path::PathBuf;

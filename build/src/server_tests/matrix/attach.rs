@@ -1,0 +1,240 @@
+//! A store that an older server wrote is attached by a newer one, whose disk is empty; then the older one has to refuse it, and leave every byte as it was.
+//!
+//! What is made and compared is what `cargo xtask lostdisk` makes and compares. Between versions some of it may be told in other words: see [`told`].
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::host::progress::Step;
+use crate::packages::mysql::Mysql;
+use crate::plugin::Plugin;
+use crate::server::{Server, Setup};
+use crate::server_tests::lostdisk::compare::Portrait;
+use crate::server_tests::lostdisk::schema;
+
+/// Rows of the large table.
+const ROWS: u64 = 5_000;
+/// What only the older server makes: its accounts of before.
+const OLD_ACCOUNTS: [&str; 3] = [
+    "GRANT ALL ON *.* TO 'boss'@'localhost' WITH GRANT OPTION",
+    "CREATE USER admin@localhost IDENTIFIED BY 'word'",
+    "GRANT ALL ON *.* TO admin@localhost WITH GRANT OPTION",
+];
+/// What the newer server writes, so that the store is its own.
+const WRITTEN: [&str; 4] = [
+    "CREATE DATABASE after",
+    "CREATE TABLE after.t (id INT PRIMARY KEY)",
+    "INSERT INTO after.t VALUES (1), (2)",
+    "INSERT INTO shop.big (id, k, pad) VALUES (-1, -1, 'newer')",
+];
+
+/// One server of the pair.
+pub struct Side<'a> {
+    pub version: &'a str,
+    pub mysql: &'a Mysql,
+    pub plugin: &'a Plugin,
+}
+
+/// Returns how many objects were compared.
+pub fn run(work: &Path, older: &Side, newer: &Side) -> Result<usize> {
+    let step = Step::spinner(format!(
+        "attach a store of {} with {}",
+        older.version, newer.version
+    ));
+    let work = work.join(format!("{}-to-{}", older.version, newer.version));
+    if work.exists() {
+        fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
+    }
+    fs::create_dir_all(work.join("store"))?;
+    let server = start(&work, older, "older")?;
+    schema::make(&server, ROWS)?;
+    let mut client = server.connect()?;
+    for sql in OLD_ACCOUNTS {
+        client.query(sql).with_context(|| sql.to_owned())?;
+    }
+    // Both are asked by the newer one's programs.
+    let before = Portrait::of(&server, newer.mysql)?;
+    drop(client);
+    server.kill()?;
+
+    let server = start(&work, newer, "newer")?;
+    let after = Portrait::of(&server, newer.mysql)?;
+    before
+        .told(told)
+        .compare(&after.told(told))
+        .with_context(|| {
+            format!(
+                "a store of {} attached by {}; logs and data are in {}",
+                older.version,
+                newer.version,
+                work.display()
+            )
+        })?;
+    let mut client = server.connect()?;
+    for sql in WRITTEN {
+        client.query(sql).with_context(|| sql.to_owned())?;
+    }
+    drop(client);
+    server.shut_down()?;
+
+    refuse(&work, older, newer)?;
+    // And its own server still takes it, on another empty disk.
+    let server = start(&work, newer, "newer-again")?;
+    let rows = server.connect()?.query("SELECT COUNT(*) FROM after.t")?;
+    ensure!(
+        rows.scalar() == "2",
+        "after.t has {} rows, not 2",
+        rows.scalar()
+    );
+    server.shut_down()?;
+    step.done();
+    fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
+    Ok(after.len())
+}
+
+/// The older server must not start on what the newer one wrote, says why, and changes nothing.
+fn refuse(work: &Path, older: &Side, newer: &Side) -> Result<()> {
+    let store = work.join("store");
+    let before = files(&store)?;
+    match start(work, older, "older-again") {
+        Ok(server) => {
+            drop(server);
+            bail!(
+                "{} started on a store that {} had written",
+                older.version,
+                newer.version
+            );
+        }
+        Err(error) => {
+            let log = fs::read_to_string(work.join("older-again.log"))?;
+            let said = log
+                .lines()
+                .any(|line| line.contains(older.version) && line.contains(newer.version));
+            ensure!(
+                said,
+                "{} did not start on a store of {}, and no line of its log names both: {error:#}",
+                older.version,
+                newer.version
+            );
+        }
+    }
+    let after = files(&store)?;
+    for (name, hash) in &before {
+        match after.get(name) {
+            None => bail!(
+                "{} removed {name} from a store that it refused",
+                older.version
+            ),
+            Some(now) if now != hash => {
+                bail!(
+                    "{} changed {name} of a store that it refused",
+                    older.version
+                )
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(name) = after.keys().find(|name| !before.contains_key(*name)) {
+        bail!("{} wrote {name} to a store that it refused", older.version);
+    }
+    Ok(())
+}
+
+fn start(work: &Path, side: &Side, name: &str) -> Result<Server> {
+    let folder = work.join(name);
+    fs::create_dir_all(&folder)?;
+    let options = [
+        format!(
+            "--smartengine-store-url=file://{}",
+            work.join("store").display()
+        ),
+        "--smartengine-commit-durability=object".to_owned(),
+        // An attach that is refused must stop the server, not leave it without the engine.
+        "--smartengine=FORCE_PLUS_PERMANENT".to_owned(),
+        "--gtid-mode=ON".to_owned(),
+        "--enforce-gtid-consistency=ON".to_owned(),
+        "--partial-revokes=ON".to_owned(),
+    ];
+    let setup = Setup {
+        mysql: side.mysql.clone(),
+        datadir: folder.join("data"),
+        plugin: Some(side.plugin.clone()),
+        port: None,
+        log: Some(work.join(format!("{name}.log"))),
+        options: options.map(OsString::from).to_vec(),
+        environment: Vec::new(),
+    };
+    setup
+        .start()
+        .with_context(|| format!("start {}", side.version))
+}
+
+/// Every file below the folder, with a hash of its bytes.
+fn files(folder: &Path) -> Result<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    let mut folders: Vec<PathBuf> = vec![folder.to_path_buf()];
+    while let Some(dir) = folders.pop() {
+        for entry in fs::read_dir(&dir).with_context(|| format!("read {}", dir.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+            let mut hasher = DefaultHasher::new();
+            bytes.hash(&mut hasher);
+            found.insert(path.display().to_string(), hasher.finish());
+        }
+    }
+    Ok(found)
+}
+
+/// What the versions say in other words, in words of neither; `None` is what is not compared.
+///
+/// - mysqldump puts the server's version into its heading.
+/// - The list of an almighty account's rights is the server's own: see the catalog's tests for what is mapped.
+fn told(asked: &str, answer: &str) -> Option<String> {
+    if asked.starts_with("SHOW GRANTS FOR ")
+        && ["'root'", "'admin'", "'boss'"]
+            .iter()
+            .any(|name| asked.contains(name))
+    {
+        return None;
+    }
+    let lines = answer.lines().filter(|line| {
+        !line.starts_with("-- Server version") && !line.starts_with("-- MySQL dump")
+    });
+    Some(lines.collect::<Vec<_>>().join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heading_of_a_dump_is_not_compared() {
+        let dump = |version: &str| format!("-- Server version\t{version}\nCREATE TABLE t");
+        assert_eq!(
+            told("mysqldump shop", &dump("8.0.36")),
+            told("mysqldump shop", &dump("9.7.4"))
+        );
+        assert_ne!(told("mysqldump shop", "a"), told("mysqldump shop", "b"));
+    }
+
+    #[test]
+    fn a_changed_file_of_a_store_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        let file = folder.path().join("sub/a");
+        fs::write(&file, "one").unwrap();
+        let before = files(folder.path()).unwrap();
+        assert_eq!(before, files(folder.path()).unwrap());
+        fs::write(&file, "two").unwrap();
+        assert_ne!(before, files(folder.path()).unwrap());
+    }
+}
