@@ -111,7 +111,7 @@ impl Setup {
             .arg(format!("--port={port}"))
             .args([
                 "--bind-address=127.0.0.1",
-                "--mysqlx=OFF",
+                "--loose-mysqlx=OFF",
                 "--secure-file-priv=",
             ])
             .arg(option("pid-file", self.datadir.join("mysqld.pid")));

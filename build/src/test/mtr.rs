@@ -130,7 +130,7 @@ pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Resu
             "--max-test-fail=0",
             "--nounit-tests",
         ])
-        .arg("--mysqld=--mysqlx=OFF");
+        .arg("--mysqld=--loose-mysqlx=OFF");
     match plugin {
         Some(plugin) => {
             command

@@ -75,11 +75,11 @@ pub fn options(library: &Path) -> Result<Vec<String>> {
 }
 
 fn path_text(path: &Path) -> Result<String> {
-    Ok(PathBuf::from(path)
+    PathBuf::from(path)
         .into_os_string()
         .into_string()
         .ok()
-        .context("the checkout's path has to be text")?)
+        .context("the checkout's path has to be text")
 }
 
 /// Refuses a library that an older system could not load.
