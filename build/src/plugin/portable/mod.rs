@@ -27,7 +27,7 @@ fn wrapped() -> Vec<&'static str> {
         .chain(
             SOURCE
                 .match_indices("\nLEADS_TO(")
-                .filter_map(|(at, _)| SOURCE[at..].splitn(4, ',').nth(2))
+                .filter_map(|(at, _)| SOURCE[at..].split(',').nth(2))
                 .map(str::trim),
         )
         .filter_map(|rest| {
