@@ -5,7 +5,9 @@
 #
 #   initialize   mysqld --initialize was started; what is there is of no use, and is made anew
 #   first-start  the directory is a server's; whether the database is complete is in the second place
-#   complete     nothing is left to do here
+#   complete     nothing is left to do here, with the store that the second line names (empty without one)
+#
+# So a directory that is given another store, as one that another server made, asks that store first.
 #
 # The second place is an account without rights, 'smartengine.image'@'localhost', which the engine keeps in the store as all accounts:
 # whoever attaches the store meets it, wherever its first start was cut short. The account comes first of all, open and with no password,
@@ -117,6 +119,7 @@ option() {
 
 SERVER=       # its process id
 CHILD=        # whatever else runs in the foreground
+SOURCED=      # the init script that this shell reads
 # What the container is told while this shell is process 1. The shell waits for its children, so that a signal finds it at once.
 interrupted() {
     trap '' TERM INT
@@ -127,6 +130,7 @@ interrupted() {
 # However this shell ends, no server is left behind that would be killed with it.
 ended() {
     local status=$?
+    [ -z "$SOURCED" ] || say ERROR "$SOURCED failed ($status)"
     [ -z "$SERVER" ] || { kill -TERM "$SERVER" 2>/dev/null && wait "$SERVER" || true; }
     exit "$status"
 }
@@ -251,10 +255,12 @@ check_environment() {
 
 # Part: Making a database.
 
-state() { cat "$STATE" 2>/dev/null || true; }
+state() { head -n 1 "$STATE" 2>/dev/null || true; }
+# Whether this directory is complete with the store that it has now.
+is_complete() { [ "$(state)" = complete ] && [ "$(sed -n 2p "$STATE")" = "$STORE" ]; }
 # Written beside and renamed, so that it is never half there.
 set_state() {
-    printf '%s\n' "$1" >"$STATE.new"
+    printf '%s\n' "$@" >"$STATE.new"
     sync "$STATE.new"
     mv "$STATE.new" "$STATE"
     sync "$DATADIR"
@@ -356,8 +362,11 @@ run_scripts() {
                     foreground "$file" || die "$file failed ($?)"
                 else
                     note "sourcing $file"
+                    # Not followed by ||, which would let a script go on after a command that failed.
+                    SOURCED=$file
                     # shellcheck disable=SC1090
-                    . "$file" || die "$file failed ($?)"
+                    . "$file"
+                    SOURCED=
                 fi
                 ;;
             *.sql) note "executing $file" && docker_process_sql <"$file" || die "$file failed" ;;
@@ -429,7 +438,7 @@ first_start() {
         # Attributes and locks of accounts are in the store once the statement is answered; the server's own files once it has ended.
     fi
     stop_server
-    set_state complete
+    set_state complete "$STORE"
 }
 
 # Part: From here on.
@@ -459,6 +468,7 @@ main() {
     DATADIR=${DATADIR%/}
     SOCKET=$(option socket /var/run/mysqld/mysqld.sock)
     STATE=$DATADIR/.smartengine-first-start
+    STORE=$(option smartengine-store-url '')
     if [ "$(id -u)" = 0 ] && [ "$(option user mysql)" != root ]; then
         prepare_folders
         note "becoming the user mysql"
@@ -471,7 +481,7 @@ main() {
     trap interrupted TERM INT
     trap ended EXIT
     case $(state) in
-        complete) ;;
+        complete) is_complete || first_start ;;
         first-start) first_start ;;
         initialize)
             warn "$DATADIR was being made when the container ended; it is made anew"
@@ -484,6 +494,7 @@ main() {
         *)
             if [ -e "$DATADIR/mysql.ibd" ] || [ -d "$DATADIR/mysql" ]; then
                 note "$DATADIR is the data directory of another server; it is taken as it is"
+                [ -z "$STORE" ] || first_start
             elif [ -n "$(find "$DATADIR" -mindepth 1 \! -name lost+found -print -quit)" ]; then
                 die "$DATADIR is neither empty nor a server's: mount an empty volume there"
             else
@@ -500,7 +511,7 @@ main() {
 
 # With a store, it may hold a database, for which no password is needed.
 check_without_store() {
-    [ -n "$(option smartengine-store-url '')" ] || check_environment
+    [ -n "$STORE" ] || check_environment
 }
 
 main "$@"

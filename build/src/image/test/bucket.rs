@@ -135,6 +135,16 @@ pub fn half(lab: &Lab) -> Result<()> {
         holds(&logs, "cut short (stage scripts)")?;
         lacks(&logs, "GENERATED ROOT PASSWORD")?;
     }
+    // Nor one whose own volume is complete.
+    let volume = ["-v", "half-other:/var/lib/mysql"];
+    let own = [&ROOT[..], &volume].concat();
+    let container = lab.run("half-other", &own, &[])?;
+    container.wait_ready()?;
+    container.stop(10)?;
+    drop(container);
+    let container = lab.run_on("half", "half-other", &own, &[])?;
+    let code = container.wait_end()?;
+    ensure!(code == 1, "on another's volume it ended with {code}");
     Ok(())
 }
 

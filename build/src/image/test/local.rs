@@ -392,6 +392,7 @@ pub fn failing_script(lab: &Lab) -> Result<()> {
     for (name, text) in [
         ("a.sql", &b"SELEC 1;"[..]),
         ("b.sh", b"exit 3"),
+        ("b2.sh", b"false\necho went on"),
         ("c.sql.gz", &cut),
     ] {
         let file = lab.file(&format!("failing-{name}/{name}"), text, 0o644)?;
