@@ -8,7 +8,7 @@ use smartengine::inspect::{Overview, overview};
 use smartengine::internals::manifest::LEVELS;
 use smartengine::internals::remote_wal::ChunkKind;
 
-use crate::{Outcome, open, print, print_json, text};
+use crate::{Outcome, formats, indexes, open, print, print_json, text};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -20,15 +20,32 @@ pub struct Args {
     /// List every chunk of the log.
     #[arg(long)]
     chunks: bool,
+    /// List the indexes: tables, keys and the dictionary. It reads the end of every file.
+    #[arg(long)]
+    indexes: bool,
 }
 
 pub fn run(args: &Args, as_json: bool) -> Result<Outcome> {
     let store = open::open(&args.store)?;
     let found = overview(&store)?;
+    let formats = formats::of_store(&*store, &found)?;
+    let indexes = match args.indexes {
+        true => Some(indexes::of_store(&*store, &found)?),
+        false => None,
+    };
     if as_json {
-        print_json(&as_value(&found))?;
+        let mut value = as_value(&found);
+        value["formats"] = formats.into_iter().collect();
+        if let Some(indexes) = indexes {
+            value["indexes"] = indexes.iter().map(indexes::as_value).collect();
+        }
+        print_json(&value)?;
     } else {
-        print(&as_text(&found, args))?;
+        let mut out = as_text(&found, &formats, args);
+        if let Some(indexes) = indexes {
+            out.push_str(&indexes::as_text(&indexes));
+        }
+        print(&out)?;
     }
     Ok(Outcome::Well)
 }
@@ -108,14 +125,19 @@ fn as_value(found: &Overview) -> Value {
     })
 }
 
-fn as_text(found: &Overview, args: &Args) -> String {
+fn as_text(found: &Overview, formats: &[(&str, u32)], args: &Args) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _ = write_text(found, args, &mut out);
+    let _ = write_text(found, formats, args, &mut out);
     out
 }
 
-fn write_text(found: &Overview, args: &Args, out: &mut String) -> std::fmt::Result {
+fn write_text(
+    found: &Overview,
+    formats: &[(&str, u32)],
+    args: &Args,
+    out: &mut String,
+) -> std::fmt::Result {
     let version = &found.version;
     match found.number {
         Some(number) => writeln!(out, "store {number:032x}")?,
@@ -128,6 +150,13 @@ fn write_text(found: &Overview, args: &Args, out: &mut String) -> std::fmt::Resu
             version.epoch, version.writer
         )?,
         None => writeln!(out, "no manifest")?,
+    }
+    let formats: Vec<String> = formats
+        .iter()
+        .map(|(kind, version)| format!("{kind} {version}"))
+        .collect();
+    if !formats.is_empty() {
+        writeln!(out, "format versions: {}", formats.join(", "))?;
     }
     writeln!(
         out,

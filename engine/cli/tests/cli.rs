@@ -179,6 +179,9 @@ fn a_sound_store_is_found_to_be_sound_and_left_as_it_is() {
         &["inspect", &path, "--files", "--chunks"][..],
         &["verify", &path],
         &["gc", "--dry-run", &path],
+        &["info", &path, "--indexes"],
+        &["check", &path],
+        &["list", &path],
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(0), "{args:?}");
@@ -403,4 +406,93 @@ fn exit_codes_are_those_of_fsck() {
         b"no longer an SST, though long enough to have been one: sixty-four bytes",
     );
     assert_eq!(code(&run(&["dump", &url, &object])), 4);
+}
+
+#[test]
+fn a_list_has_every_object_under_its_kind() {
+    let store = Store::new();
+    let (url, objects) = (store.url(), store.objects());
+    let (code, answer) = ask(&["list", &url]);
+    assert_eq!(code, 0);
+    let listed: BTreeMap<&str, (u64, &str)> = answer["objects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            let key = one["object"].as_str().unwrap();
+            (
+                key,
+                (
+                    one["bytes"].as_u64().unwrap(),
+                    one["kind"].as_str().unwrap(),
+                ),
+            )
+        })
+        .collect();
+    assert_eq!(listed.len(), objects.len());
+    for (key, bytes) in &objects {
+        let kind = match key.split_once('/') {
+            Some((folder, _)) => folder,
+            None => "store",
+        };
+        assert_eq!(listed[key.as_str()], (bytes.len() as u64, kind), "{key}");
+    }
+    let (_, only) = ask(&["list", &url, "--kind", "sst", "--summary"]);
+    let files: Vec<_> = objects
+        .iter()
+        .filter(|(key, _)| key.starts_with("sst/"))
+        .collect();
+    let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
+    let sums = serde_json::json!([{"kind": "sst", "count": files.len(), "bytes": bytes}]);
+    assert_eq!(only, serde_json::json!({"kinds": sums}));
+    // It reads nothing but the listing, so damage is not in its way.
+    store.replace("STORE", b"damaged");
+    store.replace("left-by-somebody", b"");
+    assert_eq!(ask(&["inspect", &url]).0, 4);
+    let (code, answer) = ask(&["list", &url, "--kind", "other"]);
+    assert_eq!(code, 0);
+    assert_eq!(answer["objects"][0]["object"], "left-by-somebody");
+}
+
+#[test]
+fn info_tells_the_formats_and_the_indexes() {
+    let store = Store::new();
+    let (code, answer) = ask(&["info", &store.url(), "--indexes"]);
+    assert_eq!(code, 0);
+    assert_eq!(
+        answer["formats"],
+        serde_json::json!({"manifest": 4, "log in the store": 1, "SST": 1})
+    );
+    let indexes = answer["indexes"].as_array().unwrap();
+    let entries = indexes
+        .iter()
+        .map(|index| index["entries"].as_u64().unwrap());
+    let in_files = answer["files"].as_array().unwrap().iter();
+    let in_files = in_files.map(|file| file["entries"].as_u64().unwrap());
+    assert_eq!(entries.sum::<u64>(), in_files.sum::<u64>());
+    let ids: Vec<u64> = indexes
+        .iter()
+        .map(|index| index["index"].as_u64().unwrap())
+        .collect();
+    assert!(ids.contains(&1) && ids.contains(&2), "{ids:?}");
+    // What this release wrote is what it says that it writes.
+    let (code, version) = ask(&["version"]);
+    assert_eq!(
+        (code, version["version"].as_str()),
+        (0, Some(env!("CARGO_PKG_VERSION")))
+    );
+    for (format, found) in answer["formats"].as_object().unwrap() {
+        assert_eq!(&version["formats"][format], found, "{format}");
+    }
+    assert!(text(&run(&["version"])).starts_with("smartengine "));
+}
+
+#[test]
+fn a_secret_in_a_url_is_not_shown() {
+    for command in ["info", "check", "list"] {
+        let output = run(&[command, "s3://key:hunter2@bucket/prefix"]);
+        let said = text(&output) + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(code(&output), 16, "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
 }
