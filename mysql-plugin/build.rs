@@ -97,10 +97,15 @@ impl Mysql {
         }
     }
 
-    /// A plugin must agree with the server on `NDEBUG`: it changes the layout of the server's classes.
+    /// A plugin must agree with the server on these: they change the layout of the server's classes and mutexes. `MYSQL_DEBUG` says which kind the
+    /// server is; where it is not set, the build tree does.
     fn is_debug(&self) -> bool {
-        fs::read_to_string(self.build.join("CMakeCache.txt"))
-            .is_ok_and(|text| text.contains("CMAKE_BUILD_TYPE:STRING=Debug"))
+        println!("cargo:rerun-if-env-changed=MYSQL_DEBUG");
+        match env::var("MYSQL_DEBUG") {
+            Ok(value) => value == "1",
+            Err(_) => fs::read_to_string(self.build.join("CMakeCache.txt"))
+                .is_ok_and(|text| text.contains("CMAKE_BUILD_TYPE:STRING=Debug")),
+        }
     }
 }
 
@@ -130,7 +135,10 @@ fn options(mysql: &Mysql) -> cc::Build {
         build.define(define, None);
     }
     build.define("_FILE_OFFSET_BITS", "64");
-    if !mysql.is_debug() {
+    if mysql.is_debug() {
+        build.define("SAFE_MUTEX", None);
+        build.define("ENABLED_DEBUG_SYNC", None);
+    } else {
         build.define("NDEBUG", None);
     }
     for dir in mysql.includes() {

@@ -53,6 +53,9 @@ enum Task {
         update: bool,
     },
     /// Build the plugin: ha_smartengine.so in target/release (or target/debug), and its symbols in ha_smartengine.so.debug
+    ///
+    /// For a server of your own, its source tree is enough (--mysql-source): the headers that MySQL's build generates are configured once, in the
+    /// cache folder. With the server (--mysql-root) it is also checked that the plugin will load there.
     Plugin(PluginArgs),
     /// Run a server in the foreground with the plugin loaded and SMARTENGINE as default engine
     Run(run::RunArgs),
@@ -133,7 +136,7 @@ fn execute(cli: Cli) -> Result<()> {
             Ok(())
         }
         Task::Plugin(args) => {
-            let plugin = plugin::build(&Mysql::locate(&cli.mysql)?, args)?;
+            let plugin = plugin::build(&Mysql::for_building(&cli.mysql)?, args)?;
             plugin.report(args)
         }
         Task::Image(args) => image::run(&args, &cli.mysql),

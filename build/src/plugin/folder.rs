@@ -25,11 +25,11 @@ pub struct BuildFolder {
 }
 
 impl BuildFolder {
-    /// The folder in `parent` for what is linked of this archive for this server, in the way that `how` names.
-    pub fn of(parent: &Path, archive: &Path, mysqld: &Path, how: &str) -> Result<Self> {
+    /// The folder in `parent` for what is linked of this archive for this server, if one is known, in the way that `how` names.
+    pub fn of(parent: &Path, archive: &Path, mysqld: Option<&Path>, how: &str) -> Result<Self> {
         let mut hasher = DefaultHasher::new();
         how.hash(&mut hasher);
-        for input in [archive, mysqld] {
+        for input in [Some(archive), mysqld].into_iter().flatten() {
             let data = fs::metadata(input).with_context(|| format!("read {}", input.display()))?;
             // Cargo makes a new file for other code, and gives the old one again when it goes back to it.
             (data.ino(), data.len(), data.mtime(), data.mtime_nsec()).hash(&mut hasher);

@@ -6,7 +6,7 @@
 //!
 //! Cargo makes one static library of the engine, the bridge and the handler; `g++` links it into the shared library that the
 //! server loads. Only what the server looks up by name is exported, and each symbol that is left to be found at load
-//! time must be one the server has, so a missing one fails here instead of there.
+//! time must be one the server has, so a missing one fails here instead of there. Where there are headers and no server, that is not known.
 
 mod folder;
 mod needs;
@@ -164,7 +164,9 @@ fn build_kind(mysql: &Mysql, args: PluginArgs, kind: Kind) -> Result<Plugin> {
     exec::run(&mut cargo).context("compile the plugin")?;
     let archive = target.join("libsmartengine_plugin.a");
     let how = format!("{LINKED_HOW}, portable: {}", args.portable);
-    let folder = BuildFolder::of(&folders, &archive, &mysql.mysqld(), &how)?;
+    // Without a server, what is linked depends on the headers alone, which are in the archive.
+    let server = mysql.has_server().then(|| mysql.mysqld());
+    let folder = BuildFolder::of(&folders, &archive, server.as_deref(), &how)?;
     let hold = folder.hold()?;
     // A sanitizer's reports are made inside the server, by code that reads the library alone.
     let is_split = !matches!(kind, Kind::Sanitized(_));
@@ -176,7 +178,13 @@ fn build_kind(mysql: &Mysql, args: PluginArgs, kind: Kind) -> Result<Plugin> {
         }
         folder.accept()?;
     }
-    folder.link_stock(&mysql.plugins())?;
+    if mysql.has_server() {
+        folder.link_stock(&mysql.plugins())?;
+    } else {
+        eprintln!(
+            "no server was named: whether it has all that the plugin wants of it was not checked (--mysql-root DIR does that)"
+        );
+    }
     if kind == Kind::Installed {
         folder.publish(&target)?;
     }
@@ -200,6 +208,7 @@ pub fn cargo(mysql: &Mysql, tools: &Tools) -> Command {
         .current_dir(paths::workspace())
         .env("MYSQL_SOURCE", &mysql.source)
         .env("MYSQL_BUILD", &mysql.build)
+        .env("MYSQL_DEBUG", if mysql.is_debug { "1" } else { "0" })
         .env("LIBCLANG_PATH", tools.libraries())
         .env("BINDGEN_EXTRA_CLANG_ARGS", tools.clang_arguments());
     exec::forget_package(&mut command);
@@ -208,17 +217,19 @@ pub fn cargo(mysql: &Mysql, tools: &Tools) -> Command {
 
 /// Links, and checks that the server has what the library wants of it.
 fn link(mysql: &Mysql, archive: &Path, plugin: &Path, kind: Kind, args: PluginArgs) -> Result<()> {
-    let server = Symbols::of(&mysql.mysqld(), &["-D", "--defined-only"])?;
+    let server = mysql
+        .has_server()
+        .then(|| Symbols::of(&mysql.mysqld(), &["-D", "--defined-only"]))
+        .transpose()?;
     let script = plugin.with_extension("map");
     fs::write(
         &script,
         version_script(&shared_data(
             &Symbols::of(archive, &["--defined-only"])?,
-            &server,
+            server.as_ref(),
         )),
     )
     .with_context(|| format!("write {}", script.display()))?;
-    let mut provided = server.names();
     let runtimes = match kind {
         Kind::Sanitized(sanitizer) => sanitizer.runtimes()?,
         Kind::Installed | Kind::Tested => Vec::new(),
@@ -227,7 +238,6 @@ fn link(mysql: &Mysql, archive: &Path, plugin: &Path, kind: Kind, args: PluginAr
         .iter()
         .map(|library| Symbols::of(library, &["-D", "--defined-only"]))
         .collect::<Result<Vec<_>>>()?;
-    provided.extend(runtimes.iter().flat_map(Symbols::names));
     let mut compiler = Command::new("g++");
     if let Kind::Sanitized(sanitizer) = kind {
         compiler.arg(sanitizer.option());
@@ -254,12 +264,17 @@ fn link(mysql: &Mysql, archive: &Path, plugin: &Path, kind: Kind, args: PluginAr
             .args(["-lpthread", "-ldl", "-lm", "-lrt"]),
     )
     .context("link the plugin")?;
-    let missing = Symbols::of(plugin, &["-D", "--undefined-only"])?.missing_from(&provided);
-    if !missing.is_empty() {
-        bail!(
-            "the plugin would not load: the server exports none of these:\n{}",
-            demangle(&missing)
-        );
+    if let Some(server) = &server {
+        let mut provided = server.names();
+        provided.extend(runtimes.iter().flat_map(Symbols::names));
+        let missing = Symbols::of(plugin, &["-D", "--undefined-only"])?.missing_from(&provided);
+        if !missing.is_empty() {
+            bail!(
+                "the plugin would not load: {} exports none of these:\n{}",
+                mysql.mysqld().display(),
+                demangle(&missing)
+            );
+        }
     }
     if args.portable {
         portable::check(plugin)?;
@@ -322,15 +337,20 @@ impl Symbols {
 }
 
 /// Variables that headers of the server define in every file that includes them, where the server's copy is meant: inline
-/// variables, statics of templates, type information. They are exported, so that the loader binds them to the server's.
-fn shared_data<'a>(archive: &'a Symbols, server: &Symbols) -> BTreeSet<&'a str> {
-    let server = server.names();
+/// variables, statics of templates, type information. They are exported, so that the loader binds them to the server's. Where the server is not
+/// known, all are: one that it has not binds to the plugin's own.
+fn shared_data<'a>(archive: &'a Symbols, server: Option<&Symbols>) -> BTreeSet<&'a str> {
+    let server = server.map(Symbols::names);
     archive
         .0
         .iter()
         .filter(|(kind, _)| matches!(kind, 'V' | 'u'))
         .map(|(_, name)| name.as_str())
-        .filter(|name| server.contains(name))
+        .filter(|name| match &server {
+            Some(server) => server.contains(name),
+            // No server has what is ours, nor the compiler's references within one library.
+            None => !name.contains("smartengine") && !name.starts_with("DW.ref."),
+        })
         .collect()
 }
 
@@ -389,12 +409,20 @@ mod tests {
 
     #[test]
     fn weak_data_of_the_server_is_shared() {
-        let archive = symbols("_ZTV7handler V 0 8\n_ZTV4mine V 0 8\n_Z3fnv W 0 8\n_ZGV1x u 0 8\n");
+        let archive = symbols(
+            "_ZTV7handler V 0 8\n_ZTV4mine V 0 8\n_Z3fnv W 0 8\n_ZGV1x u 0 8\n\
+             DW.ref.__gxx_personality_v0 V 0 8\n_ZTVN11smartengine5StoreE V 0 8\n",
+        );
         let server = symbols("_ZTV7handler V 0 8\n_Z3fnv W 0 8\n_ZGV1x u 0 8\n");
-        let shared = shared_data(&archive, &server);
+        let shared = shared_data(&archive, Some(&server));
         assert_eq!(
             shared.into_iter().collect::<Vec<_>>(),
             ["_ZGV1x", "_ZTV7handler"]
+        );
+        let shared = shared_data(&archive, None);
+        assert_eq!(
+            shared.into_iter().collect::<Vec<_>>(),
+            ["_ZGV1x", "_ZTV4mine", "_ZTV7handler"]
         );
     }
 

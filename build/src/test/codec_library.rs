@@ -37,9 +37,11 @@ pub fn compile(mysql: &Mysql, options: &[&str], files: &[&Path], library: &Path)
         .args(["-DMYSQL_SERVER", "-DMYSQL_DYNAMIC_PLUGIN", "-D_GNU_SOURCE"])
         .args(["-D_FILE_OFFSET_BITS=64", "-D_USE_MATH_DEFINES"])
         .args(["-D__STDC_FORMAT_MACROS", "-D__STDC_LIMIT_MACROS"]);
-    if !is_debug(mysql) {
-        command.arg("-DNDEBUG");
-    }
+    // As the plugin's build script has it.
+    match mysql.is_debug {
+        true => command.args(["-DSAFE_MUTEX", "-DENABLED_DEBUG_SYNC"]),
+        false => command.arg("-DNDEBUG"),
+    };
     for dir in includes(mysql) {
         command.arg("-isystem").arg(dir);
     }
@@ -63,11 +65,6 @@ fn standard(mysql: &Mysql) -> Result<&'static str> {
     } else {
         "gnu++17"
     })
-}
-
-fn is_debug(mysql: &Mysql) -> bool {
-    fs::read_to_string(mysql.build.join("CMakeCache.txt"))
-        .is_ok_and(|text| text.contains("CMAKE_BUILD_TYPE:STRING=Debug"))
 }
 
 fn includes(mysql: &Mysql) -> Vec<PathBuf> {

@@ -23,7 +23,8 @@ impl Scratch {
         let archive = self.0.join("archive.a");
         fs::remove_file(&archive).ok();
         fs::write(&archive, code).unwrap();
-        let folder = BuildFolder::of(&parent, &archive, &self.0.join("mysqld"), "a test").unwrap();
+        let folder =
+            BuildFolder::of(&parent, &archive, Some(&self.0.join("mysqld")), "a test").unwrap();
         let hold = folder.hold().unwrap();
         if !folder.library().exists() {
             folder.link_stock(&self.0.join("stock")).unwrap();
@@ -72,7 +73,7 @@ fn another_way_of_linking_is_another_folder() {
     fs::write(&archive, "code").unwrap();
     let path = |how| {
         let mysqld = scratch.0.join("mysqld");
-        let folder = BuildFolder::of(&scratch.0.join("builds"), &archive, &mysqld, how);
+        let folder = BuildFolder::of(&scratch.0.join("builds"), &archive, Some(&mysqld), how);
         folder.unwrap().path().to_path_buf()
     };
     assert_eq!(path("one"), path("one"));

@@ -85,6 +85,7 @@ impl Server {
                 mysql_root: Some(root.clone()),
                 mysql_source: Some(source.clone()),
                 mysql_build: build.clone(),
+                ..MysqlArgs::default()
             },
         };
         let mysql = Mysql::locate(&arguments)?;

@@ -1,5 +1,3 @@
-//! A stock MySQL server with its headers and its test suite.
-//!
 //! Debian's unstable suite carries MySQL 9.7; its packages are unpacked into `mysql/<version>/` of the cache folder, once
 //! per machine. The steps, each of which may be cut short and repeated:
 //!
@@ -14,6 +12,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::Mysql;
 use crate::host::exec;
 use crate::host::paths::{self, FolderLock};
 use crate::host::progress::Step;
@@ -56,139 +55,11 @@ const SOURCE_PARTS: [&str; 14] = [
 /// Among those, what no compiler of a plugin reads.
 const SOURCE_LEAVE: [&str; 6] = ["*.cc", "*.yy", "*.txt", "CMakeFiles", "Makefile", "uca900*"];
 
-/// Where a server and its headers are.
-#[derive(Clone, Debug)]
-pub struct Mysql {
-    /// Holds `usr/sbin/mysqld`, or `bin/mysqld` as in an installed build.
-    pub root: PathBuf,
-    /// The source tree, or its headers alone.
-    pub source: PathBuf,
-    /// The configured build tree, for the generated headers in its `include/`.
-    pub build: PathBuf,
-}
-
-/// A server that is already on the machine, in place of Debian's.
-#[derive(clap::Args, Clone, Debug, Default)]
-#[command(next_help_heading = "A MySQL server of your own")]
-pub struct MysqlArgs {
-    /// Installed server to use instead of Debian's (holds usr/sbin/mysqld or bin/mysqld)
-    #[arg(long, global = true, value_name = "DIR", requires = "mysql_source")]
-    pub mysql_root: Option<PathBuf>,
-    /// Its source tree (holds sql/handler.h)
-    #[arg(long, global = true, value_name = "DIR", requires = "mysql_root")]
-    pub mysql_source: Option<PathBuf>,
-    /// Its build tree (holds include/my_config.h and include/mysqld_error.h) [default: builddir in the source tree]
-    #[arg(long, global = true, value_name = "DIR", requires = "mysql_source")]
-    pub mysql_build: Option<PathBuf>,
-}
-
-impl Mysql {
-    /// The server asked for, or Debian's, which is fetched on first use.
-    pub fn locate(args: &MysqlArgs) -> Result<Self> {
-        if let (Some(root), Some(source)) = (&args.mysql_root, &args.mysql_source) {
-            return Self::given(root, source, args.mysql_build.as_deref());
-        }
-        let folder = paths::cache()?.join("mysql");
-        match newest_complete(&folder)? {
-            Some(version) => Ok(Self::in_cache(&folder.join(version))),
-            None => fetch(&folder, false),
-        }
-    }
-
-    /// Fetches what the archive has now, even where an older version is there.
-    pub fn update() -> Result<Self> {
-        fetch(&paths::cache()?.join("mysql"), true)
-    }
-
-    fn in_cache(folder: &Path) -> Self {
-        Self {
-            root: folder.join("server"),
-            source: folder.join("source"),
-            build: folder.join("source/builddir"),
-        }
-    }
-
-    fn given(root: &Path, source: &Path, build: Option<&Path>) -> Result<Self> {
-        let mysql = Self {
-            root: std::path::absolute(root)?,
-            source: std::path::absolute(source)?,
-            build: std::path::absolute(build.unwrap_or(&source.join("builddir")))?,
-        };
-        ensure!(
-            mysql.mysqld().is_file(),
-            "--mysql-root {}: neither usr/sbin/mysqld nor bin/mysqld is in it",
-            root.display()
-        );
-        for (option, file) in [
-            ("--mysql-source", mysql.source.join("sql/handler.h")),
-            ("--mysql-build", mysql.build.join("include/my_config.h")),
-            ("--mysql-build", mysql.build.join("include/mysqld_error.h")),
-        ] {
-            ensure!(file.is_file(), "{option}: there is no {}", file.display());
-        }
-        Ok(mysql)
-    }
-
-    /// The folder for `--basedir`.
-    pub fn base(&self) -> PathBuf {
-        let packaged = self.root.join("usr");
-        if packaged.join("sbin/mysqld").is_file() {
-            packaged
-        } else {
-            self.root.clone()
-        }
-    }
-
-    pub fn mysqld(&self) -> PathBuf {
-        let base = self.base();
-        ["sbin/mysqld", "bin/mysqld"]
-            .map(|name| base.join(name))
-            .into_iter()
-            .find(|path| path.is_file())
-            .unwrap_or_else(|| base.join("bin/mysqld"))
-    }
-
-    /// A client program such as `mysql`.
-    pub fn client(&self, program: &str) -> PathBuf {
-        self.base().join("bin").join(program)
-    }
-
-    /// The folder for `--lc-messages-dir`.
-    pub fn messages(&self) -> PathBuf {
-        let packaged = self.base().join("share/mysql");
-        if packaged.is_dir() {
-            packaged
-        } else {
-            self.base().join("share")
-        }
-    }
-
-    /// The server's own plugins and components.
-    pub fn plugins(&self) -> PathBuf {
-        let packaged = self.base().join("lib/mysql/plugin");
-        if packaged.is_dir() {
-            packaged
-        } else {
-            self.base().join("lib/plugin")
-        }
-    }
-
-    /// The stock suite, with `mysql-test-run.pl` in it.
-    pub fn test_suite(&self) -> PathBuf {
-        let packaged = self.base().join("lib/mysql-test");
-        if packaged.is_dir() {
-            packaged
-        } else {
-            self.base().join("mysql-test")
-        }
-    }
-
-    /// The version of the headers, `9.7.4` for instance.
-    pub fn version(&self) -> Result<String> {
-        let path = self.build.join("include/mysql_version.h");
-        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        parse_server_version(&text)
-            .with_context(|| format!("{} names no MYSQL_SERVER_VERSION", path.display()))
+/// What is in the cache folder already, or else what the archive has.
+pub fn cached(folder: &Path) -> Result<Mysql> {
+    match newest_complete(folder)? {
+        Some(version) => Ok(Mysql::in_cache(&folder.join(version))),
+        None => fetch(folder, false),
     }
 }
 
@@ -217,15 +88,8 @@ fn version_key(version: &str) -> Vec<u64> {
         .collect()
 }
 
-fn parse_server_version(header: &str) -> Option<String> {
-    let line = header
-        .lines()
-        .find(|line| line.contains("define MYSQL_SERVER_VERSION"))?;
-    let version = line.split('"').nth(1)?;
-    Some(version.split('-').next().unwrap_or(version).to_string())
-}
-
-fn fetch(folder: &Path, update: bool) -> Result<Mysql> {
+/// Fetches what the archive has; with `update` even where an older version is there.
+pub fn fetch(folder: &Path, update: bool) -> Result<Mysql> {
     let _lock = FolderLock::acquire(folder)?;
     if let (false, Some(version)) = (update, newest_complete(folder)?) {
         // Another process filled the folder while this one waited for it.
@@ -458,14 +322,6 @@ mod tests {
             Some("9.7.4-2")
         );
         fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn the_header_gives_the_server_version() {
-        let header =
-            "#define MYSQL_VERSION_ID 90704\n#define MYSQL_SERVER_VERSION    \"9.7.4-2\"\n";
-        assert_eq!(parse_server_version(header).as_deref(), Some("9.7.4"));
-        assert_eq!(parse_server_version(""), None);
     }
 
     #[test]

@@ -1,0 +1,236 @@
+//! Where the parts of a server are: in Oracle's tarballs, in what rpm and deb packages install, in a build tree.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The places in one server's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// For `--basedir`.
+    pub base: PathBuf,
+    pub mysqld: PathBuf,
+    /// The folder of `mysql` and its like.
+    pub clients: PathBuf,
+    /// For `--lc-messages-dir`.
+    pub messages: PathBuf,
+    /// The server's own plugins and components.
+    pub plugins: PathBuf,
+    /// Holds `mysql-test-run.pl`.
+    pub test_suite: PathBuf,
+}
+
+/// Where the server may be, from the folder given: the base, and the program in it. What packages install is below `usr`, or is it.
+const SERVERS: [(&str, &str); 5] = [
+    ("usr", "sbin/mysqld"),
+    ("usr", "bin/mysqld"),
+    ("", "bin/mysqld"),
+    ("", "sbin/mysqld"),
+    ("", "runtime_output_directory/mysqld"),
+];
+/// The libraries of rpm packages, of deb packages, of a tarball, of a build tree.
+const PLUGINS: [&str; 4] = [
+    "lib64/mysql/plugin",
+    "lib/mysql/plugin",
+    "lib/plugin",
+    "plugin_output_directory",
+];
+/// The test suite of Debian's packages, of rpm packages, of a tarball or a build tree.
+const TEST_SUITES: [&str; 3] = ["lib/mysql-test", "share/mysql-test", "mysql-test"];
+/// What tells a folder of messages.
+const MESSAGES: &str = "english/errmsg.sys";
+
+impl Layout {
+    /// Finds the server in a folder.
+    pub fn of(root: &Path) -> Result<Self> {
+        let (base, mysqld) = SERVERS
+            .iter()
+            .map(|(base, program)| (join(root, base), *program))
+            .find(|(base, program)| base.join(program).is_file())
+            .with_context(|| {
+                let places: Vec<String> = SERVERS
+                    .iter()
+                    .map(|(base, program)| join(Path::new(base), program).display().to_string())
+                    .collect();
+                format!(
+                    "--mysql-root {}: there is no server in it, as {}",
+                    root.display(),
+                    places.join(", ")
+                )
+            })?;
+        Ok(Self::in_base(&base, mysqld))
+    }
+
+    /// Where Debian's packages put it, whether or not it is there yet.
+    pub fn of_packages(root: &Path) -> Self {
+        Self::in_base(&root.join("usr"), "sbin/mysqld")
+    }
+
+    fn in_base(base: &Path, mysqld: &str) -> Self {
+        let is_built = mysqld.starts_with("runtime_output_directory");
+        let first = |places: &[&str], packaged: &str| {
+            places
+                .iter()
+                .map(|place| base.join(place))
+                .find(|path| path.is_dir())
+                .unwrap_or_else(|| base.join(packaged))
+        };
+        Self {
+            mysqld: base.join(mysqld),
+            clients: match is_built {
+                true => base.join("runtime_output_directory"),
+                false => base.join("bin"),
+            },
+            messages: messages(&base.join("share")),
+            plugins: first(&PLUGINS, "lib/mysql/plugin"),
+            test_suite: first(&TEST_SUITES, "lib/mysql-test"),
+            base: base.to_path_buf(),
+        }
+    }
+}
+
+fn join(dir: &Path, name: &str) -> PathBuf {
+    if name.is_empty() {
+        dir.to_path_buf()
+    } else {
+        dir.join(name)
+    }
+}
+
+/// `share/mysql`, or `share/mysql-8.0` where packages of several versions may stand side by side, or `share` itself in a tarball.
+fn messages(share: &Path) -> PathBuf {
+    let mut places = vec![share.join("mysql")];
+    let mut others: Vec<PathBuf> = fs::read_dir(share)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("mysql-"))
+        .map(|entry| entry.path())
+        .collect();
+    others.sort();
+    // The newest, if there are several.
+    places.extend(others.into_iter().rev());
+    places.push(share.to_path_buf());
+    places
+        .iter()
+        .find(|place| place.join(MESSAGES).is_file())
+        .cloned()
+        .unwrap_or_else(|| places[0].clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        dir
+    }
+
+    fn check(files: &[&str], base: &str, places: [&str; 5]) {
+        let dir = tree(files);
+        let layout = Layout::of(dir.path()).unwrap();
+        let base = join(dir.path(), base);
+        let [mysqld, clients, messages, plugins, test_suite] = places.map(|place| base.join(place));
+        assert_eq!(
+            layout,
+            Layout {
+                base,
+                mysqld,
+                clients,
+                messages,
+                plugins,
+                test_suite
+            }
+        );
+    }
+
+    #[test]
+    fn a_tarball() {
+        check(
+            &[
+                "bin/mysqld",
+                "lib/plugin/auth.so",
+                "share/english/errmsg.sys",
+                "mysql-test/mysql-test-run.pl",
+                "include/mysql.h",
+            ],
+            "",
+            ["bin/mysqld", "bin", "share", "lib/plugin", "mysql-test"],
+        );
+    }
+
+    #[test]
+    fn rpm_packages() {
+        check(
+            &[
+                "usr/sbin/mysqld",
+                "usr/lib64/mysql/plugin/auth.so",
+                "usr/share/mysql-8.0/english/errmsg.sys",
+                "usr/share/mysql-test/mysql-test-run.pl",
+            ],
+            "usr",
+            [
+                "sbin/mysqld",
+                "bin",
+                "share/mysql-8.0",
+                "lib64/mysql/plugin",
+                "share/mysql-test",
+            ],
+        );
+    }
+
+    #[test]
+    fn deb_packages_from_their_root_and_from_usr() {
+        let places = [
+            "sbin/mysqld",
+            "bin",
+            "share/mysql",
+            "lib/mysql/plugin",
+            "lib/mysql-test",
+        ];
+        let files = [
+            "sbin/mysqld",
+            "lib/mysql/plugin/auth.so",
+            "share/mysql/english/errmsg.sys",
+            "lib/mysql-test/mysql-test-run.pl",
+        ];
+        check(&files, "", places);
+        let below = files.map(|file| format!("usr/{file}"));
+        check(&below.each_ref().map(String::as_str), "usr", places);
+    }
+
+    #[test]
+    fn a_build_tree() {
+        check(
+            &[
+                "runtime_output_directory/mysqld",
+                "plugin_output_directory/auth.so",
+                "share/english/errmsg.sys",
+                "mysql-test/mysql-test-run.pl",
+            ],
+            "",
+            [
+                "runtime_output_directory/mysqld",
+                "runtime_output_directory",
+                "share",
+                "plugin_output_directory",
+                "mysql-test",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_folder_without_a_server_is_told_what_was_looked_for() {
+        let dir = tree(&["bin/mysql"]);
+        let error = Layout::of(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("usr/sbin/mysqld"), "{error}");
+        assert!(error.contains("runtime_output_directory/mysqld"), "{error}");
+    }
+}
