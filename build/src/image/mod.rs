@@ -35,9 +35,9 @@ pub struct ImageArgs {
     tag: String,
     /// What it is built on: an image with a server, such as mysql:8.0.35, for which the plugin is built
     ///
-    /// The server's headers are given by --mysql-source and --mysql-build. With --builder the plugin is compiled in a first stage of the
-    /// image's build, without it on this machine (for the server in --mysql-root, which has to be the same). [default: debian:sid-slim, which gets
-    /// Debian's packages]
+    /// The source tree of the server's version is given by --mysql-source. With --builder the plugin is compiled in a first stage of the
+    /// image's build, without it on this machine (and checked against the same server, if --mysql-root names it). [default: debian:sid-slim, which
+    /// gets Debian's packages]
     #[arg(long, value_name = "IMAGE")]
     base: Option<String>,
     /// The image to compile the plugin in, such as rust:1.95-bookworm; its C library may not be newer than the base's
@@ -96,7 +96,8 @@ pub fn run_tests(mysql: &MysqlArgs) -> Result<Tally> {
 }
 
 fn build(args: &ImageArgs, mysql: &MysqlArgs, docker: &Docker) -> Result<()> {
-    let server = Mysql::locate(mysql)?;
+    // The base may have the server, so the headers alone do.
+    let server = Mysql::for_building(mysql)?;
     let source = match &args.builder {
         Some(_) => Source::Checkout(server.clone()),
         None => Source::Built(plugin::build(&server, PluginArgs::default())?.library),

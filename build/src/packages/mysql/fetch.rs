@@ -100,7 +100,7 @@ pub fn fetch(folder: &Path, update: bool) -> Result<Mysql> {
     ensure!(
         version.starts_with(SERIES),
         "Debian {SUITE} carries MySQL {version} now, and this checkout builds against {SERIES}x: \
-         name a server with --mysql-root, --mysql-source and --mysql-build"
+         name a server with --mysql-root, and the source tree of its version with --mysql-source"
     );
     // Colons of an epoch would split library paths.
     let target = folder.join(version.replace(':', "_"));
