@@ -1,7 +1,7 @@
 //! `cargo xtask`: everything about the project that is not the engine itself.
 //!
 //! What builds: `packages` fetches the stock server and tools, `plugin` compiles and links the library that it loads.
-//! What runs a server: `server` starts one and speaks to it, `run`, `demo` and `bench` use it, `s3` gives it a store, `image` puts it into a container.
+//! What runs a server: `server` starts one and speaks to it, `run`, `demo` and `bench` use it, `s3` gives it a store, `image` puts it into a container and `release` into packages.
 //! What tests: `server_tests` holds the commands that load and kill servers, and `test` is `cargo xtask test` with its parts
 //! (static checks, tests of the crates, suites of mysql-test-run, and those commands).
 //! `host` is the machine under all of them.
@@ -13,6 +13,7 @@ mod host;
 mod image;
 mod packages;
 mod plugin;
+mod release;
 mod run;
 mod s3;
 mod server;
@@ -63,6 +64,14 @@ enum Task {
     ///
     /// Docker is the one that runs; where none does, root gets one of our own for as long as this takes. The image's files are in build/docker.
     Image(image::ImageArgs),
+    /// Make a Debian package of the plugin and the program smartengine, for the server of Debian's packages
+    ///
+    /// The package is in target/packages. It depends on exactly the server's version that the plugin was built for.
+    Deb(release::deb::DebArgs),
+    /// Make an rpm of the same files, for MySQL's own rpm packages of the server; plugin and program are portable
+    ///
+    /// It is in target/packages. Name the server with --mysql-root, --mysql-source and --mysql-build.
+    Rpm(release::rpm::RpmArgs),
     /// Run mysql-test-run with the plugin loaded and our suites in place
     ///
     /// Without arguments it runs our suites. The servers' files are in target/mtr/var (target/mtr/var-innodb with --innodb).
@@ -140,6 +149,8 @@ fn execute(cli: Cli) -> Result<()> {
             plugin.report(args)
         }
         Task::Image(args) => image::run(&args, &cli.mysql),
+        Task::Deb(args) => release::deb::run(args, &cli.mysql),
+        Task::Rpm(args) => release::rpm::run(args, &cli.mysql),
         Task::Run(args) => run::run(args, &cli.mysql),
         Task::Mtr(args) => mtr::run(args, &cli.mysql),
         Task::Demo(args) => demo::run(&args, &cli.mysql),

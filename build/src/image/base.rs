@@ -9,6 +9,7 @@ use super::docker::Docker;
 use crate::host::exec;
 use crate::host::paths;
 use crate::host::progress::Step;
+use crate::packages::bootstrap;
 
 /// What the official slim images leave out as well, and what apt keeps for its next run.
 const LEAVE: [&str; 8] = [
@@ -24,16 +25,9 @@ const LEAVE: [&str; 8] = [
 
 /// Makes the image `name`: `debootstrap` into a folder, which then is imported and removed.
 pub fn make(docker: &Docker, name: &str) -> Result<()> {
-    if !exec::in_path("debootstrap") && !std::path::Path::new("/usr/sbin/debootstrap").exists() {
-        bail!("debootstrap is missing, which makes {name} (apt-get install debootstrap)");
-    }
     let root = paths::fresh("image/base")?;
     let step = Step::spinner(format!("make {name} by debootstrap"));
-    exec::output(
-        Command::new("/usr/sbin/debootstrap")
-            .args(["--variant=minbase", "sid"])
-            .arg(&root),
-    )?;
+    bootstrap::sid(&root)?;
     let mut tar = exec::spawn(
         Command::new("tar")
             .arg("-C")

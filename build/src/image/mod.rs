@@ -104,7 +104,12 @@ fn build(args: &ImageArgs, mysql: &MysqlArgs, docker: &Docker) -> Result<()> {
     };
     let (base, version) = match &args.base {
         Some(base) => (base.as_str(), String::new()),
-        None => (DEBIAN, debian_version(&server)?),
+        None => (
+            DEBIAN,
+            server
+                .debian_version()
+                .context("name an image that has it, with --base")?,
+        ),
     };
     if args.base.is_none() && (args.bootstrap || docker.is_own()) && !docker.has_image(DEBIAN)? {
         base::make(docker, DEBIAN)?;
@@ -147,18 +152,4 @@ fn run_logged(command: &mut Command, log: &std::path::Path) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The version of Debian's package, which is the name of the folder that it was unpacked into.
-fn debian_version(server: &Mysql) -> Result<String> {
-    let folder = server.root.parent().and_then(|folder| folder.file_name());
-    let version = folder.map(|name| name.to_string_lossy().into_owned());
-    version
-        .filter(|version| server.root.ends_with("server") && version.contains('-'))
-        .with_context(|| {
-            format!(
-                "{} is no server of Debian's packages: name an image that has it, with --base",
-                server.root.display()
-            )
-        })
 }

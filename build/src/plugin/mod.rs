@@ -10,7 +10,7 @@
 
 mod folder;
 mod needs;
-mod portable;
+pub mod portable;
 mod sanitizer;
 mod symbols;
 
@@ -28,7 +28,7 @@ use crate::packages::mysql::Mysql;
 use crate::packages::tools::Tools;
 
 use folder::BuildFolder;
-use needs::Needs;
+pub use needs::Needs;
 pub use sanitizer::Sanitizer;
 
 /// What the server reads when it loads a plugin.

@@ -60,19 +60,28 @@ impl Needs {
             .max_by_key(|version| numbers(version))
     }
 
-    /// What a system does not have whose C library is of this version, and that has no C++ library: a line for each.
-    pub fn beyond(&self, glibc: &str) -> Vec<String> {
-        let mut lines = Vec::new();
-        for (version, symbols) in &self.versions {
-            let has = match version.strip_prefix("GLIBC_") {
-                Some(number) => numbers(number).is_some_and(|it| Some(it) <= numbers(glibc)),
-                None => false,
-            };
-            if !has {
+    /// What a system does not have whose C library is of this version: a line for each version of a symbol.
+    pub fn beyond_of_c(&self, glibc: &str) -> Vec<String> {
+        self.lines(|version| {
+            let number = version.strip_prefix("GLIBC_");
+            number.is_some_and(|number| numbers(number).is_none_or(|it| Some(it) > numbers(glibc)))
+        })
+    }
+
+    fn lines(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let versions = self.versions.iter().filter(|(version, _)| wanted(version));
+        versions
+            .map(|(version, symbols)| {
                 let symbols: Vec<&str> = symbols.iter().map(String::as_str).collect();
-                lines.push(format!("{version}: {}", symbols.join(", ")));
-            }
-        }
+                format!("{version}: {}", symbols.join(", "))
+            })
+            .collect()
+    }
+
+    /// The same of a system that has no C++ library either.
+    pub fn beyond(&self, glibc: &str) -> Vec<String> {
+        let mut lines = self.lines(|version| !version.starts_with("GLIBC_"));
+        lines.extend(self.beyond_of_c(glibc));
         for library in ["libstdc++.so", "libgcc_s.so"] {
             lines.extend(
                 self.libraries

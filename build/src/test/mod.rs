@@ -19,6 +19,7 @@ use crate::image;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::packages::tools::Tools;
 use crate::plugin::{self, Plugin, PluginArgs, Sanitizer};
+use crate::release;
 use crate::s3::{self, OwnServer, Server};
 use crate::server_tests::history::{self, HistoryArgs};
 use crate::server_tests::lostdisk::{self, LostDiskArgs};
@@ -66,6 +67,8 @@ enum Part {
     Live,
     /// The container image, built and tried
     Image,
+    /// The Debian package, built, checked and installed
+    Packages,
 }
 
 impl TestArgs {
@@ -140,6 +143,9 @@ pub fn run(args: &TestArgs, mysql_args: &MysqlArgs) -> Result<()> {
     }
     if args.wants(Part::Image) {
         report.add("image", image::run_tests(mysql_args));
+    }
+    if args.wants(Part::Packages) {
+        report.add("Debian package", release::deb::run_tests(mysql_args));
     }
     println!("\nSummary");
     for line in &report.lines {

@@ -175,6 +175,15 @@ impl Mysql {
         self.layout().test_suite
     }
 
+    /// The version of Debian's package, which is the name of the folder that it was unpacked into.
+    pub fn debian_version(&self) -> Result<String> {
+        let folder = self.root.parent().and_then(|folder| folder.file_name());
+        let version = folder.map(|name| name.to_string_lossy().into_owned());
+        version
+            .filter(|version| self.root.ends_with("server") && version.contains('-'))
+            .with_context(|| format!("{} is no server of Debian's packages", self.root.display()))
+    }
+
     /// The version of the headers, `9.7.4` for instance.
     pub fn version(&self) -> Result<String> {
         Ok(Kind::of_headers(&self.build)?.version)

@@ -74,6 +74,27 @@ pub fn options(library: &Path) -> Result<Vec<String>> {
     Ok(options)
 }
 
+/// The same for a program of Rust, which has no C++ library but the system's unwinder, as all systems do.
+pub fn program_options(program: &Path) -> Result<Vec<String>> {
+    let mut options = options(program)?;
+    options.retain(|option| !option.starts_with("-static"));
+    Ok(options)
+}
+
+/// Refuses a program that an older system could not start.
+pub fn check_program(program: &Path) -> Result<()> {
+    let needs = Needs::of(program)?;
+    let beyond = needs.beyond_of_c(GLIBC);
+    if beyond.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "{} is not portable: it needs what the C library {GLIBC} does not have\n{}",
+        program.display(),
+        beyond.join("\n")
+    )
+}
+
 fn path_text(path: &Path) -> Result<String> {
     PathBuf::from(path)
         .into_os_string()
