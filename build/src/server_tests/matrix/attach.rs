@@ -240,8 +240,14 @@ fn told(asked: &str, answer: &str) -> Option<String> {
     {
         return None;
     }
+    if asked.starts_with("CHECKSUM TABLE ") {
+        return None;
+    }
     let lines = answer.lines().filter(|line| {
-        !line.starts_with("-- Server version") && !line.starts_with("-- MySQL dump")
+        *line != "--"
+            && !line.starts_with("-- Server version")
+            && !line.starts_with("-- MySQL dump")
+            && !line.starts_with("-- WARNING: can't read the INFORMATION_SCHEMA.libraries")
     });
     Some(lines.collect::<Vec<_>>().join("\n"))
 }
