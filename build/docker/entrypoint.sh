@@ -45,7 +45,9 @@ readonly -a ENGINE_VARIABLES=(
     DATA_DIR WAL_DIR ACCEPT_LOST_LOG
 )
 readonly -a SECRETS=(MYSQL_ROOT_PASSWORD MYSQL_PASSWORD AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN)
-readonly -a PLAIN=(MYSQL_RANDOM_ROOT_PASSWORD MYSQL_ALLOW_EMPTY_PASSWORD MYSQL_ROOT_HOST MYSQL_DATABASE MYSQL_USER)
+readonly -a PLAIN=(
+    MYSQL_RANDOM_ROOT_PASSWORD MYSQL_ALLOW_EMPTY_PASSWORD MYSQL_ONETIME_PASSWORD MYSQL_ROOT_HOST MYSQL_DATABASE MYSQL_USER MYSQL_INITDB_SKIP_TZINFO
+)
 
 # X_FILE names a file with X's value, which a secret of an orchestrator is.
 take_from_file() {
@@ -280,7 +282,7 @@ initialize() {
         esac
     done < <(all_options)
     local zones=
-    if [ -d /usr/share/zoneinfo ] && command -v mysql_tzinfo_to_sql >/dev/null; then
+    if ! is_set MYSQL_INITDB_SKIP_TZINFO && [ -d /usr/share/zoneinfo ] && command -v mysql_tzinfo_to_sql >/dev/null; then
         # They are tables of the server's own, which no bucket brings back.
         zones=$(mktemp -p /var/run/mysqld)
         { echo 'USE mysql;'; mysql_tzinfo_to_sql /usr/share/zoneinfo 2>/dev/null; } >"$zones"
@@ -377,8 +379,17 @@ run_scripts() {
     done
 }
 
+# Also has root change its password at the first sign-in, if that is wanted. The root that this session is comes after the mark: it may do
+# nothing more then. (A crash between the two leaves a password that goes on as it was given.)
 lock_marker() {
-    as_root <<<"SET SESSION sql_log_bin = 0; ALTER USER '$MARKER'@'localhost' ACCOUNT LOCK ATTRIBUTE '{\"first_start\": \"complete\"}';"
+    local host=${MYSQL_ROOT_HOST:-%} before='' after=''
+    local expire="ALTER USER 'root'@$(quoted "$host") PASSWORD EXPIRE;"
+    if ! is_set MYSQL_ONETIME_PASSWORD; then
+        expire=
+    fi
+    if [ "$host" = localhost ]; then after=$expire; else before=$expire; fi
+    as_root <<<"SET SESSION sql_mode = '', SESSION sql_log_bin = 0; $before
+        ALTER USER '$MARKER'@'localhost' ACCOUNT LOCK ATTRIBUTE '{\"first_start\": \"complete\"}'; $after"
 }
 
 # The database is there, and no word of the environment changes it.

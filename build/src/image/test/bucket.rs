@@ -110,7 +110,7 @@ pub fn wrong_credentials(lab: &Lab) -> Result<()> {
     ensure!(code == 1, "it ended with {code}");
     let logs = container.logs()?;
     holds(&logs, "before it could be used; its lines above say why")?;
-    holds(&logs, "wrong")?;
+    holds(&logs, "the credentials that were found are not good")?;
     lacks(&logs, "this-is-not-it")
 }
 
