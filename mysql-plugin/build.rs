@@ -124,9 +124,11 @@ fn options(mysql: &Mysql) -> cc::Build {
     } else {
         0
     });
+    if !is_builtin() {
+        build.define("MYSQL_DYNAMIC_PLUGIN", None);
+    }
     for define in [
         "MYSQL_SERVER",
-        "MYSQL_DYNAMIC_PLUGIN",
         "_GNU_SOURCE",
         "__STDC_FORMAT_MACROS",
         "__STDC_LIMIT_MACROS",
@@ -166,15 +168,18 @@ fn compile_plugin(mysql: &Mysql, bridge: &Path) {
     }
     let mut jobs = compilations(&ours, &root, sources(&root, "cc"), &out);
 
-    let mut services = options(mysql);
-    services.warnings(false);
-    let library = mysql.source.join("libservices");
-    jobs.extend(compilations(
-        &services,
-        &mysql.source,
-        files(&library, "c"),
-        &out,
-    ));
+    // What is built in calls the server's functions themselves.
+    if !is_builtin() {
+        let mut services = options(mysql);
+        services.warnings(false);
+        let library = mysql.source.join("libservices");
+        jobs.extend(compilations(
+            &services,
+            &mysql.source,
+            files(&library, "c"),
+            &out,
+        ));
+    }
 
     run_all(&jobs);
     for watched in ["src", "constants.h"] {
@@ -191,6 +196,12 @@ fn compile_plugin(mysql: &Mysql, bridge: &Path) {
     cc::Build::new()
         .objects(jobs.iter().map(|job| &job.object))
         .compile("smartengine_handler");
+}
+
+/// Whether this is for a server that has the engine built in: it declares the plugin under another name, and has the server's functions without the
+/// plugin services.
+fn is_builtin() -> bool {
+    env::var_os("CARGO_FEATURE_BUILTIN").is_some()
 }
 
 /// The options of the sanitizers that a build for tests asks for, by features of this crate. `cargo xtask` links their runtimes.

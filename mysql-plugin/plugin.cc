@@ -1,4 +1,4 @@
-// The plugin's declaration: what the server finds in ha_smartengine.so.
+// The plugin's declaration: what the server finds in ha_smartengine.so, or in itself if the engine is built in.
 
 #include "mysql/plugin.h"
 
@@ -18,10 +18,16 @@
 #include "server/version.h"
 #include "session/trx.h"
 #include "sql/current_thd.h"
+#include "sql/mysqld.h"
 
 namespace {
 
 int init(void *plugin) {
+  if (opt_initialize) {
+    // A server that makes its data directory loads no plugins, but has those that are built in. The store is for the one that comes after it.
+    static_cast<handlerton *>(plugin)->state = SHOW_OPTION_DISABLED;
+    return 0;
+  }
   if (smartengine::log::init()) return 1;
   try {
     smartengine::log::system(std::string("version ") + smartengine::version::text());
@@ -43,6 +49,7 @@ int init(void *plugin) {
 int refuse_uninstall(void *) { return smartengine::Trx::count_others(current_thd) != 0; }
 
 int deinit(void *) {
+  if (opt_initialize) return 0;
   smartengine::data_locks::deinit();
   const int error = smartengine::close_engine();
   smartengine::log::deinit();

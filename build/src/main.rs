@@ -28,6 +28,7 @@ use clap::{Parser, Subcommand};
 use packages::mysql::{Mysql, MysqlArgs};
 use packages::tools::Tools;
 use plugin::PluginArgs;
+use plugin::builtin::{self, StaticArgs};
 use server_tests::{history, lostdisk, matrix, stress, torture};
 use test::{counts, lint, mtr};
 
@@ -56,8 +57,14 @@ enum Task {
     /// Build the plugin: ha_smartengine.so in target/release (or target/debug), and its symbols in ha_smartengine.so.debug
     ///
     /// For a server of your own, its source tree is enough (--mysql-source): the headers that MySQL's build generates are configured once, in the
-    /// cache folder. With the server (--mysql-root) it is also checked that the plugin will load there.
-    Plugin(PluginArgs),
+    /// cache folder. With the server (--mysql-root) it is also checked that the plugin will load there. With --static, a server is built in place of a
+    /// library: one that has the engine compiled in.
+    Plugin {
+        #[command(flatten)]
+        plugin: PluginArgs,
+        #[command(flatten)]
+        server: StaticArgs,
+    },
     /// Run a server in the foreground with the plugin loaded and SMARTENGINE as default engine
     Run(run::RunArgs),
     /// Build a container image of a stock server with the plugin, and try it
@@ -144,7 +151,10 @@ fn execute(cli: Cli) -> Result<()> {
             println!("its headers are in {}", mysql.source.display());
             Ok(())
         }
-        Task::Plugin(args) => {
+        Task::Plugin { plugin, server } if server.is_static => {
+            builtin::run(plugin, &server, &cli.mysql)
+        }
+        Task::Plugin { plugin: args, .. } => {
             let plugin = plugin::build(&Mysql::for_building(&cli.mysql)?, args)?;
             plugin.report(args)
         }

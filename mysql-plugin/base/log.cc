@@ -9,10 +9,12 @@
 #include "mysql/service_plugin_registry.h"
 #include "mysqld_error.h"
 
+#ifdef MYSQL_DYNAMIC_PLUGIN
 // The names are those that the server's logging macros expect to find.
 static SERVICE_TYPE(registry) *reg_srv = nullptr;
 SERVICE_TYPE(log_builtins) *log_bi = nullptr;
 SERVICE_TYPE(log_builtins_string) *log_bs = nullptr;
+#endif
 
 namespace smartengine::log {
 
@@ -21,14 +23,18 @@ std::atomic<bool> ready{false};
 }
 
 bool init() {
+#ifdef MYSQL_DYNAMIC_PLUGIN
   if (init_logging_service_for_plugin(&reg_srv, &log_bi, &log_bs)) return true;
+#endif
   ready.store(true, std::memory_order_release);
   return false;
 }
 
 void deinit() {
   ready.store(false, std::memory_order_release);
+#ifdef MYSQL_DYNAMIC_PLUGIN
   deinit_logging_service_for_plugin(&reg_srv, &log_bi, &log_bs);
+#endif
 }
 
 void write(Level level, std::string_view text) {

@@ -2,6 +2,7 @@
 
 pub mod apt;
 pub mod bootstrap;
+pub mod cmake;
 pub mod mysql;
 pub mod tools;
 pub mod valgrind;

@@ -7,7 +7,10 @@
 //! Cargo makes one static library of the engine, the bridge and the handler; `g++` links it into the shared library that the
 //! server loads. Only what the server looks up by name is exported, and each symbol that is left to be found at load
 //! time must be one the server has, so a missing one fails here instead of there. Where there are headers and no server, that is not known.
+//!
+//! [`builtin`] makes a server of the same sources that needs no such library.
 
+pub mod builtin;
 mod folder;
 mod needs;
 pub mod portable;

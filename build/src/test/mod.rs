@@ -18,7 +18,7 @@ use crate::host::exec;
 use crate::image;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::packages::tools::Tools;
-use crate::plugin::{self, Plugin, PluginArgs, Sanitizer};
+use crate::plugin::{self, Plugin, PluginArgs, Sanitizer, builtin};
 use crate::release;
 use crate::s3::{self, OwnServer, Server};
 use crate::server_tests::history::{self, HistoryArgs};
@@ -67,7 +67,7 @@ enum Part {
     Live,
     /// The container image, built and tried
     Image,
-    /// The Debian package, built, checked and installed
+    /// The Debian package, built, checked and installed; a server with the engine built in, configured
     Packages,
 }
 
@@ -146,6 +146,7 @@ pub fn run(args: &TestArgs, mysql_args: &MysqlArgs) -> Result<()> {
     }
     if args.wants(Part::Packages) {
         report.add("Debian package", release::deb::run_tests(mysql_args));
+        report.add("static server, configured", builtin::run_tests(mysql_args));
     }
     println!("\nSummary");
     for line in &report.lines {

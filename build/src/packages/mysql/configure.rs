@@ -10,34 +10,18 @@
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::host::exec;
 use crate::host::paths::{self, FolderLock};
 use crate::host::progress::Step;
+use crate::packages::cmake;
 use crate::packages::tools::{is_complete, mark_complete};
 
 /// Raised when headers are made or kept in another way, so that those of an older `xtask` are made again.
 const LAYOUT: &str = "1";
-/// What cmake and make want, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &str); 5] = [
-    ("cmake", "cmake"),
-    ("make", "make"),
-    ("bison", "bison"),
-    ("g++", "g++"),
-    ("pkg-config", "pkgconf"),
-];
-/// What configuring says when a library is missing, and the Debian package that has it.
-const LIBRARIES: [(&str, &str); 4] = [
-    ("WITH_SSL", "libssl-dev"),
-    ("Curses library not found", "libncurses-dev"),
-    ("tirpc", "libtirpc-dev"),
-    ("rpc/rpc.h", "libtirpc-dev"),
-];
 /// Parts of the server that bring no header for a plugin, and that want further libraries. A version that lacks one passes over its option.
 const OPTIONS: [&str; 15] = [
     "-DWITH_SSL=system",
@@ -104,13 +88,7 @@ pub fn headers(source: &Path, boost: Option<&Path>, is_debug: bool) -> Result<Pa
     if is_complete(&folder, LAYOUT) {
         return Ok(build);
     }
-    let missing = missing_programs(exec::in_path);
-    ensure!(
-        missing.is_empty(),
-        "MySQL's headers are configured with {}, not installed here: apt-get install {}",
-        names(&missing, |(program, _)| program).join(", "),
-        names(&missing, |(_, package)| package).join(" ")
-    );
+    cmake::ensure_installed()?;
     let _lock = FolderLock::acquire(&folder)?;
     // Another process may have filled the folder while this one waited for it.
     if !is_complete(&folder, LAYOUT) {
@@ -147,7 +125,7 @@ fn make(
         .arg(&tree)
         .args(["-G", "Unix Makefiles"])
         .args(options);
-    logged(&mut cmake, &mut output, &log, |_| ())?;
+    cmake::logged(&mut cmake, &mut output, &log, |_| ())?;
     step.done();
 
     let step = Step::count(format!("generate the headers of MySQL {version}"), 100);
@@ -161,8 +139,8 @@ fn make(
         // The flags of a make that we may have been started by are not for this one.
         .env_remove("MAKEFLAGS")
         .env_remove("MFLAGS");
-    logged(&mut generate, &mut output, &log, |line| {
-        if let Some(percent) = percent(line) {
+    cmake::logged(&mut generate, &mut output, &log, |line| {
+        if let Some(percent) = cmake::percent(line) {
             step.set(percent);
         }
     })?;
@@ -182,76 +160,6 @@ fn make(
     );
     mark_complete(folder, LAYOUT)?;
     fs::remove_dir_all(&tree).with_context(|| format!("remove {}", tree.display()))
-}
-
-/// Runs to the end with all output in `log`; the error has what it says is wrong.
-fn logged(
-    command: &mut Command,
-    output: &mut File,
-    log: &Path,
-    mut see: impl FnMut(&str),
-) -> Result<()> {
-    let (reader, writer) = std::io::pipe()?;
-    command
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
-    let mut child = exec::spawn(command)?;
-    let program = command.get_program().to_string_lossy().into_owned();
-    // It holds the pipe's end too, which has to close when the program ends.
-    *command = Command::new(&program);
-    let mut lines = Vec::new();
-    for line in BufReader::new(reader).split(b'\n') {
-        let line = String::from_utf8_lossy(&line?).into_owned();
-        writeln!(output, "{line}").with_context(|| format!("write {}", log.display()))?;
-        see(&line);
-        lines.push(line);
-    }
-    if child.wait()?.success() {
-        return Ok(());
-    }
-    let wrong = what_is_wrong(&lines);
-    let mut packages: Vec<_> = wrong.iter().filter_map(|line| package_for(line)).collect();
-    packages.sort_unstable();
-    packages.dedup();
-    let advice = match packages[..] {
-        [] => String::new(),
-        _ => format!(
-            "\nIf a library is missing: apt-get install {}",
-            packages.join(" ")
-        ),
-    };
-    bail!(
-        "{program} failed; {} has all that it said, and in it:\n{}{advice}",
-        log.display(),
-        wrong.join("\n")
-    )
-}
-
-/// The errors among the lines of a program that failed, or the last lines if none is known as one. cmake's errors are followed by pages of what it
-/// found out.
-fn what_is_wrong(lines: &[String]) -> Vec<&str> {
-    const SHOWN: usize = 25;
-    const LAST: usize = 12;
-    let mut is_error = false;
-    let mut wrong = Vec::new();
-    for line in lines {
-        if line.starts_with("CMake ") || line.starts_with("-- ") || line.starts_with("Call Stack") {
-            is_error = line.starts_with("CMake Error");
-        } else if line.contains(" error: ") || line.contains("***") {
-            wrong.push(line.as_str());
-        }
-        if is_error && !line.trim().is_empty() {
-            wrong.push(line);
-        }
-    }
-    wrong.truncate(SHOWN);
-    if wrong.is_empty() {
-        let last = lines.len().saturating_sub(LAST);
-        wrong.extend(lines[last..].iter().map(String::as_str));
-    }
-    wrong
 }
 
 /// Copies a folder's headers, which may be in folders below it.
@@ -301,7 +209,7 @@ fn hash_tree(path: &Path, name: &Path, hasher: &mut DefaultHasher) -> Result<()>
 }
 
 /// What cmake is to be told about boost: nothing if the tree brings its own in `extra/`, as it does from 8.4 on.
-fn boost_for(source: &Path, given: Option<&Path>, version: &str) -> Result<Option<PathBuf>> {
+pub fn boost_for(source: &Path, given: Option<&Path>, version: &str) -> Result<Option<PathBuf>> {
     let has_own = fs::read_dir(source.join("extra/boost")).is_ok_and(|mut entries| {
         entries.any(|entry| entry.is_ok_and(|entry| entry.path().is_dir()))
     });
@@ -339,37 +247,6 @@ fn boost_name(cmake: &str) -> Option<&str> {
         .find(|line| line.contains("BOOST_PACKAGE_NAME \"boost_"))?
         .split('"')
         .nth(1)
-}
-
-fn missing_programs(is_there: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
-    PROGRAMS
-        .into_iter()
-        .filter(|(program, _)| !is_there(program))
-        .collect()
-}
-
-fn names(
-    missing: &[(&'static str, &'static str)],
-    which: impl Fn((&'static str, &'static str)) -> &'static str,
-) -> Vec<&'static str> {
-    missing.iter().map(|pair| which(*pair)).collect()
-}
-
-fn package_for(line: &str) -> Option<&'static str> {
-    LIBRARIES
-        .iter()
-        .find(|(words, _)| line.contains(words))
-        .map(|(_, package)| *package)
-}
-
-/// How far make says that it is: `[ 42%] Building …`.
-fn percent(line: &str) -> Option<u64> {
-    line.strip_prefix('[')?
-        .split_once("%]")?
-        .0
-        .trim()
-        .parse()
-        .ok()
 }
 
 fn parse_version(text: &str) -> Option<String> {

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::host::paths;
 
+pub use configure::{boost_for, version_of_source};
 use kind::Kind;
 use layout::Layout;
 
