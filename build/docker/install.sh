@@ -44,8 +44,10 @@ mkdir -p /usr/lib/mysql/plugin
 
 getent group mysql >/dev/null || groupadd --system --gid 999 mysql
 getent passwd mysql >/dev/null || useradd --system --uid 999 --gid mysql --home-dir /var/lib/mysql --no-create-home --shell /bin/false mysql
-rm -rf /var/lib/mysql /etc/my.cnf /etc/mysql/my.cnf
+rm -f /etc/my.cnf /etc/mysql/my.cnf
 mkdir -p /var/lib/mysql /var/run/mysqld /etc/mysql/conf.d /docker-entrypoint-initdb.d
+# A base may have declared it a volume, which cannot be removed itself.
+find /var/lib/mysql -mindepth 1 -delete
 chown mysql:mysql /var/lib/mysql /var/run/mysqld
 # For users of any number (docker run --user).
 chmod 1777 /var/lib/mysql /var/run/mysqld

@@ -15,5 +15,13 @@ cd /context/smartengine
 build=/context/mysql-build
 [ -d "$build" ] || build=/context/mysql/builddir
 mkdir -p /server/usr/lib/mysql/plugin
-cargo xtask plugin --mysql-root /server/usr --mysql-source /context/mysql --mysql-build "$build"
+set -- --mysql-source /context/mysql --mysql-build "$build"
+# The server is asked for its version, which takes the libraries that it was linked with; the builder may have others than the base.
+if /server/usr/sbin/mysqld --no-defaults --version; then
+    set -- --mysql-root /server/usr "$@"
+else
+    echo "the base's server does not run in the builder: whether it has all that the plugin wants of it is not checked" >&2
+fi
+# For a base whose C and C++ libraries are older than the builder's.
+cargo xtask plugin --portable "$@"
 cp target/release/ha_smartengine.so /out/
