@@ -72,20 +72,22 @@ take_environment() {
         case $name in *_PORT | *_PORT_* | *_SERVICE_HOST) continue ;; esac
         warn "$name in the environment is none of: ${engine[*]}"
     done
-    # A command line can be read by others; so an URL with a password in it does not get there.
+    # A command line can be read by others; so an URL with a password in it does not get there. (A bucket may be named tokens.)
     case ${SMARTENGINE_STORE_URL-} in
-        *@* | *[Ss][Ee][Cc][Rr][Ee][Tt]* | *[Pp][Aa][Ss][Ss][Ww]* | *[Aa][Cc][Cc][Ee][Ss][Ss][-_]*[Kk][Ee][Yy]* | *[Tt][Oo][Kk][Ee][Nn]*)
+        *@* | *\?*[Ss][Ee][Cc][Rr][Ee][Tt]* | *\?*[Pp][Aa][Ss][Ss][Ww]* | *\?*[Aa][Cc][Cc][Ee][Ss][Ss][-_]*[Kk][Ee][Yy]* | *\?*[Tt][Oo][Kk][Ee][Nn]*)
             die "SMARTENGINE_STORE_URL seems to hold credentials: give them as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in files that" \
                 "AWS_ACCESS_KEY_ID_FILE and AWS_SECRET_ACCESS_KEY_FILE name"
             ;;
     esac
 }
 
-# Splits the server's command line: which option files are read has to come first.
+# Splits the server's command line: which option files are read has to come first. What is asked for below has its long name, and its value behind
+# an equals sign: --datadir /x and -h /x are --datadir=/x. (A server takes no words but options and their values.)
 FILES=()     # --defaults-file and the like
 OPTIONS=()   # the rest, those of the environment before those that were given
 read_command_line() {
-    local name variable value
+    local name variable value last
+    local -A long=([h]=datadir [u]=user [P]=port)
     for name in "${ENGINE_VARIABLES[@]}"; do
         variable=SMARTENGINE_$name
         value=${!variable-}
@@ -94,7 +96,21 @@ read_command_line() {
     while [ $# -gt 0 ]; do
         case $1 in
             --defaults-*=* | --no-defaults | --login-path=* | --no-login-paths) FILES+=("$1") ;;
-            *) OPTIONS+=("$1") ;;
+            -[huP]?*) OPTIONS+=("--${long[${1:1:1}]}=${1:2}") ;;
+            -[huP])
+                # Without a value it is left to the server to refuse.
+                [ $# -ge 2 ] || { OPTIONS+=("$1") && break; }
+                OPTIONS+=("--${long[${1:1}]}=$2")
+                shift
+                ;;
+            -*) OPTIONS+=("$1") ;;
+            *)
+                last=${OPTIONS[*]: -1}
+                case $last in
+                    --*=* | -[!-]* | '') OPTIONS+=("$1") ;;
+                    *) OPTIONS[${#OPTIONS[@]} - 1]="$last=$1" ;;
+                esac
+                ;;
         esac
         shift
     done
@@ -112,7 +128,7 @@ option() {
     while IFS= read -r line; do
         name=${line%%=*}
         name=${name//_/-}
-        [ "$name" != "--$wanted" ] || found=${line#*=}
+        [ "${name/#--loose-/--}=" != "--$wanted${line:${#name}:1}" ] || found=${line#*=}
     done < <(all_options)
     printf '%s' "$found"
 }
@@ -210,7 +226,8 @@ stop_server() {
 marker() {
     local answer
     if answer=$(client "$MARKER" '' -e "SELECT ATTRIBUTE->>'$.first_start' FROM information_schema.USER_ATTRIBUTES WHERE USER = '$MARKER'" 2>&1); then
-        printf '%s' "$answer"
+        # Without an answer it was an account for everybody that let it in, which some other server has.
+        printf '%s' "${answer:-none}"
         return
     fi
     case $answer in
@@ -227,7 +244,9 @@ is_new() {
     count=$(as_root 2>&1 <<<"SELECT (SELECT COUNT(*) FROM information_schema.SCHEMATA
                 WHERE SCHEMA_NAME NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema'))
             + (SELECT COUNT(*) FROM mysql.user WHERE NOT (Host = 'localhost' AND (User = 'root' OR User LIKE 'mysql.%')))") || case $count in
-        *"ERROR 1045"*) return 1 ;;
+        # A new server's root signs in without a password. This one does not: denied, by a plugin that is not loaded (as mysql_native_password in a
+        # store of 8.0), with a password that has expired, or at all.
+        *"ERROR 1045"* | *"ERROR 1698"* | *"ERROR 1524"* | *"ERROR 2059"* | *"ERROR 2061"* | *"ERROR 1820"* | *"ERROR 1862"* | *"ERROR 3118"*) return 1 ;;
         *) die "the database cannot be asked whether it is new: $count" ;;
     esac
     [ "$count" = 0 ]
@@ -284,7 +303,7 @@ initialize() {
     local zones=
     if ! is_set MYSQL_INITDB_SKIP_TZINFO && [ -d /usr/share/zoneinfo ] && command -v mysql_tzinfo_to_sql >/dev/null; then
         # They are tables of the server's own, which no bucket brings back.
-        zones=$(mktemp -p /var/run/mysqld)
+        zones=$(mktemp -p "${SOCKET%/*}")
         { echo 'USE mysql;'; mysql_tzinfo_to_sql /usr/share/zoneinfo 2>/dev/null; } >"$zones"
         options+=(--init-file="$zones")
     fi
@@ -334,10 +353,13 @@ make_marker() {
     local warnings
     ROOT_PASSWORD=
     warnings=$(as_root --show-warnings 2>&1 <<<"SET SESSION sql_log_bin = 0;
-        CREATE USER '$MARKER'@'localhost' IDENTIFIED BY '' ATTRIBUTE '{\"first_start\": \"accounts\"}';") ||
+        CREATE USER '$MARKER'@'localhost' IDENTIFIED WITH caching_sha2_password BY '' ATTRIBUTE '{\"first_start\": \"accounts\"}';") ||
         die "the first start could not begin: $warnings"
     case $warnings in
-        *1105*) die "the store was not attached, so nothing is made that it would not have: $warnings. The server's lines above say why" ;;
+        *1105*)
+            # Left on this disk alone, it would count for the store as soon as that is attached.
+            as_root <<<"SET SESSION sql_log_bin = 0; DROP USER '$MARKER'@'localhost';" || true
+            die "the store was not attached, so nothing is made that it would not have: $warnings. The server's lines above say why" ;;
     esac
 }
 
@@ -348,6 +370,8 @@ make_accounts() {
         [ "${#password}" -eq 32 ] || die "no random password could be drawn"
         # Before it is set: a password that nobody was told would be worse than one that was told and not set.
         note "GENERATED ROOT PASSWORD: $password"
+        # For init scripts, which sign in with it.
+        export MYSQL_ROOT_PASSWORD=$password
     fi
     foreground as_root < <(accounts_sql "$password") || die "the accounts could not be made; the error is above"
     ROOT_PASSWORD=$password
