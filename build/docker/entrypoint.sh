@@ -484,7 +484,7 @@ prepare_folders() {
     for folder in "$DATADIR" /var/run/mysqld "${SMARTENGINE_PERSISTENT_CACHE_DIR-}" "${SMARTENGINE_DATA_DIR-}" "${SMARTENGINE_WAL_DIR-}"; do
         [ -n "$folder" ] || continue
         mkdir -p "$folder"
-        find "$folder" \! -user "$user" -exec chown "$user:" {} +
+        foreground find "$folder" \! -user "$user" -exec chown "$user:" {} +
     done
 }
 
@@ -496,6 +496,8 @@ main() {
     for argument in "$@"; do
         case $argument in --help | -\? | --version | -V | --print-defaults | --validate-config) exec "$@" ;; esac
     done
+    # Process 1 does not hear of a signal that it has no trap for.
+    trap interrupted TERM INT
     VERSION=$(mysqld --no-defaults --version | sed -n 's/.*Ver \([0-9]*\.[0-9]*\).*/\1/p')
     take_environment
     read_command_line "${@:2}"
@@ -513,7 +515,6 @@ main() {
     for argument in "$DATADIR" "${SOCKET%/*}"; do
         [ -w "$argument" ] || die "$argument cannot be written to by user $(id -u): give the volume to that user, or mount a tmpfs there"
     done
-    trap interrupted TERM INT
     trap ended EXIT
     case $(state) in
         complete) is_complete || first_start ;;
@@ -530,7 +531,7 @@ main() {
             if [ -e "$DATADIR/mysql.ibd" ] || [ -d "$DATADIR/mysql" ]; then
                 note "$DATADIR is the data directory of another server; it is taken as it is"
                 [ -z "$STORE" ] || first_start
-            elif [ -n "$(find "$DATADIR" -mindepth 1 \! -name lost+found -print -quit)" ]; then
+            elif [ -n "$(find "$DATADIR" -mindepth 1 \! -name lost+found \! -path "$STATE.new" -print -quit)" ]; then
                 die "$DATADIR is neither empty nor a server's: mount an empty volume there"
             else
                 check_without_store
