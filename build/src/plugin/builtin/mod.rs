@@ -198,12 +198,12 @@ impl Server {
         self.target(Some(HEADERS), &step)?;
         step.done();
 
-        let mysql = Mysql {
-            root: PathBuf::new(),
-            source: self.source.clone(),
-            build,
-            is_debug: self.plugin.debug,
-        };
+        // What kind of server it is the user's options may say too, so the build tree is asked.
+        let mysql = Mysql::for_building(&MysqlArgs {
+            mysql_source: Some(self.source.clone()),
+            mysql_build: Some(build),
+            ..MysqlArgs::default()
+        })?;
         let tools = Tools::locate()?;
         let cargo_target = self.plugin.profile();
         // From here on no other command changes the archive that the object is made of.
