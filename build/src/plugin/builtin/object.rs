@@ -17,13 +17,21 @@ use crate::plugin::Symbols;
 /// The plugin's declaration in a server that has it built in; the names of its versions begin alike.
 pub const DECLARATION: &str = "builtin_smartengine_plugin";
 
+/// Leaves out the compiler's own form of Rust's library. In pieces that are put together it is of no use, and binutils that know the form
+/// take it for the whole file.
+const SCRIPT: &str = "SECTIONS { /DISCARD/ : { *(.llvmbc .llvmcmd) } } INSERT AFTER .comment;\n";
+
 /// Makes `object` of an archive, and leaves it untouched, time and all, if it would be the same: the server is linked again for a new one.
 pub fn make(archive: &Path, object: &Path) -> Result<()> {
     let whole = object.with_extension("whole.o");
     let names = object.with_extension("names");
+    let script = object.with_extension("ld");
+    fs::write(&script, SCRIPT).with_context(|| format!("write {}", script.display()))?;
     exec::run(
         Command::new("ld")
-            .args(["-r", "-u", DECLARATION, "-o"])
+            .args(["-r", "-u", DECLARATION, "-T"])
+            .arg(&script)
+            .arg("-o")
             .arg(&whole)
             .arg(archive),
     )
@@ -42,7 +50,7 @@ pub fn make(archive: &Path, object: &Path) -> Result<()> {
             .arg(&new),
     )
     .context("make the engine's names its own")?;
-    for left in [&whole, &names] {
+    for left in [&whole, &names, &script] {
         fs::remove_file(left).with_context(|| format!("remove {}", left.display()))?;
     }
     let read = |path: &Path| fs::read(path).with_context(|| format!("read {}", path.display()));

@@ -68,7 +68,8 @@ const SERVERS_HEADER: &str = "struct Plugin { const char *name; int (*version)()
 const SERVERS_LIBRARY: &str = "#include \"plugin.h\"\nextern \"C\" int library_version() { return 100; }\n\
                                int version() { return library_version(); }\n";
 const ENGINE: &str = "#include \"plugin.h\"\nstatic int mine() { seen += 1000; return library_version() + (version() == 100); }\n\
-                      Plugin builtin_smartengine_plugin = {\"SMARTENGINE\", mine};\n";
+                      Plugin builtin_smartengine_plugin = {\"SMARTENGINE\", mine};\n\
+                      __asm__(\".pushsection .llvmbc\\n.byte 0\\n.popsection\");\n";
 const ENGINES_LIBRARY: &str = "extern \"C\" int library_version() { return 7; }\n";
 
 fn write(path: &Path, text: &str) {
@@ -215,6 +216,8 @@ fn the_object_keeps_its_libraries_and_shares_what_headers_define() {
     let made = fs::metadata(&object).unwrap().modified().unwrap();
     object::make(&archive, &object).unwrap();
     assert_eq!(fs::metadata(&object).unwrap().modified().unwrap(), made);
+    let sections = exec::output(Command::new("readelf").args(["-SW"]).arg(&object)).unwrap();
+    assert!(!sections.contains(".llvmbc"), "{sections}");
     let names = exec::output(
         Command::new("nm")
             .args(["-g", "--defined-only", "--format=posix"])
