@@ -141,7 +141,10 @@ impl<'a> Container<'a> {
             .write_all(statements.as_bytes())?;
         let output = child.wait_with_output()?;
         if !output.status.success() {
-            bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+            // The client says some things, of a password that has expired, on its standard output.
+            let [said, error] =
+                [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+            bail!("{}", format!("{said}{error}").trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
     }

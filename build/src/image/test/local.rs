@@ -299,7 +299,7 @@ pub fn read_only(lab: &Lab) -> Result<()> {
     let error = container
         .sql("root", password, "DO 0")
         .expect_err("a password for one use was taken as it is");
-    holds(&format!("{error:#}"), "password has expired")?;
+    holds(&format!("{error:#}"), "--connect-expired-password")?;
     let (_, code) = container.stop(STOP_SECONDS)?;
     ensure!(code == 0, "it ended with {code}");
     Ok(())
