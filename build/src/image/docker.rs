@@ -154,12 +154,28 @@ impl Docker {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        self.client(&self.program)
+    }
+
+    fn client(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         if let Some(socket) = &self.socket {
             command.env("DOCKER_HOST", socket);
         }
         command.stdin(Stdio::null());
         command
+    }
+
+    /// Compose, in either of the forms that it is installed in.
+    pub fn compose(&self) -> Command {
+        match find("docker-compose") {
+            Some(program) => self.client(&program),
+            None => {
+                let mut command = self.command();
+                command.arg("compose");
+                command
+            }
+        }
     }
 
     pub fn output(&self, arguments: &[&str]) -> Result<String> {

@@ -23,7 +23,7 @@ use context::Source;
 use docker::Docker;
 
 /// What the image is on unless another base is named.
-const DEBIAN: &str = "debian:sid-slim";
+pub const DEBIAN: &str = "debian:sid-slim";
 const TAG: &str = "smartengine-mysql:latest";
 /// What nobody should have to pull more than.
 const LARGEST: u64 = 400_000_000;

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test there is, each runner's closing line, and their sum.
 
+mod ahead;
 pub mod codec_functions;
 mod codec_library;
 pub mod counts;
@@ -26,6 +27,7 @@ use crate::server_tests::lostdisk::{self, LostDiskArgs};
 use crate::server_tests::stress;
 use crate::server_tests::torture::{self, TortureArgs};
 
+use ahead::Ahead;
 use mtr::{MtrArgs, Tally};
 
 /// Stock suites that name no engine, so that they run on the default one.
@@ -139,7 +141,7 @@ pub fn run(args: &TestArgs, mysql_args: &MysqlArgs) -> Result<()> {
         sanitized(args, &mysql, &mut report);
     }
     if args.wants(Part::Suites) || args.wants(Part::Live) {
-        with_plugin(args, &mysql, &mut report);
+        with_plugin(args, mysql_args, &mysql, &mut report);
     }
     if args.wants(Part::Image) {
         report.add("image", image::run_tests(mysql_args));
@@ -193,12 +195,17 @@ fn sanitized(args: &TestArgs, mysql: &Mysql, report: &mut Report) {
     }
 }
 
-fn with_plugin(args: &TestArgs, mysql: &Mysql, report: &mut Report) {
+fn with_plugin(args: &TestArgs, mysql_args: &MysqlArgs, mysql: &Mysql, report: &mut Report) {
     let plugin = match plugin::build_for_tests(mysql, PluginArgs::default()) {
         Ok(plugin) => plugin,
         Err(error) => return report.add("plugin build", Err(error)),
     };
     report.add("plugin build", Ok(one_passed()));
+    // Waited for at the end.
+    let _ahead = match args.wants(Part::Packages) {
+        true => Ahead::start(mysql_args).ok(),
+        false => None,
+    };
     if args.wants(Part::Suites) {
         suites(args, mysql, &plugin, None, report);
     }

@@ -102,6 +102,8 @@ struct State {
     rules: Vec<Rule>,
     sequence: Sequence,
     counts: HashMap<Operation, u64>,
+    /// Calls that are under way, and the most that there were at once.
+    under_way: HashMap<Operation, (u64, u64)>,
 }
 
 struct Shared {
@@ -132,6 +134,7 @@ impl FaultStore {
                     rules: Vec::new(),
                     sequence: Sequence::new(seed),
                     counts: HashMap::new(),
+                    under_way: HashMap::new(),
                 }),
             }),
         }
@@ -151,6 +154,37 @@ impl FaultStore {
     pub fn count(&self, operation: Operation) -> u64 {
         let state = self.shared.state.lock();
         state.counts.get(&operation).copied().unwrap_or(0)
+    }
+
+    /// How many calls of `operation` were under way at once, at most; [`ObjectStore::delete_many`] counts as none.
+    pub fn most_at_once(&self, operation: Operation) -> u64 {
+        let state = self.shared.state.lock();
+        state.under_way.get(&operation).map_or(0, |(_, most)| *most)
+    }
+}
+
+/// A call, until it is dropped.
+struct UnderWay<'a> {
+    state: &'a Mutex<State>,
+    operation: Operation,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(state: &'a Mutex<State>, operation: Operation) -> Self {
+        let mut held = state.lock();
+        let (now, most) = held.under_way.entry(operation).or_default();
+        *now += 1;
+        *most = (*most).max(*now);
+        drop(held);
+        Self { state, operation }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if let Some((now, _)) = self.state.lock().under_way.get_mut(&self.operation) {
+            *now -= 1;
+        }
     }
 }
 
@@ -191,6 +225,7 @@ impl Shared {
         body: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let error = |kind| Error::new(kind, format!("{operation:?} {key}: injected failure"));
+        let _under_way = UnderWay::begin(&self.state, operation);
         match self.fault(operation, key) {
             Some(Fault::Fail(kind)) => Err(error(kind)),
             Some(Fault::Ambiguous(kind)) => body().and_then(|_| Err(error(kind))),
@@ -210,6 +245,7 @@ impl Shared {
         body: impl FnOnce() -> Result<Bytes>,
     ) -> Result<Bytes> {
         let error = |kind| Error::new(kind, format!("{operation:?} {key}: injected failure"));
+        let _under_way = UnderWay::begin(&self.state, operation);
         match self.fault(operation, key) {
             Some(Fault::Fail(kind) | Fault::Ambiguous(kind)) => Err(error(kind)),
             Some(Fault::Delay(duration)) => {

@@ -13,6 +13,18 @@ use crate::image::docker::Docker;
 const START_LIMIT: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(200);
 
+/// Whether it was `done` in time.
+pub fn wait_until(mut done: impl FnMut() -> Result<bool>) -> Result<bool> {
+    let start = Instant::now();
+    while !done()? {
+        if start.elapsed() > START_LIMIT {
+            return Ok(false);
+        }
+        thread::sleep(POLL);
+    }
+    Ok(true)
+}
+
 pub struct Container<'a> {
     docker: &'a Docker,
     pub name: String,
@@ -85,16 +97,11 @@ impl<'a> Container<'a> {
         self.exit_code()
     }
 
-    pub fn wait(&self, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
-        let start = Instant::now();
-        loop {
-            let result = done();
-            match result {
-                Ok(true) => return Ok(()),
-                Ok(false) if start.elapsed() < START_LIMIT => thread::sleep(POLL),
-                Ok(false) => bail!("{} {what}; its log:\n{}", self.name, self.logs()?),
-                Err(error) => bail!("{error:#}; its log:\n{}", self.logs()?),
-            }
+    pub fn wait(&self, what: &str, done: impl FnMut() -> Result<bool>) -> Result<()> {
+        match wait_until(done) {
+            Ok(true) => Ok(()),
+            Ok(false) => bail!("{} {what}; its log:\n{}", self.name, self.logs()?),
+            Err(error) => bail!("{error:#}; its log:\n{}", self.logs()?),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The files for orchestrators, held against their schemas.
+//! The manifest for Kubernetes, held against its schema.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Lab, holds};
+use super::Lab;
 use crate::host::exec;
 use crate::host::paths::{self, FolderLock};
 use crate::packages::tools::{is_complete, mark_complete};
@@ -15,7 +15,7 @@ use crate::packages::tools::{is_complete, mark_complete};
 const PACKAGE: &str = "kubernetes-validate==1.37.*";
 const LAYOUT: &str = "1";
 
-fn file(name: &str) -> PathBuf {
+pub fn file(name: &str) -> PathBuf {
     paths::workspace().join("build/docker").join(name)
 }
 
@@ -50,24 +50,4 @@ pub fn kubernetes(lab: &Lab) -> Result<()> {
         "the schema accepts a word for a number"
     );
     Ok(())
-}
-
-pub fn compose(lab: &Lab) -> Result<()> {
-    let mut command = match exec::in_path("docker-compose") {
-        true => Command::new("docker-compose"),
-        false => {
-            let mut docker = lab.docker.command();
-            docker.arg("compose");
-            docker
-        }
-    };
-    let services = exec::output(
-        command
-            .arg("-f")
-            .arg(file("compose.yaml"))
-            .args(["config", "--services"]),
-    )
-    .context("read compose.yaml by docker compose (apt-get install docker-compose)")?;
-    holds(&services, "mysql")?;
-    holds(&services, "s3")
 }

@@ -3,6 +3,7 @@
 //! Containers that use the bucket share the machine's network, since the gateway listens on 127.0.0.1 alone.
 
 mod bucket;
+mod compose;
 mod container;
 mod disk;
 mod local;
@@ -10,6 +11,9 @@ mod manifests;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -35,13 +39,16 @@ struct Lab<'a> {
 
 type Case = (&'static str, fn(&Lab) -> Result<()>);
 
-/// What is tried, in this order.
+/// How many cases run at a time.
+const WORKERS: usize = 3;
+
+/// What is tried; each case is begun in this order.
 const CASES: [Case; 14] = [
     (
         "the Kubernetes manifest fits its schema",
         manifests::kubernetes,
     ),
-    ("the compose file is one", manifests::compose),
+    ("the compose file, started", compose::started),
     ("commands instead of the server", local::commands),
     ("what the environment lacks is refused", local::refusals),
     (
@@ -72,23 +79,36 @@ pub fn run(docker: &Docker, image: &str, mysql: &Mysql) -> Result<Tally> {
         own,
         folder: paths::fresh("image/test")?,
     };
-    let mut tally = Tally::default();
-    for (name, case) in CASES {
-        let start = Instant::now();
-        let result = case(&lab);
-        let seconds = start.elapsed().as_secs_f64();
-        match result {
-            Ok(()) => {
-                println!("image: {name}: ok ({seconds:.1} s)");
-                tally.passed += 1;
-            }
-            Err(error) => {
-                println!("image: {name}: FAILED ({seconds:.1} s): {error:#}");
-                tally.failed += 1;
-            }
+    // Most of a case's time is waiting for servers to start and stop.
+    let next = AtomicUsize::new(0);
+    let tally = Mutex::new(Tally::default());
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some(case) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let passed = attempt(&lab, case);
+                    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    match passed {
+                        true => tally.passed += 1,
+                        false => tally.failed += 1,
+                    }
+                }
+            });
         }
+    });
+    Ok(tally.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Whether the case passed.
+fn attempt(lab: &Lab, (name, case): &Case) -> bool {
+    let start = Instant::now();
+    let result = case(lab);
+    let seconds = start.elapsed().as_secs_f64();
+    match &result {
+        Ok(()) => println!("image: {name}: ok ({seconds:.1} s)"),
+        Err(error) => println!("image: {name}: FAILED ({seconds:.1} s): {error:#}"),
     }
-    Ok(tally)
+    result.is_ok()
 }
 
 impl<'a> Lab<'a> {

@@ -5,6 +5,7 @@ mod fetch;
 mod kind;
 mod layout;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,23 @@ pub struct MysqlArgs {
     /// Unpacked boost that the source tree of 8.0 is configured with [default: boost in the source tree]
     #[arg(long, global = true, value_name = "DIR", requires = "mysql_source")]
     pub boost: Option<PathBuf>,
+}
+
+impl MysqlArgs {
+    /// The same as options of a command line.
+    pub fn to_options(&self) -> Vec<OsString> {
+        let given = [
+            ("--mysql-root", &self.mysql_root),
+            ("--mysql-source", &self.mysql_source),
+            ("--mysql-build", &self.mysql_build),
+            ("--boost", &self.boost),
+        ];
+        let given = given.into_iter();
+        given
+            .filter_map(|(option, value)| Some([option.into(), value.clone()?.into_os_string()]))
+            .flatten()
+            .collect()
+    }
 }
 
 impl Mysql {
