@@ -95,7 +95,8 @@ fn convert(given: &EngineOptions) -> Result<Options> {
         let stored = u32::try_from(stored).unwrap_or(u32::MAX);
         match server_version_refusal(stored, own, newest) {
             why if why.is_empty() => Ok(()),
-            why => Err(Error::invalid(why)),
+            // The engine asks before it writes anything.
+            why => Err(Error::invalid(format!("{why} (nothing in it was changed)"))),
         }
     }));
     Ok(options)

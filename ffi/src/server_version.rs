@@ -11,7 +11,7 @@ pub fn server_version_refusal(stored: u32, own: u32, newest: u32) -> String {
     let (stored, own) = (dotted(stored), dotted(own));
     format!(
         "the store was written under MySQL {stored}, and this server is {own}: a store does not go back to an older server; \
-         nothing in it was changed: start MySQL {stored} or later on it"
+         start MySQL {stored} or later on it"
     )
 }
 

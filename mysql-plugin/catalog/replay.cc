@@ -96,12 +96,14 @@ void append_item(const std::string &item, const char *between, std::string *list
 
 class Replay {
  public:
-  explicit Replay(SqlSession &session) : m_session(session) {}
+  /// `was_in_step`: the disk once was what the catalog said; `is_in_step`: it is.
+  Replay(SqlSession &session, bool was_in_step, bool is_in_step)
+      : m_session(session), m_was_in_step(was_in_step), m_is_in_step(is_in_step) {}
 
   bool list_present();
   void load(bool failed_only);
   bool is_empty() const;
-  void drop_stale(bool was_in_step);
+  void drop_stale();
   void make_all();
   ReplayResult finish();
 
@@ -132,6 +134,7 @@ class Replay {
   bool make_account_by(const Entry &entry, const std::string &create);
   bool has_plugin(const std::string &plugin);
   bool is_made_but_for_rights(const Entry &entry);
+  bool was_changed_here(const Entry &entry);
   bool grant(const Entry &entry);
   void grant_one_by_one(const Entry &entry, const Rights &rights);
   void grant_companions(const Entry &entry);
@@ -144,6 +147,8 @@ class Replay {
   void leave_schema(const Entry &entry);
 
   SqlSession &m_session;
+  const bool m_was_in_step;
+  const bool m_is_in_step;
   std::map<Kind, std::vector<Entry>> m_entries;
   std::map<Name, std::string> m_present;   ///< With the engine of tables.
   std::set<std::string> m_global_rights;   ///< Of any account in the catalog.
@@ -222,7 +227,7 @@ void Replay::list_triggers_again() {
 }
 
 /// What another server has dropped or changed since this disk was in step.
-void Replay::drop_stale(bool was_in_step) {
+void Replay::drop_stale() {
   std::set<Name> wanted;
   for (const auto &[kind, entries] : m_entries) {
     for (const Entry &entry : entries) wanted.insert(entry.name);
@@ -232,7 +237,7 @@ void Replay::drop_stale(bool was_in_step) {
     if (name.kind == Kind::kSchema) run("ALTER DATABASE " + quoted_name(name.schema) + " READ ONLY = 0");
   }
   drop_changed_tables();
-  if (!was_in_step) return;
+  if (!m_was_in_step) return;
   // Triggers go with their tables; of the rest, what hangs on others goes first.
   for (const Kind kind : {Kind::kTable, Kind::kAccount, Kind::kEvent, Kind::kTrigger, Kind::kView, Kind::kProcedure, Kind::kFunction,
                           Kind::kLibrary, Kind::kSchema}) {
@@ -478,8 +483,10 @@ void Replay::make_views() {
 /// Makes it, or makes it what it has to be; `create` is its CREATE USER.
 bool Replay::make_account_by(const Entry &entry, const std::string &create) {
   if (!is_present(entry.name)) return run(create);
-  // An account written by another version may lack rights that this version's own accounts have: it only gains.
-  if (!is_of_another_series(entry)) return drop(entry.name) && run(create);
+  // An account written by another version may lack rights that this version's own accounts have: those only gain. Others lose what was taken from them
+  // since the disk was in step.
+  const bool is_servers_own = entry.name.schema == "localhost" && (entry.name.name == "root" || entry.name.name.rfind("mysql.", 0) == 0);
+  if (!is_of_another_series(entry) || (m_was_in_step && !is_servers_own)) return drop(entry.name) && run(create);
   if (create.compare(0, 7, "CREATE ") != 0 || !run("ALTER " + create.substr(7))) return false;
   // ALTER USER has a password expire that is given with its plugin alone, as an empty one is.
   return is_expired(create) || run("UPDATE mysql.user SET password_expired = 'N' WHERE User = " + quoted_text(entry.name.name) +
@@ -499,6 +506,13 @@ bool Replay::is_made_but_for_rights(const Entry &entry) {
   Entry present;
   return (entry.flags & Entry::kNotReplayed) != 0 && is_present(entry.name) && read(m_session, entry.name, &present) == Found::kYes &&
          present.field(0) == entry.field(0);
+}
+
+/// Whether a kept account was made, and is another one here since: by an init file, which runs before anything listens.
+bool Replay::was_changed_here(const Entry &entry) {
+  Entry present;
+  return m_is_in_step && (entry.flags & Entry::kNotReplayed) != 0 && is_present(entry.name) &&
+         read(m_session, entry.name, &present) == Found::kYes && present.field(0) != entry.field(0);
 }
 
 bool Replay::make_account(const Entry &entry) {
@@ -606,10 +620,17 @@ void Replay::grant_roles_again(const Entry &entry) {
 
 void Replay::make_accounts() {
   if (m_entries[Kind::kAccount].empty()) return;
-  m_global_rights = global_rights(all(Kind::kAccount));
+  std::vector<Entry> of_others;
+  for (Entry &entry : all(Kind::kAccount)) {
+    if (is_of_another_series(entry)) of_others.push_back(std::move(entry));
+  }
+  m_global_rights = global_rights(of_others);
   std::vector<Entry> changed, same;
   for (const Entry &entry : m_entries[Kind::kAccount]) {
-    if (is_present(entry.name) && is_same(entry))
+    if (was_changed_here(entry))
+      // It is read again, and kept as it is here.
+      mark(entry, false);
+    else if (is_present(entry.name) && is_same(entry))
       same.push_back(entry);
     else
       changed.push_back(entry);
@@ -660,21 +681,21 @@ ReplayResult Replay::finish() { return std::move(m_result); }
 
 ReplayResult replay(SqlSession &session, bool was_in_step) {
   const Attaching attaching;
-  Replay replay(session);
+  Replay replay(session, was_in_step, false);
   if (!replay.list_present()) {
     ReplayResult result;
     result.complete = false;
     return result;
   }
   replay.load(false);
-  replay.drop_stale(was_in_step);
+  replay.drop_stale();
   replay.make_all();
   return replay.finish();
 }
 
 ReplayResult replay_failed(SqlSession &session) {
   const Attaching attaching;
-  Replay replay(session);
+  Replay replay(session, false, true);
   replay.load(true);
   if (replay.is_empty()) return {};
   if (!replay.list_present()) {
@@ -682,7 +703,7 @@ ReplayResult replay_failed(SqlSession &session) {
     result.complete = false;
     return result;
   }
-  replay.drop_stale(false);
+  replay.drop_stale();
   replay.make_all();
   return replay.finish();
 }

@@ -67,11 +67,12 @@ void fill(::handlerton *handlerton) {
 
 /// What comes between the engine's open and its first use; false, with the reason in the error log, if it cannot be used.
 bool begin(::handlerton *handlerton) {
+  // Before the catalog's open holds back events and replication, for an attach that would not come.
+  if (!catalog::takes_this_server()) return false;
   if (catalog::open(handlerton, xa::lock_tables) != 0) {
     log::error("cannot open the catalog: " + last_error_message());
     return false;
   }
-  if (!catalog::takes_this_server()) return false;
   if (mysqld_server_started) {
     if (catalog::can_attach_running()) return true;
     log::error(

@@ -40,7 +40,7 @@ pub struct ImageArgs {
     /// gets Debian's packages]
     #[arg(long, value_name = "IMAGE")]
     base: Option<String>,
-    /// The image to compile the plugin in, such as rust:1.95-bookworm; its C library may not be newer than the base's
+    /// The image to compile the plugin in, such as rust:1.95-bookworm
     #[arg(long, value_name = "IMAGE", requires = "base")]
     builder: Option<String>,
     /// Make debian:sid-slim from Debian's packages, by debootstrap, where no registry can be reached; needs root
@@ -100,7 +100,14 @@ fn build(args: &ImageArgs, mysql: &MysqlArgs, docker: &Docker) -> Result<()> {
     let server = Mysql::for_building(mysql)?;
     let source = match &args.builder {
         Some(_) => Source::Checkout(server.clone()),
-        None => Source::Built(plugin::build(&server, PluginArgs::default())?.library),
+        // The libraries of a base that was named may be older than this machine's.
+        None => {
+            let how = PluginArgs {
+                portable: args.base.is_some(),
+                ..PluginArgs::default()
+            };
+            Source::Built(plugin::build(&server, how)?.library)
+        }
     };
     let (base, version) = match &args.base {
         Some(base) => (base.as_str(), String::new()),

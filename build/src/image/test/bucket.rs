@@ -136,8 +136,9 @@ pub fn half(lab: &Lab) -> Result<()> {
         lacks(&logs, "GENERATED ROOT PASSWORD")?;
     }
     // Nor one whose own volume is complete.
-    let volume = ["-v", "half-other:/var/lib/mysql"];
-    let own = [&ROOT[..], &volume].concat();
+    let volume = lab.volume("half-other")?;
+    let mount = volume.mount();
+    let own = [&ROOT[..], &["-v", &mount]].concat();
     let container = lab.run("half-other", &own, &[])?;
     container.wait_ready()?;
     container.stop(10)?;
@@ -145,6 +146,32 @@ pub fn half(lab: &Lab) -> Result<()> {
     let container = lab.run_on("half", "half-other", &own, &[])?;
     let code = container.wait_end()?;
     ensure!(code == 1, "on another's volume it ended with {code}");
+    Ok(())
+}
+
+/// A store that no image made, whose root signs in by a plugin that is gone: it is attached, and nothing is made in it.
+pub fn anothers(lab: &Lab) -> Result<()> {
+    let volume = lab.volume("anothers")?;
+    let mount = volume.mount();
+    let options = [&ROOT[..], &["-v", &mount]].concat();
+    let container = lab.run_on("anothers", "anothers", &options, &[])?;
+    container.wait_ready()?;
+    container.sql(
+        "root",
+        "first",
+        "CREATE DATABASE d; CREATE USER app IDENTIFIED BY 'app'; GRANT ALL ON d.* TO app; DROP USER 'smartengine.image'@'localhost'; \
+         UPDATE mysql.user SET plugin = 'plugin_of_old' WHERE User = 'root'",
+    )?;
+    // What changes tables of accounts by hand is captured at the next start.
+    container.stop(10)?;
+    container.start()?;
+    container.wait_ready()?;
+    container.kill()?;
+    drop(container);
+    let container = lab.run_on("anothers", "anothers", &ROOT, &[])?;
+    container.wait_ready()?;
+    holds(&container.logs()?, "another server made it")?;
+    container.sql("app", "app", "USE d")?;
     Ok(())
 }
 

@@ -140,7 +140,8 @@ pub fn everything(lab: &Lab) -> Result<()> {
             "-e",
             "MYSQL_PASSWORD=of-the-app",
         ],
-        &["--max-connections=7"],
+        // A server takes a value in a word of its own too.
+        &["--max-connections", "7", "-h", "/var/lib/mysql"],
     )?;
     container.wait_ready()?;
     let logs = container.logs()?;
@@ -264,9 +265,21 @@ fn packed(program: &str, text: &str) -> Result<Vec<u8>> {
 }
 
 pub fn read_only(lab: &Lab) -> Result<()> {
+    // One that fails would end the first start.
+    let script = lab.file(
+        "read-only/signs-in.sh",
+        b"#!/bin/bash\nMYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -e 'DO 0'\n",
+        0o755,
+    )?;
+    let scripts = Lab::mount(
+        script.parent().context("a folder")?,
+        "/docker-entrypoint-initdb.d",
+    );
     let container = lab.run(
         "read-only",
         &[
+            "-v",
+            &scripts,
             "--read-only",
             "--cap-drop=ALL",
             "--tmpfs=/tmp",
@@ -281,7 +294,8 @@ pub fn read_only(lab: &Lab) -> Result<()> {
             "-e",
             "MYSQL_INITDB_SKIP_TZINFO=yes",
         ],
-        &[],
+        // Its health is asked where it answers.
+        &["--bind-address=127.0.0.2"],
     )?;
     container.wait_ready()?;
     let logs = container.logs()?;

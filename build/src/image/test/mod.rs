@@ -43,7 +43,7 @@ type Case = (&'static str, fn(&Lab) -> Result<()>);
 const WORKERS: usize = 3;
 
 /// What is tried; each case is begun in this order.
-const CASES: [Case; 14] = [
+const CASES: [Case; 15] = [
     (
         "the Kubernetes manifest fits its schema",
         manifests::kubernetes,
@@ -66,6 +66,7 @@ const CASES: [Case; 14] = [
     ("two containers on one bucket", bucket::two),
     ("wrong credentials", bucket::wrong_credentials),
     ("half of a first start in a bucket", bucket::half),
+    ("a bucket of another server", bucket::anothers),
     ("a bucket of other settings", bucket::other_settings),
 ];
 

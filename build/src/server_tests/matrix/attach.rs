@@ -1,4 +1,5 @@
 //! A store that an older server wrote is attached by a newer one, whose disk is empty; then the older one has to refuse it, and leave every byte as it was.
+//! Within a series of long-term support it has to go on with it.
 //!
 //! What is made and compared is what `cargo xtask lostdisk` makes and compares. Between versions some of it may be told in other words: see [`told`].
 
@@ -34,6 +35,17 @@ const WRITTEN: [&str; 4] = [
     "INSERT INTO shop.big (id, k, pad) VALUES (-1, -1, 'newer')",
 ];
 
+/// The series within which MySQL goes back to an earlier patch release.
+const LONG_TERM: [&str; 3] = ["8.0", "8.4", "9.7"];
+
+/// What a pair came to.
+pub struct Attached {
+    /// How many objects were compared.
+    pub objects: usize,
+    /// Whether the older server goes on with what the newer one wrote.
+    pub goes_back: bool,
+}
+
 /// One server of the pair.
 pub struct Side<'a> {
     pub version: &'a str,
@@ -41,8 +53,7 @@ pub struct Side<'a> {
     pub plugin: &'a Plugin,
 }
 
-/// Returns how many objects were compared.
-pub fn run(work: &Path, older: &Side, newer: &Side) -> Result<usize> {
+pub fn run(work: &Path, older: &Side, newer: &Side) -> Result<Attached> {
     let step = Step::spinner(format!(
         "attach a store of {} with {}",
         older.version, newer.version
@@ -93,19 +104,41 @@ pub fn run(work: &Path, older: &Side, newer: &Side) -> Result<usize> {
     drop(client);
     server.shut_down()?;
 
-    refuse(&work, older, newer)?;
+    let goes_back = goes_back(older.version, newer.version);
+    if goes_back {
+        let server = start(&work, older, "older-again")?;
+        server.connect()?.query("INSERT INTO after.t VALUES (3)")?;
+        server.shut_down()?;
+    } else {
+        refuse(&work, older, newer)?;
+    }
     // And its own server still takes it, on another empty disk.
     let server = start(&work, newer, "newer-again")?;
     let rows = server.connect()?.query("SELECT COUNT(*) FROM after.t")?;
+    let wanted = if goes_back { "3" } else { "2" };
     ensure!(
-        rows.scalar() == "2",
-        "after.t has {} rows, not 2",
+        rows.scalar() == wanted,
+        "after.t has {} rows, not {wanted}",
         rows.scalar()
     );
     server.shut_down()?;
     step.done();
     fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
-    Ok(after.len() + rows.len())
+    Ok(Attached {
+        objects: after.len() + rows.len(),
+        goes_back,
+    })
+}
+
+/// Whether MySQL lets the older server go on with what the newer one wrote.
+fn goes_back(older: &str, newer: &str) -> bool {
+    let series = |version: &str| {
+        version
+            .rsplit_once('.')
+            .map(|(series, _)| series.to_owned())
+    };
+    let (from, to) = (series(newer), series(older));
+    older == newer || (from == to && to.is_some_and(|to| LONG_TERM.contains(&to.as_str())))
 }
 
 /// A hash of each table's rows, as a client is given them.
@@ -264,6 +297,14 @@ mod tests {
             told("mysqldump shop", &dump("9.7.4"))
         );
         assert_ne!(told("mysqldump shop", "a"), told("mysqldump shop", "b"));
+    }
+
+    #[test]
+    fn only_a_series_of_long_term_support_goes_back() {
+        assert!(goes_back("8.0.35", "8.0.36"));
+        assert!(goes_back("9.7.4", "9.7.10"));
+        assert!(!goes_back("8.0.36", "8.4.0"));
+        assert!(!goes_back("9.6.0", "9.6.1"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod servers;
 use std::fs;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::demo;
 use crate::host::paths;
@@ -126,6 +126,10 @@ pub fn run(args: &MatrixArgs) -> Result<()> {
     let begun = Instant::now();
     let wants = |part: Part| args.only.is_empty() || args.only.contains(&part);
     let servers = servers::find(&args.server)?;
+    ensure!(
+        servers.len() > 1 || args.only != [Part::Attach],
+        "--only attach takes a store from one server to another: name two with --server"
+    );
     // All of them before the first runs, so that sources that do not compile are known at once.
     let plugins = servers
         .iter()
@@ -229,16 +233,20 @@ fn attach_all(servers: &[Server], plugins: &[Plugin], outcome: &mut Outcome) -> 
         for newer in &sides[index + 1..] {
             let what = format!("a store of {} attached by {}", older.version, newer.version);
             let mut objects = 0;
-            let result = attach::run(&work, older, newer).map(|compared| {
-                objects = compared;
+            let mut back = "failed";
+            let result = attach::run(&work, older, newer).map(|attached| {
+                objects = attached.objects;
+                back = if attached.goes_back {
+                    "goes on"
+                } else {
+                    "refused"
+                };
                 Tally {
                     passed: 1,
                     ..Tally::default()
                 }
             });
-            let failed = result.is_err();
             outcome.note(&what, result);
-            let back = if failed { "failed" } else { "refused" };
             table.row([
                 older.version.to_owned(),
                 newer.version.to_owned(),
