@@ -43,6 +43,9 @@ const DECLARATIONS: [&str; 3] = [
 /// The server finds a plugin service through a variable of the plugin that ends so, and fills it in.
 const SERVICES: &str = "*_service";
 
+/// The plugin's build script compiles no C++ where this is set.
+const RUST_ALONE: &str = "SMARTENGINE_RUST_ALONE";
+
 /// Changed when libraries are linked in another way, so that those of an older `xtask` are linked again.
 const LINKED_HOW: &str = "symbols in a file of their own";
 
@@ -155,6 +158,7 @@ fn build_kind(mysql: &Mysql, args: PluginArgs, kind: Kind) -> Result<Plugin> {
     let _lock = FolderLock::acquire(&target.join("mysql-plugins"))?;
     let folders = target.join(kind.folder());
     let mut cargo = cargo(mysql, &tools);
+    cargo.env_remove(RUST_ALONE);
     cargo.args(["build", "--package", "smartengine-plugin"]);
     let features = kind.features();
     if !features.is_empty() {
@@ -204,7 +208,7 @@ fn build_kind(mysql: &Mysql, args: PluginArgs, kind: Kind) -> Result<Plugin> {
     })
 }
 
-/// Cargo with the environment that the plugin's build script reads.
+/// Cargo with the environment that the plugin's build script reads; it leaves out the C++ side.
 pub fn cargo(mysql: &Mysql, tools: &Tools) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
@@ -212,6 +216,7 @@ pub fn cargo(mysql: &Mysql, tools: &Tools) -> Command {
         .env("MYSQL_SOURCE", &mysql.source)
         .env("MYSQL_BUILD", &mysql.build)
         .env("MYSQL_DEBUG", if mysql.is_debug { "1" } else { "0" })
+        .env(RUST_ALONE, "1")
         .env("LIBCLANG_PATH", tools.libraries())
         .env("BINDGEN_EXTRA_CLANG_ARGS", tools.clang_arguments());
     exec::forget_package(&mut command);
