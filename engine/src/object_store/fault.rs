@@ -195,6 +195,7 @@ impl Shared {
             rules,
             sequence,
             counts,
+            ..
         } = &mut *state;
         *counts.entry(operation).or_default() += 1;
         for rule in rules {

@@ -125,7 +125,7 @@ pub fn started(lab: &Lab) -> Result<()> {
         .sql("CREATE TABLE t (id INT PRIMARY KEY) ENGINE=SMARTENGINE; INSERT INTO t VALUES (7)")?;
     same(
         &project.sql("SELECT @@smartengine_store_url, @@smartengine_commit_durability")?,
-        "s3://mysql/data\tOBJECT",
+        "s3://mysql/data\tobject",
     )?;
     project.run(&["rm", "-s", "-f", "-v", "mysql"])?;
     ensure!(
