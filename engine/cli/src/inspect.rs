@@ -112,6 +112,7 @@ fn as_value(found: &Overview) -> Value {
         "manifest_id": found.manifest_id,
         "epoch": version.epoch,
         "writer": version.writer,
+        "user_version": (version.user_version > 0).then_some(version.user_version),
         "wal_floor": version.wal_floor,
         "first_chunk": version.first_chunk,
         "last_seq": version.last_seq,
@@ -157,6 +158,14 @@ fn write_text(
         .collect();
     if !formats.is_empty() {
         writeln!(out, "format versions: {}", formats.join(", "))?;
+    }
+    match version.user_version {
+        0 => writeln!(out, "not marked with a server's version")?,
+        marked => writeln!(
+            out,
+            "written by servers of versions up to {}",
+            text::server_version(marked)
+        )?,
     }
     writeln!(
         out,

@@ -18,6 +18,12 @@ pub fn bytes(count: u64) -> String {
     format!("{size:.1} {unit}")
 }
 
+/// The version of a MySQL server as it counts them, 80036 for 8.0.36.
+pub fn server_version(number: u64) -> String {
+    let (major, minor, patch) = (number / 10_000, number / 100 % 100, number % 100);
+    format!("{major}.{minor}.{patch}")
+}
+
 /// A user key: its index, then the rest in hexadecimal.
 pub fn key(user: &[u8]) -> String {
     match user.split_first_chunk::<4>() {

@@ -488,6 +488,29 @@ fn info_tells_the_formats_and_the_indexes() {
 }
 
 #[test]
+fn info_tells_the_servers_version_that_a_store_is_marked_with() {
+    let store = Store::new();
+    let (code, answer) = ask(&["info", &store.url()]);
+    assert_eq!((code, &answer["user_version"]), (0, &Value::Null));
+    let shown = text(&run(&["info", &store.url()]));
+    assert!(
+        shown.contains("\nnot marked with a server's version\n"),
+        "{shown}"
+    );
+    let engine = open(store.dir.path());
+    engine.raise_user_version(90_704).unwrap();
+    engine.raise_user_version(80_036).unwrap();
+    engine.close().unwrap();
+    let (code, answer) = ask(&["info", &store.url()]);
+    assert_eq!((code, &answer["user_version"]), (0, &Value::from(90_704)));
+    let shown = text(&run(&["info", &store.url()]));
+    assert!(
+        shown.contains("\nwritten by servers of versions up to 9.7.4\n"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_secret_in_a_url_is_not_shown() {
     for command in ["info", "check", "list"] {
         let output = run(&[command, "s3://key:hunter2@bucket/prefix"]);
