@@ -51,7 +51,8 @@ pub struct Server {
 }
 
 impl Setup {
-    fn mysqld(&self) -> Command {
+    /// The server's program, with what it needs for anything that it is started for.
+    pub fn mysqld(&self) -> Command {
         let mut command = Command::new(self.mysql.mysqld());
         command
             .arg("--no-defaults")
@@ -60,6 +61,7 @@ impl Setup {
             .arg(option("datadir", &self.datadir))
             // A core file or a stray relative path lands beside the data, not in the checkout.
             .current_dir(self.datadir.parent().unwrap_or(&self.datadir))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         if is_root() {
             command.arg("--user=root");
@@ -122,7 +124,6 @@ impl Setup {
                 .arg("--default-storage-engine=SMARTENGINE");
         }
         command.args(&self.options);
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         // Ctrl-C is for us: the server is then shut down through SQL, as it does not stop on an interrupt.
         command.process_group(0);
         if let Some(log) = &self.log {

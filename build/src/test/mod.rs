@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test there is, each runner's closing line, and their sum.
 
 mod ahead;
+mod builtin;
 pub mod codec_functions;
 mod codec_library;
 pub mod counts;
@@ -19,7 +20,7 @@ use crate::host::exec;
 use crate::image;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::packages::tools::Tools;
-use crate::plugin::{self, Plugin, PluginArgs, Sanitizer, builtin};
+use crate::plugin::{self, Plugin, PluginArgs, Sanitizer};
 use crate::release;
 use crate::s3::{self, OwnServer, Server};
 use crate::server_tests::history::{self, HistoryArgs};
@@ -69,8 +70,10 @@ enum Part {
     Live,
     /// The container image, built and tried
     Image,
-    /// The Debian package, built, checked and installed; a server with the engine built in, configured
+    /// The Debian package, built, checked and installed
     Packages,
+    /// A server with the engine built in, configured; named, or with --full, what such a server does
+    Static,
 }
 
 impl TestArgs {
@@ -148,7 +151,17 @@ pub fn run(args: &TestArgs, mysql_args: &MysqlArgs) -> Result<()> {
     }
     if args.wants(Part::Packages) {
         report.add("Debian package", release::deb::run_tests(mysql_args));
-        report.add("static server, configured", builtin::run_tests(mysql_args));
+    }
+    if args.wants(Part::Static) {
+        report.add(
+            "static server, configured",
+            plugin::builtin::run_tests(mysql_args),
+        );
+        // The plugin's C++ is compiled once more for it.
+        if args.full || !args.only.is_empty() {
+            let result = builtin::check(&mysql);
+            report.add("engine that is built in", result.map(|()| one_passed()));
+        }
     }
     println!("\nSummary");
     for line in &report.lines {

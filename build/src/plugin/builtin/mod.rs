@@ -204,27 +204,7 @@ impl Server {
             mysql_build: Some(build),
             ..MysqlArgs::default()
         })?;
-        let tools = Tools::locate()?;
-        let cargo_target = self.plugin.profile();
-        // From here on no other command changes the archive that the object is made of.
-        let lock = FolderLock::acquire(&cargo_target.join("mysql-plugins"))?;
-        let mut cargo = super::cargo(&mysql, &tools);
-        cargo.args([
-            "build",
-            "--package",
-            "smartengine-plugin",
-            "--features",
-            "builtin",
-        ]);
-        if !self.plugin.debug {
-            cargo.arg("--release");
-        }
-        exec::run(&mut cargo).context("compile the engine")?;
-        object::make(
-            &cargo_target.join("libsmartengine_plugin.a"),
-            &self.object(),
-        )?;
-        drop(lock);
+        object(&mysql, self.plugin, &self.object())?;
 
         let step = Step::count(
             format!("build MySQL {} with the engine in it", self.version),
@@ -261,6 +241,28 @@ impl Server {
         cmake::logged(command, &mut output, &log, see)
             .with_context(|| format!("build a server from {}", self.source.display()))
     }
+}
+
+/// Compiles the engine for a server that has it built in, and makes one object of it.
+pub fn object(mysql: &Mysql, plugin: PluginArgs, object: &Path) -> Result<()> {
+    let tools = Tools::locate()?;
+    let target = plugin.profile();
+    // From here on no other command changes the archive that the object is made of.
+    let _lock = FolderLock::acquire(&target.join("mysql-plugins"))?;
+    let mut cargo = super::cargo(mysql, &tools);
+    cargo.env_remove(super::RUST_ALONE);
+    cargo.args([
+        "build",
+        "--package",
+        "smartengine-plugin",
+        "--features",
+        "builtin",
+    ]);
+    if !plugin.debug {
+        cargo.arg("--release");
+    }
+    exec::run(&mut cargo).context("compile the engine")?;
+    object::make(&target.join("libsmartengine_plugin.a"), object)
 }
 
 /// Refuses a build tree whose server would be without the engine.

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::host::exec;
 use crate::plugin::Symbols;
@@ -36,8 +36,14 @@ pub fn make(archive: &Path, object: &Path) -> Result<()> {
             .arg(archive),
     )
     .context("link the engine into one object")?;
+    let symbols = Symbols::of(&whole, &["--defined-only"])?;
+    ensure!(
+        symbols.names().contains(DECLARATION),
+        "{} has no {DECLARATION}: it was not compiled for a server that has the engine built in",
+        archive.display()
+    );
     let mut text = String::new();
-    for name in hidden(&Symbols::of(&whole, &["--defined-only"])?) {
+    for name in hidden(&symbols) {
         text.push_str(name);
         text.push('\n');
     }
