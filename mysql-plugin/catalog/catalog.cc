@@ -136,14 +136,15 @@ bool bring_forward(SqlSession &session, bool was_in_step, std::set<Name> *unread
 }
 
 /// The dictionary is right.
-bool follow(SqlSession &session, bool clean, std::set<Name> *unread) {
+bool follow(SqlSession &session, bool clean, const std::set<Name> &named_before, std::set<Name> *unread) {
   // A crash may have kept GTIDs from the server that the transactions in the store have.
   if (!clean) replay_gtids(session, gtid::text());
-  const ReplayResult result = replay_failed(session);
+  const ReplayResult result = replay_failed(session, named_before);
   return result.complete && capture_all(session, !clean, result.in_step, unread);
 }
 
 bool attach_in(SqlSession &session, std::set<Name> *unread) {
+  const std::set<Name> named_before = take_accounts_named_before();
   std::optional<Meta> meta;
   uint64_t stored = 0;
   if (read_meta(&meta) != 0 || generation(&stored) != 0) {
@@ -167,7 +168,7 @@ bool attach_in(SqlSession &session, std::set<Name> *unread) {
   // Tables write themselves into the catalog, also where nothing else of a server was ever attached. On a disk that knows nothing of them they
   // are made again; where they are there already, that changes nothing.
   const bool others = meta ? !in_step : !local && !all(Kind::kTable).empty();
-  const bool done = others ? bring_forward(session, known_disk, unread) : follow(session, in_step && was_clean, unread);
+  const bool done = others ? bring_forward(session, known_disk, unread) : follow(session, in_step && was_clean, named_before, unread);
   if (!done) return false;
   if (generation(&stored) != 0) return false;
   const uint64_t reached = std::max(stored, local ? local->generation : 0);

@@ -68,6 +68,25 @@ class Sessions {
 
 Sessions sessions;
 
+/// Accounts that statements have named before the attach.
+class NamedBefore {
+ public:
+  void add(const std::set<Name> &names) {
+    const std::lock_guard<std::mutex> guard(m_mutex);
+    m_names.insert(names.begin(), names.end());
+  }
+  std::set<Name> take() {
+    const std::lock_guard<std::mutex> guard(m_mutex);
+    return std::exchange(m_names, {});
+  }
+
+ private:
+  std::mutex m_mutex;
+  std::set<Name> m_names;
+};
+
+NamedBefore named_before;
+
 bool is_internal(const THD *thd) { return thd->system_thread == SYSTEM_THREAD_BACKGROUND; }
 
 std::optional<Kind> kind_of(const MDL_key &key) {
@@ -242,8 +261,9 @@ void acl_notify(THD *thd, const Acl_change_notification *notice) {
   if (is_internal(thd)) return;
   guarded([&] {
     if (attach_state() == AttachState::kRefused) return warn_of_refused_attach(thd), 0;
-    if (!is_capturing()) return 0;
     const Todo changed = changed_by(*notice);
+    if (attach_state() == AttachState::kDetached) named_before.add(changed.names);
+    if (!is_capturing()) return 0;
     sessions.changed(thd, changed);
     note(changed);
     wait_when_accounts_are_free(thd);
@@ -257,6 +277,8 @@ void acl_notify(THD *thd, const Acl_change_notification *notice) {
 }
 
 }  // namespace
+
+std::set<Name> take_accounts_named_before() { return named_before.take(); }
 
 void install_hooks(handlerton *handlerton) {
   handlerton->notify_exclusive_mdl = notify_exclusive_mdl;

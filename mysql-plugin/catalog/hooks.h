@@ -13,11 +13,18 @@
 #ifndef SMARTENGINE_CATALOG_HOOKS_H
 #define SMARTENGINE_CATALOG_HOOKS_H
 
+#include <set>
+
+#include "catalog/entry.h"
+
 struct handlerton;
 
 namespace smartengine::catalog {
 
 void install_hooks(handlerton *handlerton);
+
+/// The accounts that statements have named while nothing was attached, as those of an init file do: it is run before the server lets anyone in. Once.
+std::set<Name> take_accounts_named_before();
 
 }  // namespace smartengine::catalog
 

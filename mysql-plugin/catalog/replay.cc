@@ -81,8 +81,13 @@ bool is_expired(const std::string &create) {
   return rest.rfind("DEFAULT", 0) != 0 && rest.rfind("NEVER", 0) != 0 && rest.rfind("INTERVAL", 0) != 0;
 }
 
+uint32_t series(uint32_t server_version) { return server_version / 100; }
+
 /// Whether an object was defined under a server of another series, such as 8.0 for 9.7.
-bool is_of_another_series(const Entry &entry) { return entry.server_version / 100 != MYSQL_VERSION_ID / 100; }
+bool is_of_another_series(const Entry &entry) { return series(entry.server_version) != series(MYSQL_VERSION_ID); }
+
+/// The account that the server's own initialisation makes, with all rights that its version has.
+bool is_servers_own(const Name &account) { return account.schema == "localhost" && account.name == "root"; }
 
 std::string dotted(uint32_t version) {
   return std::to_string(version / 10000) + '.' + std::to_string(version / 100 % 100) + '.' + std::to_string(version % 100);
@@ -96,14 +101,14 @@ void append_item(const std::string &item, const char *between, std::string *list
 
 class Replay {
  public:
-  /// `was_in_step`: the disk once was what the catalog said; `is_in_step`: it is.
-  Replay(SqlSession &session, bool was_in_step, bool is_in_step)
-      : m_session(session), m_was_in_step(was_in_step), m_is_in_step(is_in_step) {}
+  /// `in_step`: this server has all that the catalog says, but for what the last replay could not make.
+  Replay(SqlSession &session, bool in_step) : m_session(session), m_in_step(in_step) {}
 
   bool list_present();
   void load(bool failed_only);
   bool is_empty() const;
-  void drop_stale();
+  void leave(const std::set<Name> &defined_anew);
+  void drop_stale(bool was_in_step);
   void make_all();
   ReplayResult finish();
 
@@ -134,10 +139,10 @@ class Replay {
   bool make_account_by(const Entry &entry, const std::string &create);
   bool has_plugin(const std::string &plugin);
   bool is_made_but_for_rights(const Entry &entry);
-  bool was_changed_here(const Entry &entry);
   bool grant(const Entry &entry);
   void grant_one_by_one(const Entry &entry, const Rights &rights);
   void grant_companions(const Entry &entry);
+  bool was_granted(const std::string &right, uint32_t server_version) const;
   bool restore_plugin(const Entry &entry);
   void fail_grants(const Entry &entry);
   void set_default_roles(const Entry &entry);
@@ -147,14 +152,13 @@ class Replay {
   void leave_schema(const Entry &entry);
 
   SqlSession &m_session;
-  const bool m_was_in_step;
-  const bool m_is_in_step;
+  const bool m_in_step;
   std::map<Kind, std::vector<Entry>> m_entries;
-  std::map<Name, std::string> m_present;   ///< With the engine of tables.
-  std::set<std::string> m_global_rights;   ///< Of any account in the catalog.
-  std::map<Name, std::string> m_restores;  ///< What is left to do for accounts whose plugin is not loaded.
-  std::set<Name> m_changed_rights;         ///< Accounts that have other rights than the catalog says, as an upgrade gives them.
-  std::map<Name, std::string> m_unknown;   ///< Rights that this server does not know, of accounts.
+  std::map<Name, std::string> m_present;                      ///< With the engine of tables.
+  std::map<uint32_t, std::set<std::string>> m_global_rights;  ///< Of any account in the catalog, by the series that it was defined under.
+  std::map<Name, std::string> m_restores;                     ///< What is left to do for accounts whose plugin is not loaded.
+  std::set<Name> m_changed_rights;        ///< Accounts that have other rights than the catalog says, as an upgrade gives them.
+  std::map<Name, std::string> m_unknown;  ///< Rights that this server does not know, of accounts.
   std::map<std::string, std::string> m_schema_collations;
   std::string m_why;
   ReplayResult m_result;
@@ -188,6 +192,18 @@ void Replay::load(bool failed_only) {
 
 bool Replay::is_empty() const {
   return std::all_of(m_entries.begin(), m_entries.end(), [](const auto &entries) { return entries.second.empty(); });
+}
+
+/// What statements have named meanwhile is from now on what they made of it.
+void Replay::leave(const std::set<Name> &defined_anew) {
+  std::vector<Entry> left;
+  for (Entry &entry : m_entries[Kind::kAccount]) {
+    if (defined_anew.count(entry.name) != 0)
+      mark(entry, false);
+    else
+      left.push_back(std::move(entry));
+  }
+  m_entries[Kind::kAccount] = std::move(left);
 }
 
 /// Whether the server has exactly this.
@@ -227,7 +243,7 @@ void Replay::list_triggers_again() {
 }
 
 /// What another server has dropped or changed since this disk was in step.
-void Replay::drop_stale() {
+void Replay::drop_stale(bool was_in_step) {
   std::set<Name> wanted;
   for (const auto &[kind, entries] : m_entries) {
     for (const Entry &entry : entries) wanted.insert(entry.name);
@@ -237,7 +253,7 @@ void Replay::drop_stale() {
     if (name.kind == Kind::kSchema) run("ALTER DATABASE " + quoted_name(name.schema) + " READ ONLY = 0");
   }
   drop_changed_tables();
-  if (!m_was_in_step) return;
+  if (!was_in_step) return;
   // Triggers go with their tables; of the rest, what hangs on others goes first.
   for (const Kind kind : {Kind::kTable, Kind::kAccount, Kind::kEvent, Kind::kTrigger, Kind::kView, Kind::kProcedure, Kind::kFunction,
                           Kind::kLibrary, Kind::kSchema}) {
@@ -483,10 +499,10 @@ void Replay::make_views() {
 /// Makes it, or makes it what it has to be; `create` is its CREATE USER.
 bool Replay::make_account_by(const Entry &entry, const std::string &create) {
   if (!is_present(entry.name)) return run(create);
-  // An account written by another version may lack rights that this version's own accounts have: those only gain. Others lose what was taken from them
-  // since the disk was in step.
-  const bool is_servers_own = entry.name.schema == "localhost" && (entry.name.name == "root" || entry.name.name.rfind("mysql.", 0) == 0);
-  if (!is_of_another_series(entry) || (m_was_in_step && !is_servers_own)) return drop(entry.name) && run(create);
+  // The server's own account may have rights that another version does not know: it only gains. From others what was taken goes too, unless the account
+  // is known to have no more than it should: a drop takes a role from all who have it.
+  const bool only_gains = m_in_step || (is_of_another_series(entry) && is_servers_own(entry.name));
+  if (!only_gains) return drop(entry.name) && run(create);
   if (create.compare(0, 7, "CREATE ") != 0 || !run("ALTER " + create.substr(7))) return false;
   // ALTER USER has a password expire that is given with its plugin alone, as an empty one is.
   return is_expired(create) || run("UPDATE mysql.user SET password_expired = 'N' WHERE User = " + quoted_text(entry.name.name) +
@@ -506,13 +522,6 @@ bool Replay::is_made_but_for_rights(const Entry &entry) {
   Entry present;
   return (entry.flags & Entry::kNotReplayed) != 0 && is_present(entry.name) && read(m_session, entry.name, &present) == Found::kYes &&
          present.field(0) == entry.field(0);
-}
-
-/// Whether a kept account was made, and is another one here since: by an init file, which runs before anything listens.
-bool Replay::was_changed_here(const Entry &entry) {
-  Entry present;
-  return m_is_in_step && (entry.flags & Entry::kNotReplayed) != 0 && is_present(entry.name) &&
-         read(m_session, entry.name, &present) == Found::kYes && present.field(0) != entry.field(0);
 }
 
 bool Replay::make_account(const Entry &entry) {
@@ -552,14 +561,21 @@ void Replay::grant_one_by_one(const Entry &entry, const Rights &rights) {
   }
 }
 
-/// What MySQL's upgrade grants to those who could do it by another right before there was one for it.
+/// Whether any account had a right, as far as servers of that series and older ones knew it.
+bool Replay::was_granted(const std::string &right, uint32_t server_version) const {
+  return std::any_of(m_global_rights.begin(), m_global_rights.end(),
+                     [&](const auto &rights) { return rights.first <= series(server_version) && rights.second.count(right) != 0; });
+}
+
+/// What MySQL's upgrade grants to those who could do it by another right before there was one for it. That others have it by now, as an earlier replay
+/// gave it to them, takes nothing from one who is kept as an older server defined it.
 void Replay::grant_companions(const Entry &entry) {
   for (const std::string &sql : entry.fields) {
     Rights rights;
     if (!parse_rights(sql, &rights) || !rights.is_global()) continue;
     for (const std::string &right : rights.list) {
       for (const std::string &companion : companions(right)) {
-        if (m_global_rights.count(companion) == 0 && run(rights.statement(companion))) m_changed_rights.insert(entry.name);
+        if (!was_granted(companion, entry.server_version) && run(rights.statement(companion))) m_changed_rights.insert(entry.name);
       }
     }
   }
@@ -620,17 +636,10 @@ void Replay::grant_roles_again(const Entry &entry) {
 
 void Replay::make_accounts() {
   if (m_entries[Kind::kAccount].empty()) return;
-  std::vector<Entry> of_others;
-  for (Entry &entry : all(Kind::kAccount)) {
-    if (is_of_another_series(entry)) of_others.push_back(std::move(entry));
-  }
-  m_global_rights = global_rights(of_others);
+  for (const Entry &entry : all(Kind::kAccount)) add_global_rights(entry, &m_global_rights[series(entry.server_version)]);
   std::vector<Entry> changed, same;
   for (const Entry &entry : m_entries[Kind::kAccount]) {
-    if (was_changed_here(entry))
-      // It is read again, and kept as it is here.
-      mark(entry, false);
-    else if (is_present(entry.name) && is_same(entry))
+    if (is_present(entry.name) && is_same(entry))
       same.push_back(entry);
     else
       changed.push_back(entry);
@@ -681,29 +690,30 @@ ReplayResult Replay::finish() { return std::move(m_result); }
 
 ReplayResult replay(SqlSession &session, bool was_in_step) {
   const Attaching attaching;
-  Replay replay(session, was_in_step, false);
+  Replay replay(session, false);
   if (!replay.list_present()) {
     ReplayResult result;
     result.complete = false;
     return result;
   }
   replay.load(false);
-  replay.drop_stale();
+  replay.drop_stale(was_in_step);
   replay.make_all();
   return replay.finish();
 }
 
-ReplayResult replay_failed(SqlSession &session) {
+ReplayResult replay_failed(SqlSession &session, const std::set<Name> &defined_anew) {
   const Attaching attaching;
-  Replay replay(session, false, true);
+  Replay replay(session, true);
   replay.load(true);
+  replay.leave(defined_anew);
   if (replay.is_empty()) return {};
   if (!replay.list_present()) {
     ReplayResult result;
     result.complete = false;
     return result;
   }
-  replay.drop_stale();
+  replay.drop_stale(false);
   replay.make_all();
   return replay.finish();
 }

@@ -32,8 +32,8 @@ struct ReplayResult {
 
 /// `was_in_step`: the disk was in step with this catalog once, so that what the catalog does not have was dropped since.
 ReplayResult replay(SqlSession &session, bool was_in_step);
-/// Tries again what the last replay could not make.
-ReplayResult replay_failed(SqlSession &session);
+/// Tries again what the last replay could not make, but for accounts that statements have named since.
+ReplayResult replay_failed(SqlSession &session, const std::set<Name> &defined_anew);
 
 /// Adds GTIDs that this server has not executed to gtid_purged; false with the reason in the error log.
 bool replay_gtids(SqlSession &session, const std::string &gtids);

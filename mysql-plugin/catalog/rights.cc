@@ -72,15 +72,11 @@ std::vector<std::string> successors(const std::string &right) { return heirs(kSu
 
 std::vector<std::string> companions(const std::string &right) { return heirs(kCompanions, right); }
 
-std::set<std::string> global_rights(const std::vector<Entry> &accounts) {
-  std::set<std::string> found;
-  for (const Entry &account : accounts) {
-    for (const std::string &sql : account.fields) {
-      Rights rights;
-      if (parse_rights(sql, &rights) && rights.is_global()) found.insert(rights.list.begin(), rights.list.end());
-    }
+void add_global_rights(const Entry &account, std::set<std::string> *found) {
+  for (const std::string &sql : account.fields) {
+    Rights rights;
+    if (parse_rights(sql, &rights) && rights.is_global()) found->insert(rights.list.begin(), rights.list.end());
   }
-  return found;
 }
 
 }  // namespace smartengine::catalog

@@ -33,8 +33,8 @@ std::vector<std::string> successors(const std::string &right);
 /// What MySQL's upgrade grants beside `right`, which the holder of that could do without it before.
 std::vector<std::string> companions(const std::string &right);
 
-/// The rights that any of these accounts is granted for everything.
-std::set<std::string> global_rights(const std::vector<Entry> &accounts);
+/// Adds the rights that the account is granted for everything.
+void add_global_rights(const Entry &account, std::set<std::string> *found);
 
 }  // namespace smartengine::catalog
 
