@@ -153,6 +153,10 @@ fn options(mysql: &Mysql) -> cc::Build {
     for dir in mysql.includes() {
         build.flag("-isystem").flag(dir);
     }
+    // Debug information names the headers; where they lie is this machine's affair. Of two that fit, the later one holds.
+    for (dir, name) in [(&mysql.source, "mysql"), (&mysql.build, "mysql/builddir")] {
+        build.flag(format!("-ffile-prefix-map={}={name}", dir.display()));
+    }
     build
 }
 

@@ -79,6 +79,10 @@ enum Task {
     ///
     /// It is in target/packages. Name the server with --mysql-root, --mysql-source and --mysql-build.
     Rpm(release::rpm::RpmArgs),
+    /// Make an archive of the same files for any system, one of their symbols, a bill of materials and checksums
+    ///
+    /// They are in target/dist. Built twice of one commit they are the same bytes. With changes that are not committed their names say -dirty.
+    Dist(release::dist::DistArgs),
     /// Run mysql-test-run with the plugin loaded and our suites in place
     ///
     /// Without arguments it runs our suites. The servers' files are in target/mtr/var (target/mtr/var-innodb with --innodb).
@@ -161,6 +165,7 @@ fn execute(cli: Cli) -> Result<()> {
         Task::Image(args) => image::run(&args, &cli.mysql),
         Task::Deb(args) => release::deb::run(args, &cli.mysql),
         Task::Rpm(args) => release::rpm::run(args, &cli.mysql),
+        Task::Dist(args) => release::dist::run(args, &cli.mysql),
         Task::Run(args) => run::run(args, &cli.mysql),
         Task::Mtr(args) => mtr::run(args, &cli.mysql),
         Task::Demo(args) => demo::run(&args, &cli.mysql),

@@ -14,8 +14,9 @@ pub mod builtin;
 mod folder;
 mod needs;
 pub mod portable;
+mod prefix_maps;
 mod sanitizer;
-mod symbols;
+pub mod symbols;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -32,6 +33,7 @@ use crate::packages::tools::Tools;
 
 use folder::BuildFolder;
 pub use needs::Needs;
+pub use prefix_maps::PrefixMaps;
 pub use sanitizer::Sanitizer;
 
 /// What the server reads when it loads a plugin.
@@ -49,6 +51,9 @@ const RUST_ALONE: &str = "SMARTENGINE_RUST_ALONE";
 /// Changed when libraries are linked in another way, so that those of an older `xtask` are linked again.
 const LINKED_HOW: &str = "symbols in a file of their own";
 
+/// Where the program's build script takes options for the linker from, one a line.
+const PROGRAM_OPTIONS: &str = "SMARTENGINE_LINK_OPTIONS";
+
 /// How the plugin is compiled.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct PluginArgs {
@@ -62,7 +67,7 @@ pub struct PluginArgs {
 
 impl PluginArgs {
     /// The folder that cargo builds in.
-    fn profile(self) -> PathBuf {
+    pub fn profile(self) -> PathBuf {
         paths::target().join(if self.debug { "debug" } else { "release" })
     }
 }
@@ -152,21 +157,15 @@ pub fn build_sanitized(mysql: &Mysql, sanitizer: Sanitizer) -> Result<Plugin> {
 }
 
 fn build_kind(mysql: &Mysql, args: PluginArgs, kind: Kind) -> Result<Plugin> {
-    let tools = Tools::locate()?;
     let target = args.profile();
     // From here on no other command changes the archive that is linked.
     let _lock = FolderLock::acquire(&target.join("mysql-plugins"))?;
     let folders = target.join(kind.folder());
-    let mut cargo = cargo(mysql, &tools);
-    cargo.env_remove(RUST_ALONE);
-    cargo.args(["build", "--package", "smartengine-plugin"]);
+    let mut cargo = cargo_build(mysql, args)?;
+    cargo.arg("--lib");
     let features = kind.features();
     if !features.is_empty() {
-        cargo.args(["--package", "smartengine-ffi"]);
         cargo.args(["--features", &features.join(",")]);
-    }
-    if !args.debug {
-        cargo.arg("--release");
     }
     exec::run(&mut cargo).context("compile the plugin")?;
     let archive = target.join("libsmartengine_plugin.a");
@@ -206,6 +205,25 @@ fn build_kind(mysql: &Mysql, args: PluginArgs, kind: Kind) -> Result<Plugin> {
         folder: folder.path().to_path_buf(),
         _hold: hold,
     })
+}
+
+/// `cargo build` of what users install: to be told which of it. Plugin and program are always named together: cargo chooses the features of what both are made of by
+/// what is named, and would compile it once for each choice.
+pub fn cargo_build(mysql: &Mysql, args: PluginArgs) -> Result<Command> {
+    let mut cargo = cargo(mysql, &Tools::locate()?);
+    cargo.env_remove(RUST_ALONE);
+    cargo.args(["build", "--package", "smartengine-plugin"]);
+    cargo.args(["--package", "smartengine-cli"]);
+    let mut linked = vec!["-Wl,--build-id=sha1".to_owned()];
+    if args.portable {
+        linked.extend(portable::program_options(&args.profile().join("program"))?);
+    }
+    cargo.env(PROGRAM_OPTIONS, linked.join("\n"));
+    if !args.debug {
+        cargo.arg("--release");
+        PrefixMaps::of_this_machine()?.apply(&mut cargo)?;
+    }
+    Ok(cargo)
 }
 
 /// Cargo with the environment that the plugin's build script reads; it leaves out the C++ side.
@@ -300,7 +318,7 @@ fn link(mysql: &Mysql, archive: &Path, plugin: &Path, kind: Kind, args: PluginAr
 }
 
 /// Whether `part` occurs in `bytes`.
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
+pub fn contains(bytes: &[u8], part: &[u8]) -> bool {
     let first = part.first().copied().unwrap_or_default();
     let mut rest = bytes;
     while let Some(at) = rest.iter().position(|byte| *byte == first) {

@@ -1,8 +1,9 @@
 //! The files of a package, laid out in a folder as they are installed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -10,16 +11,19 @@ use anyhow::{Context, Result};
 use crate::host::exec;
 use crate::host::paths;
 use crate::packages::mysql::Mysql;
-use crate::packages::tools::Tools;
-use crate::plugin::{self, Plugin, PluginArgs, portable};
+use crate::plugin::{self, Plugin, PluginArgs};
 
 use super::facts::NAME;
+use super::linked::{self, Crates};
+use super::program::Program;
 
 /// An example of a configuration, which nothing reads where it is installed.
 const EXAMPLE: &str = include_str!("../../release/smartengine.cnf");
 
 /// Where a family of systems has its files, from the root on.
 pub struct Layout {
+    /// What stands before `bin` and `share`.
+    pub prefix: &'static str,
     pub plugins: &'static str,
     pub zsh: &'static str,
 }
@@ -27,55 +31,15 @@ pub struct Layout {
 /// What was compiled.
 pub struct Built {
     pub plugin: Plugin,
-    /// The program, without debug information.
-    pub program: PathBuf,
-    /// Manual pages and completions.
-    pages: PathBuf,
+    pub program: Program,
 }
 
 /// Compiles plugin and program; what is made of them goes to `folder`.
 pub fn build(mysql: &Mysql, args: PluginArgs, folder: &Path) -> Result<Built> {
-    let plugin = plugin::build(mysql, args)?;
-    let target = paths::target().join("release");
-    compile(mysql, &["build", "--example", "pages"], &[])?;
-    let linked = match args.portable {
-        true => portable::program_options(&folder.join("program"))?,
-        false => Vec::new(),
-    };
-    compile(mysql, &["rustc", "--bin", "smartengine"], &linked)?;
-    if args.portable {
-        portable::check_program(&target.join("smartengine"))?;
-    }
-    let (program, pages) = (folder.join("smartengine"), folder.join("pages"));
-    exec::run(
-        Command::new("objcopy")
-            .arg("--strip-all")
-            .arg(target.join("smartengine"))
-            .arg(&program),
-    )
-    .context("take the symbols out of the program smartengine")?;
-    exec::run(Command::new(target.join("examples/pages")).arg(&pages))
-        .context("make manual pages and completions")?;
     Ok(Built {
-        plugin,
-        program,
-        pages,
+        plugin: plugin::build(mysql, args)?,
+        program: Program::build(mysql, args, folder)?,
     })
-}
-
-/// Runs cargo on the program's crate, with options for the linker.
-fn compile(mysql: &Mysql, arguments: &[&str], linked: &[String]) -> Result<()> {
-    let mut cargo = plugin::cargo(mysql, &Tools::locate()?);
-    let (command, what) = arguments.split_at(1);
-    cargo
-        .args(command)
-        .args(["--release", "--package", "smartengine-cli"])
-        .args(what);
-    if !linked.is_empty() {
-        cargo.arg("--");
-        cargo.args(linked.iter().map(|option| format!("-Clink-arg={option}")));
-    }
-    exec::run(&mut cargo).context("compile the program smartengine")
 }
 
 impl Built {
@@ -86,14 +50,20 @@ impl Built {
             &root.join(layout.plugins).join("ha_smartengine.so"),
             0o644,
         )?;
-        copy(&self.program, &root.join("usr/bin/smartengine"), 0o755)?;
-        for page in fs::read_dir(&self.pages)? {
+        let prefix = layout.prefix;
+        let share = format!("{prefix}share");
+        copy(
+            &self.program.file,
+            &root.join(format!("{prefix}bin/smartengine")),
+            0o755,
+        )?;
+        for page in fs::read_dir(&self.program.pages)? {
             let page = page?;
             let name = page.file_name().to_string_lossy().into_owned();
             let to = match name.rsplit_once('.') {
-                Some((_, "1")) => format!("usr/share/man/man1/{name}"),
-                Some((_, "bash")) => "usr/share/bash-completion/completions/smartengine".to_owned(),
-                Some((_, "fish")) => format!("usr/share/fish/vendor_completions.d/{name}"),
+                Some((_, "1")) => format!("{share}/man/man1/{name}"),
+                Some((_, "bash")) => format!("{share}/bash-completion/completions/smartengine"),
+                Some((_, "fish")) => format!("{share}/fish/vendor_completions.d/{name}"),
                 _ => format!("{}/{name}", layout.zsh),
             };
             copy(&page.path(), &root.join(&to), 0o644)?;
@@ -101,17 +71,20 @@ impl Built {
                 compress(&root.join(&to))?;
             }
         }
-        let example = root.join(format!("usr/share/doc/{NAME}/examples/smartengine.cnf"));
+        let example = root.join(format!("{share}/doc/{NAME}/examples/smartengine.cnf"));
         write(&example, EXAMPLE)
     }
 }
 
-/// Puts the texts of the licences into `folder`.
-pub fn licences(folder: &Path) -> Result<()> {
+/// Puts the texts of the licences into `folder`, ours and those of others' crates.
+pub fn licences(folder: &Path, crates: &Crates) -> Result<()> {
     for name in ["LICENSE", "LICENSE-APACHE-2.0", "LICENSE-GPL-2.0"] {
         copy(&paths::workspace().join(name), &folder.join(name), 0o644)?;
     }
-    Ok(())
+    write(
+        &folder.join("THIRD-PARTY-LICENSES"),
+        &linked::licences(crates)?,
+    )
 }
 
 /// Copies a file, with the folders above it. Its mode does not depend on who builds.
@@ -131,6 +104,16 @@ pub fn write(to: &Path, text: &str) -> Result<()> {
 /// Puts the file `a.gz` in the place of `a`, without name and time in it.
 pub fn compress(file: &Path) -> Result<()> {
     exec::run(Command::new("gzip").arg("-9n").arg(file))
+}
+
+/// The files below `root`, as paths from there.
+pub fn files_below(root: &Path) -> Result<BTreeSet<String>> {
+    let text = exec::output(
+        Command::new("find")
+            .args([".", "-type", "f", "-printf", "%P\\n"])
+            .current_dir(root),
+    )?;
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 fn make_folder_of(file: &Path) -> Result<()> {

@@ -1,5 +1,6 @@
 //! What packages say about themselves.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -33,6 +34,32 @@ pub fn date() -> Result<u64> {
     text.trim()
         .parse()
         .with_context(|| format!("SOURCE_DATE_EPOCH is seconds since 1970, not {text:?}"))
+}
+
+/// The same as text, in the form that the program `date` takes, in UTC.
+pub fn date_text(format: &str) -> Result<String> {
+    let text = exec::output(
+        Command::new("date")
+            .env("LC_ALL", "C")
+            .args(["--utc", &format!("--date=@{}", date()?)])
+            .arg(format!("+{format}")),
+    )?;
+    Ok(text.trim().to_owned())
+}
+
+/// The digest of a file, in hexadecimal.
+pub fn sha256(file: &Path) -> Result<String> {
+    let text = exec::output(Command::new("sha256sum").arg("--binary").arg(file))?;
+    let digest = text.split_whitespace().next();
+    Ok(digest.context("sha256sum prints a digest")?.to_owned())
+}
+
+/// Whether what is built is not what was committed. Where there is no git checkout, nobody knows.
+pub fn is_dirty() -> bool {
+    let mut git = Command::new("git");
+    git.args(["status", "--porcelain"])
+        .current_dir(paths::workspace());
+    exec::output(&mut git).is_ok_and(|text| !text.is_empty())
 }
 
 /// Who answers for a package, `Name <address>`: `DEBFULLNAME` and `DEBEMAIL`, as with Debian's tools, or who made the last commit.

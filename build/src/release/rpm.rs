@@ -18,12 +18,14 @@ use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{Needs, PluginArgs};
 use crate::test::mtr::Tally;
 
-use super::contents::{self, Layout};
+use super::contents::{self, Built, Layout, files_below};
 use super::facts::{self, DESCRIPTION, LICENCE, NAME, SUMMARY, VERSION};
+use super::linked;
 
 /// The server's package.
 const SERVER: &str = "mysql-community-server";
 const LAYOUT: Layout = Layout {
+    prefix: "usr/",
     plugins: "usr/lib64/mysql/plugin",
     zsh: "usr/share/zsh/site-functions",
 };
@@ -36,7 +38,16 @@ pub struct RpmArgs {
 }
 
 pub fn run(args: RpmArgs, mysql: &MysqlArgs) -> Result<()> {
-    let made = Made::build(mysql)?;
+    let server = Mysql::locate(mysql)?;
+    let folder = paths::fresh("release-rpm")?;
+    let portable = PluginArgs {
+        portable: true,
+        ..PluginArgs::default()
+    };
+    let built = contents::build(&server, portable, &folder)?;
+    let made = Made::of(&server, &built, &folder, &paths::target().join("packages"))?;
+    let bytes = fs::metadata(&made.package)?.len();
+    println!("{} ({:.1} MB)", made.package.display(), bytes as f64 / 1e6);
     if args.test {
         let tally = made.test()?;
         println!("rpm: {} passed, {} skipped", tally.passed, tally.skipped);
@@ -44,7 +55,13 @@ pub fn run(args: RpmArgs, mysql: &MysqlArgs) -> Result<()> {
     Ok(())
 }
 
-/// A package in `target/packages`.
+/// The part of `cargo xtask test`, of what was compiled already. The package is not one for users: what is in it may not be portable.
+pub fn run_tests(server: &Mysql, built: &Built) -> Result<Tally> {
+    let folder = paths::fresh("release-rpm")?;
+    Made::of(server, built, &folder, &folder.join("packages"))?.test()
+}
+
+/// A package that was made.
 struct Made {
     package: PathBuf,
     /// What was packed, as it is installed.
@@ -53,23 +70,16 @@ struct Made {
 }
 
 impl Made {
-    fn build(mysql: &MysqlArgs) -> Result<Self> {
-        let server = Mysql::locate(mysql)?;
+    /// Makes it in `to`, by way of `folder`.
+    fn of(server: &Mysql, built: &Built, folder: &Path, to: &Path) -> Result<Self> {
         let server_version = server.version()?;
-        let folder = paths::fresh("release-rpm")?;
-        let args = PluginArgs {
-            portable: true,
-            ..PluginArgs::default()
-        };
-        let built = contents::build(&server, args, &folder)?;
         let step = Step::spinner("make the rpm");
         let root = folder.join("root");
         built.lay_out(&root, &LAYOUT)?;
-        contents::licences(&root.join("usr/share/licenses").join(NAME))?;
-        let package = pack(&root, &server_version)?;
+        let licences = root.join("usr/share/licenses").join(NAME);
+        contents::licences(&licences, &linked::crates()?)?;
+        let package = pack(&root, &server_version, to)?;
         step.done();
-        let bytes = fs::metadata(&package)?.len();
-        println!("{} ({:.1} MB)", package.display(), bytes as f64 / 1e6);
         Ok(Self {
             package,
             root,
@@ -129,7 +139,7 @@ fn version_for(server_version: &str) -> String {
     format!("{VERSION}+mysql{}", server_version.replace('-', "_"))
 }
 
-fn pack(root: &Path, server_version: &str) -> Result<PathBuf> {
+fn pack(root: &Path, server_version: &str, to: &Path) -> Result<PathBuf> {
     let version = version_for(server_version);
     let date = u32::try_from(facts::date()?).context("a time after 2106")?;
     let mut builder = PackageBuilder::new(NAME, &version, LICENCE, std::env::consts::ARCH, SUMMARY);
@@ -164,9 +174,8 @@ fn pack(root: &Path, server_version: &str) -> Result<PathBuf> {
         builder.with_file(root.join(&file), options)?;
     }
     let package = builder.build().context("make the rpm")?;
-    let folder = paths::target().join("packages");
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let path = folder.join(format!("{NAME}-{version}-1.{}.rpm", std::env::consts::ARCH));
+    fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
+    let path = to.join(format!("{NAME}-{version}-1.{}.rpm", std::env::consts::ARCH));
     package
         .write_file(&path)
         .with_context(|| format!("write {}", path.display()))?;
@@ -189,14 +198,4 @@ fn required_libraries(root: &Path) -> Result<BTreeSet<String>> {
         }
     }
     Ok(required)
-}
-
-/// Paths below `root`, in order.
-fn files_below(root: &Path) -> Result<BTreeSet<String>> {
-    let text = exec::output(
-        Command::new("find")
-            .args([".", "-type", "f", "-printf", "%P\\n"])
-            .current_dir(root),
-    )?;
-    Ok(text.lines().map(str::to_owned).collect())
 }

@@ -70,7 +70,7 @@ enum Part {
     Live,
     /// The container image, built and tried
     Image,
-    /// The Debian package, built, checked and installed
+    /// The packages and archives, built and checked, Debian's installed
     Packages,
     /// A server with the engine built in, configured; named, or with --full, what such a server does
     Static,
@@ -150,7 +150,7 @@ pub fn run(args: &TestArgs, mysql_args: &MysqlArgs) -> Result<()> {
         report.add("image", image::run_tests(mysql_args));
     }
     if args.wants(Part::Packages) {
-        report.add("Debian package", release::deb::run_tests(mysql_args));
+        release::run_tests(mysql_args, &mut |name, result| report.add(name, result));
     }
     if args.wants(Part::Static) {
         report.add(

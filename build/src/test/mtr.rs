@@ -247,6 +247,20 @@ fn watch(command: &mut Command) -> Result<Tally> {
 }
 
 impl Tally {
+    /// Says how a test ended and counts it.
+    pub fn report(&mut self, name: &str, result: Result<()>) {
+        match result {
+            Ok(()) => {
+                println!("{name}: passed");
+                self.passed += 1;
+            }
+            Err(error) => {
+                println!("{name}: FAILED: {error:#}");
+                self.failed += 1;
+            }
+        }
+    }
+
     /// Takes in a line such as `[ 33%] main.1st  w1  [ pass ]  4`.
     fn count(&mut self, line: &str) {
         if !line.starts_with('[') || line.contains(" shutdown_report ") {

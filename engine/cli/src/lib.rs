@@ -1,6 +1,6 @@
 //! `smartengine`: looks into a store without attaching to it. It only reads, so it can be used beside a running server.
 //!
-//! It is a library, so that what is made of its arguments (`examples/pages.rs`) is made of those that the program has.
+//! It is a library, so that it is compiled with what else is linked before the program is.
 //!
 //! Answers go to standard output, as text or with `--json` as JSON; progress and errors to standard error. It ends with what fsck ends with:
 //! 0 all is well, 4 the store has errors, 8 it could not be looked into, 16 wrong usage.
@@ -12,6 +12,7 @@ mod indexes;
 mod inspect;
 mod list;
 mod open;
+mod pages;
 mod text;
 mod verify;
 mod version;
@@ -25,7 +26,7 @@ const ERRORS_LEFT: u8 = 4;
 const OPERATIONAL_ERROR: u8 = 8;
 const USAGE: u8 = 16;
 
-/// Look into a store of SmartEngine. Nothing is ever written: it is safe beside a running server.
+/// Look into a store of SmartEngine. Nothing is ever written to it: that is safe beside a running server.
 ///
 /// STORE is a URL, s3://bucket/prefix or file:///directory, or a directory: a store's own, or an engine's with its store in it.
 /// Exit codes: 0 all is well, 4 the store has errors, 8 it could not be looked into, 16 wrong usage.
@@ -53,6 +54,8 @@ enum Command {
     Gc(gc::Args),
     /// Show one object: a file, a chunk of the log, an object of the manifest.
     Dump(dump::Args),
+    /// Write this program's manual pages, and completions for bash, zsh and fish, into a folder.
+    Pages(pages::Args),
     /// Show the version of this program and of the formats that it knows.
     Version,
 }
@@ -61,11 +64,6 @@ enum Command {
 enum Outcome {
     Well,
     Errors,
-}
-
-/// The program's arguments, for what is made of them: manual pages, completions.
-pub fn command() -> clap::Command {
-    Cli::command()
 }
 
 /// The program, with the arguments and the output of this process.
@@ -88,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::List(args) => list::run(args, cli.json),
         Command::Gc(args) => gc::run(args, cli.json),
         Command::Dump(args) => dump::run(args, cli.json),
+        Command::Pages(args) => pages::run(args, Cli::command()),
         Command::Version => version::run(cli.json),
     };
     match done {

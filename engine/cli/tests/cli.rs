@@ -519,3 +519,25 @@ fn a_secret_in_a_url_is_not_shown() {
         assert!(!said.contains("hunter2"), "{said}");
     }
 }
+
+#[test]
+fn pages_are_written_of_each_command_and_for_each_shell() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("made/anew");
+    let output = run(&["pages", folder.to_str().unwrap()]);
+    assert_eq!(code(&output), 0);
+    for (file, wanted) in [
+        ("smartengine.1", "smartengine\\-verify(1)"),
+        ("smartengine-gc.1", "\\-\\-dry\\-run"),
+        ("smartengine.bash", "complete -F"),
+        ("_smartengine", "#compdef smartengine"),
+        ("smartengine.fish", "complete -c smartengine"),
+    ] {
+        let made = std::fs::read_to_string(folder.join(file)).unwrap();
+        assert!(made.contains(wanted), "{file} is\n{made}");
+    }
+    let in_the_way = dir.path().join("file");
+    std::fs::write(&in_the_way, "").unwrap();
+    let output = run(&["pages", in_the_way.to_str().unwrap()]);
+    assert_eq!(code(&output), 8);
+}

@@ -25,7 +25,6 @@ use crate::host::paths::{self, FolderLock};
 use crate::host::progress::Step;
 use crate::packages::cmake;
 use crate::packages::mysql::{self, Mysql, MysqlArgs};
-use crate::packages::tools::Tools;
 use crate::test::mtr::Tally;
 
 /// What the server is configured with before the user's own options. It is made as MySQL makes it, but for what no server is used for.
@@ -245,22 +244,11 @@ impl Server {
 
 /// Compiles the engine for a server that has it built in, and makes one object of it.
 pub fn object(mysql: &Mysql, plugin: PluginArgs, object: &Path) -> Result<()> {
-    let tools = Tools::locate()?;
     let target = plugin.profile();
     // From here on no other command changes the archive that the object is made of.
     let _lock = FolderLock::acquire(&target.join("mysql-plugins"))?;
-    let mut cargo = super::cargo(mysql, &tools);
-    cargo.env_remove(super::RUST_ALONE);
-    cargo.args([
-        "build",
-        "--package",
-        "smartengine-plugin",
-        "--features",
-        "builtin",
-    ]);
-    if !plugin.debug {
-        cargo.arg("--release");
-    }
+    let mut cargo = super::cargo_build(mysql, plugin)?;
+    cargo.args(["--lib", "--features", "smartengine-plugin/builtin"]);
     exec::run(&mut cargo).context("compile the engine")?;
     object::make(&target.join("libsmartengine_plugin.a"), object)
 }

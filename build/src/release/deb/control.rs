@@ -89,7 +89,7 @@ impl Control {
     }
 
     pub fn copyright(&self) -> Result<String> {
-        let year = date("%Y")?;
+        let year = facts::date_text("%Y")?;
         Ok(COPYRIGHT
             .replace("{maintainer}", &facts::maintainer()?)
             .replace("{year}", &year))
@@ -101,7 +101,7 @@ impl Control {
             self.version(),
             self.server_version,
             facts::maintainer()?,
-            date("%a, %d %b %Y %H:%M:%S +0000")?
+            facts::date_text("%a, %d %b %Y %H:%M:%S +0000")?
         ))
     }
 }
@@ -128,16 +128,6 @@ fn paragraphs() -> String {
         lines.join("\n") + "\n"
     });
     folded.join(" .\n")
-}
-
-fn date(format: &str) -> Result<String> {
-    let text = exec::output(
-        Command::new("date")
-            .env("LC_ALL", "C")
-            .args(["--utc", &format!("--date=@{}", facts::date()?)])
-            .arg(format!("+{format}")),
-    )?;
-    Ok(text.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -19,13 +19,14 @@ use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::plugin::PluginArgs;
 use crate::test::mtr::Tally;
 
-use super::contents::{self, Layout};
+use super::contents::{self, Built, Layout};
 use super::facts::{self, NAME};
 use control::Control;
 
 /// The server's package.
 const SERVER: &str = "mysql-server-core";
 const LAYOUT: Layout = Layout {
+    prefix: "usr/",
     plugins: "usr/lib/mysql/plugin",
     zsh: "usr/share/zsh/vendor-completions",
 };
@@ -38,7 +39,12 @@ pub struct DebArgs {
 }
 
 pub fn run(args: DebArgs, mysql: &MysqlArgs) -> Result<()> {
-    let package = build(mysql)?;
+    let server = Mysql::locate(mysql)?;
+    // Before minutes are spent.
+    server.debian_version()?;
+    let folder = paths::fresh("release-deb")?;
+    let built = contents::build(&server, PluginArgs::default(), &folder)?;
+    let package = pack(&server, &built, &folder)?;
     if args.test {
         let tally = test::run(&package)?;
         println!(
@@ -50,17 +56,15 @@ pub fn run(args: DebArgs, mysql: &MysqlArgs) -> Result<()> {
     Ok(())
 }
 
-/// The part of `cargo xtask test`.
-pub fn run_tests(mysql: &MysqlArgs) -> Result<Tally> {
-    test::run(&build(mysql)?)
+/// The part of `cargo xtask test`, of what was compiled already.
+pub fn run_tests(server: &Mysql, built: &Built) -> Result<Tally> {
+    let folder = paths::fresh("release-deb")?;
+    test::run(&pack(server, built, &folder)?)
 }
 
-/// Makes the package in `target/packages`.
-fn build(mysql: &MysqlArgs) -> Result<PathBuf> {
-    let server = Mysql::locate(mysql)?;
+/// Makes the package in `target/packages`, by way of `folder`.
+fn pack(server: &Mysql, built: &Built, folder: &Path) -> Result<PathBuf> {
     let server_version = server.debian_version()?;
-    let folder = paths::fresh("release-deb")?;
-    let built = contents::build(&server, PluginArgs::default(), &folder)?;
     let step = Step::spinner("make the Debian package");
     let root = folder.join("root");
     built.lay_out(&root, &LAYOUT)?;
@@ -75,7 +79,7 @@ fn build(mysql: &MysqlArgs) -> Result<PathBuf> {
         control::OVERRIDES,
     )?;
     contents::write(&root.join("DEBIAN/md5sums"), &checksums(&root)?)?;
-    contents::write(&root.join("DEBIAN/control"), &control.text(&folder)?)?;
+    contents::write(&root.join("DEBIAN/control"), &control.text(folder)?)?;
     let packages = paths::target().join("packages");
     fs::create_dir_all(&packages).with_context(|| format!("create {}", packages.display()))?;
     let package = packages.join(control.file_name());

@@ -25,7 +25,7 @@ const EXAMPLE: &str = "/usr/share/doc/mysql-plugin-smartengine/examples/smarteng
 pub fn run(package: &Path) -> Result<Tally> {
     let mut tally = Tally::default();
     if exec::in_path("lintian") {
-        count(&mut tally, "lintian finds nothing", lint(package));
+        tally.report("deb: lintian finds nothing", lint(package));
     } else {
         println!("deb: lintian: skipped: it is not installed (apt-get install lintian)");
         tally.skipped += 1;
@@ -43,23 +43,10 @@ pub fn run(package: &Path) -> Result<Tally> {
         ("apt removes all of it", removed),
     ];
     for (name, test) in tests {
-        count(&mut tally, name, test(&system));
+        tally.report(&format!("deb: {name}"), test(&system));
     }
     system.remove()?;
     Ok(tally)
-}
-
-fn count(tally: &mut Tally, name: &str, result: Result<()>) {
-    match result {
-        Ok(()) => {
-            println!("deb: {name}: passed");
-            tally.passed += 1;
-        }
-        Err(error) => {
-            println!("deb: {name}: FAILED: {error:#}");
-            tally.failed += 1;
-        }
-    }
 }
 
 fn lint(package: &Path) -> Result<()> {

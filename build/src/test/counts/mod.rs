@@ -25,7 +25,7 @@ use crate::host::table::Table;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::packages::tools::Tools;
 use crate::packages::valgrind::Valgrind;
-use crate::plugin;
+use crate::plugin::{self, PrefixMaps};
 use crate::test::mtr::Tally;
 use crate::test::server_image::{self, ServerImage};
 
@@ -205,13 +205,11 @@ fn instructions(profile: &str) -> Option<f64> {
 }
 
 fn engine_jobs(mysql: &Mysql, work: &Path) -> Result<Vec<Job>> {
-    exec::run(plugin::cargo(mysql, &Tools::locate()?).args([
-        "build",
-        "--release",
-        "--package",
-        "smartengine-counts",
-    ]))
-    .context("compile the engine's loops")?;
+    let mut cargo = plugin::cargo(mysql, &Tools::locate()?);
+    // As the plugin is compiled, so that what both are made of is compiled once.
+    PrefixMaps::of_this_machine()?.apply(&mut cargo)?;
+    exec::run(cargo.args(["build", "--release", "--package", "smartengine-counts"]))
+        .context("compile the engine's loops")?;
     let program = paths::target().join("release/smartengine-counts");
     let mut jobs = Vec::new();
     for name in exec::output(Command::new(&program).arg("list"))?.lines() {
