@@ -11,6 +11,7 @@
 
 #include "base/error_map.h"
 #include "base/log.h"
+#include "catalog/definition.h"
 #include "catalog/reader.h"
 #include "catalog/rights.h"
 #include "catalog/store.h"
@@ -29,69 +30,6 @@ namespace {
 /// it: their number is one of flushes saved, not of processors.
 constexpr size_t kMostSessions = 8;
 constexpr size_t kTablesPerSession = 4;
-
-std::string full_name(const Name &name) { return quoted_name(name.schema) + '.' + quoted_name(name.name); }
-std::string account_name(const Name &name) { return quoted_name(name.name) + '@' + quoted_name(name.schema); }
-
-/// What DROP and messages call a kind.
-const char *sql_kind(Kind kind) {
-  switch (kind) {
-    case Kind::kSchema:
-      return "DATABASE";
-    case Kind::kTable:
-      return "TABLE";
-    case Kind::kLibrary:
-      return "LIBRARY";
-    case Kind::kFunction:
-      return "FUNCTION";
-    case Kind::kProcedure:
-      return "PROCEDURE";
-    case Kind::kView:
-      return "VIEW";
-    case Kind::kTrigger:
-      return "TRIGGER";
-    case Kind::kEvent:
-      return "EVENT";
-    default:
-      return "USER";
-  }
-}
-
-std::string drop_statement(const Name &name) {
-  const std::string start = std::string("DROP ") + sql_kind(name.kind) + ' ';
-  switch (name.kind) {
-    case Kind::kSchema:
-      return start + quoted_name(name.schema);
-    case Kind::kAccount:
-      return start + account_name(name);
-    default:
-      return start + full_name(name);
-  }
-}
-
-/// SHOW CREATE DATABASE says so in a comment at the end, which does nothing when it is run.
-bool is_read_only(const Entry &schema) { return schema.field(0).rfind("/* READ ONLY") != std::string::npos; }
-
-/// Whether SHOW CREATE USER says that the password has expired, and not when it will.
-bool is_expired(const std::string &create) {
-  static const std::string kExpire(" PASSWORD EXPIRE ");
-  const size_t place = find_unquoted(create, kExpire, 0);
-  if (place == std::string::npos) return false;
-  const std::string rest = create.substr(place + kExpire.size(), 8);
-  return rest.rfind("DEFAULT", 0) != 0 && rest.rfind("NEVER", 0) != 0 && rest.rfind("INTERVAL", 0) != 0;
-}
-
-uint32_t series(uint32_t server_version) { return server_version / 100; }
-
-/// Whether an object was defined under a server of another series, such as 8.0 for 9.7.
-bool is_of_another_series(const Entry &entry) { return series(entry.server_version) != series(MYSQL_VERSION_ID); }
-
-/// The account that the server's own initialisation makes, with all rights that its version has.
-bool is_servers_own(const Name &account) { return account.schema == "localhost" && account.name == "root"; }
-
-std::string dotted(uint32_t version) {
-  return std::to_string(version / 10000) + '.' + std::to_string(version / 100 % 100) + '.' + std::to_string(version % 100);
-}
 
 /// One after the other, for a message.
 void append_item(const std::string &item, const char *between, std::string *list) {
