@@ -47,6 +47,7 @@ readonly -a ENGINE_VARIABLES=(
 readonly -a SECRETS=(MYSQL_ROOT_PASSWORD MYSQL_PASSWORD AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN)
 readonly -a PLAIN=(
     MYSQL_RANDOM_ROOT_PASSWORD MYSQL_ALLOW_EMPTY_PASSWORD MYSQL_ONETIME_PASSWORD MYSQL_ROOT_HOST MYSQL_DATABASE MYSQL_USER MYSQL_INITDB_SKIP_TZINFO
+    SMARTENGINE_ACCEPT_UNFINISHED_START
 )
 
 # X_FILE names a file with X's value, which a secret of an orchestrator is.
@@ -182,7 +183,10 @@ client() {
         --protocol=socket --socket="$SOCKET" --default-character-set=utf8mb4 --batch --skip-column-names --comments "$@"
 }
 as_root() { client root "$ROOT_PASSWORD" "$@"; }
-# What scripts that are sourced may call, under the name that they know; statements come by standard input.
+# What scripts that are sourced may call, under the names that they know; statements come by standard input.
+mysql_note() { note "$@"; }
+mysql_warn() { warn "$@"; }
+mysql_error() { die "$@"; }
 docker_process_sql() {
     local database=()
     [ -z "${MYSQL_DATABASE-}" ] || database=(--database="$MYSQL_DATABASE")

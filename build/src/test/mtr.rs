@@ -137,7 +137,8 @@ pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Resu
                 .arg(path_option("--mysqld=--plugin-dir=", &plugin.folder))
                 .arg("--mysqld=--plugin-load-add=ha_smartengine.so")
                 .arg("--mysqld=--default-storage-engine=SMARTENGINE")
-                .arg("--mysqld=--default-tmp-storage-engine=SMARTENGINE");
+                .arg("--mysqld=--default-tmp-storage-engine=SMARTENGINE")
+                .env("SMARTENGINE_TEST_PLUGIN", "1");
             let skipped = paths::workspace().join(SKIPPED);
             if skipped.is_file() {
                 command.arg(path_option("--skip-test-list=", &skipped));

@@ -62,7 +62,18 @@ impl Portrait {
             show(&mut client, &format!("SHOW CREATE USER {user}"), &mut shown)?;
             show(&mut client, &format!("SHOW GRANTS FOR {user}"), &mut shown)?;
         }
+        // What the definitions as text leave out.
+        let columns = format!(
+            "SELECT table_schema, table_name, column_name, column_type, extra, generation_expression FROM information_schema.columns \
+             WHERE table_schema NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema', 'mtr', '{SCHEMA}') \
+             ORDER BY table_schema, table_name, ordinal_position"
+        );
         for sql in [
+            columns.as_str(),
+            "SELECT routine_schema, routine_name, character_set_client, collation_connection, database_collation, sql_mode \
+             FROM information_schema.routines WHERE routine_schema <> 'sys' ORDER BY 1, 2",
+            // Second passwords, and rights taken back in part.
+            "SELECT user, host, user_attributes FROM mysql.user WHERE user NOT LIKE 'mysql.%' ORDER BY 1, 2",
             "SELECT * FROM mysql.default_roles ORDER BY 1, 2, 3, 4",
             "SELECT * FROM mysql.role_edges ORDER BY 1, 2, 3, 4",
             "SELECT trigger_schema, trigger_name, action_order FROM information_schema.triggers WHERE trigger_schema <> 'sys' ORDER BY 1, 2",

@@ -1,4 +1,4 @@
-//! Objects of every kind that a server's dictionary knows.
+//! Objects of every kind that a server's dictionary knows: those of the suite smartengine_catalog.
 
 use anyhow::{Context, Result};
 
@@ -72,6 +72,50 @@ const STATEMENTS: &[&str] = &[
     "SET DEFAULT ROLE reader TO anna@localhost",
     "ALTER USER anna@localhost DEFAULT ROLE ALL",
     "ALTER DATABASE empty_one COLLATE utf8mb4_bin",
+    // What SHOW CREATE does not say in full, and what can only be made in another way.
+    "CREATE TABLE shop.wide (id INT(5) PRIMARY KEY, b BIGINT(10), c TINYINT(2), d MEDIUMINT(8) ZEROFILL, e FLOAT(7,3), f DOUBLE(9,2), g YEAR)",
+    "INSERT INTO shop.wide VALUES (1, 2, 3, 4, 5.5, 6.25, 2026)",
+    "CREATE TABLE shop.functional (id INT PRIMARY KEY, a INT, s VARCHAR(20), KEY sum ((a + 1)), UNIQUE KEY lowered ((LOWER(s)), a), CHECK (a <> 7) NOT ENFORCED)",
+    "INSERT INTO shop.functional VALUES (1, 10, 'Ab'), (2, NULL, NULL), (3, 7, 'aB')",
+    "CREATE TABLE shop.computed (PRIMARY KEY (one, more)) AS SELECT 1 AS one, id + 1 AS more, price / 3 AS third, STD(price) AS deviation, COUNT(*) AS n
+        FROM shop.item GROUP BY id, price",
+    "CREATE TABLE shop.computed_again LIKE shop.computed",
+    "SET SESSION sql_generate_invisible_primary_key = ON",
+    "CREATE TABLE shop.generated_key (a INT)",
+    "SET SESSION sql_generate_invisible_primary_key = DEFAULT",
+    "INSERT INTO shop.generated_key VALUES (3), (1)",
+    "CREATE TABLE shop.cut (id INT PRIMARY KEY) STATS_AUTO_RECALC=1 STATS_SAMPLE_PAGES=4",
+    "INSERT INTO shop.cut VALUES (1)",
+    "TRUNCATE TABLE shop.cut",
+    "INSERT INTO shop.cut VALUES (2)",
+    "CREATE DATABASE sealed",
+    "CREATE TABLE sealed.t (a INT PRIMARY KEY)",
+    "INSERT INTO sealed.t VALUES (1)",
+    "CREATE TABLE shop.was_called (id INT PRIMARY KEY, CHECK (id > 0))",
+    "RENAME TABLE shop.was_called TO sealed.is_called",
+    "CREATE VIEW shop.changed AS SELECT 1 AS a",
+    "ALTER VIEW shop.changed AS SELECT 2 AS b",
+    "SET NAMES latin1",
+    "CREATE VIEW shop.latin AS SELECT _latin1 0xE9 AS a, '\u{e4}' AS b",
+    "SET NAMES utf8mb4",
+    "CREATE FUNCTION shop.plain() RETURNS INT DETERMINISTIC RETURN 1",
+    "CREATE VIEW shop.calls AS SELECT shop.plain() AS x",
+    "CREATE VIEW shop.calls_again AS SELECT * FROM shop.calls",
+    "ALTER PROCEDURE shop.restock COMMENT 'altered'",
+    "ALTER EVENT shop.once RENAME TO shop.once_renamed",
+    // Other collations than their routines were made under.
+    "ALTER DATABASE shop COLLATE utf8mb4_0900_ai_ci",
+    "ALTER DATABASE sealed READ ONLY = 1",
+    "ALTER USER anna@localhost IDENTIFIED BY 'new_secret' RETAIN CURRENT PASSWORD",
+    r"CREATE USER issued@'%' REQUIRE SUBJECT '/CN=O''Brien' AND ISSUER '/O=back\\slash'",
+    "CREATE USER ciphered@'%' REQUIRE SSL PASSWORD REQUIRE CURRENT",
+    "CREATE USER was_user",
+    "RENAME USER was_user TO `we``ird`@`ho%st`",
+    r"GRANT SELECT ON `sh\_p%`.* TO `we``ird`@`ho%st`",
+    "GRANT CREATE, SELECT ON shop.not_there TO issued@'%'",
+    "CREATE ROLE dropped",
+    "GRANT dropped TO issued@'%'",
+    "DROP ROLE dropped",
 ];
 
 /// Makes all of them, and a table of `rows` rows.
