@@ -60,6 +60,12 @@ pub fn run_status(command: &mut Command) -> Result<bool> {
 
 /// Runs to the end and returns what it printed on standard output.
 pub fn output(command: &mut Command) -> Result<String> {
+    let name = name_of(command);
+    String::from_utf8(output_bytes(command)?).with_context(|| format!("read what {name} printed"))
+}
+
+/// The same of a program that may print any bytes.
+pub fn output_bytes(command: &mut Command) -> Result<Vec<u8>> {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -72,8 +78,7 @@ pub fn output(command: &mut Command) -> Result<String> {
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }
-    String::from_utf8(output.stdout)
-        .with_context(|| format!("read what {} printed", name_of(command)))
+    Ok(output.stdout)
 }
 
 /// Takes from a command's environment what cargo tells the program that it runs (this one) about itself. To build scripts that look there, it

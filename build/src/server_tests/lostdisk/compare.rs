@@ -159,8 +159,32 @@ fn dump(
             "--databases",
         ])
         .arg(schema);
-    let text = exec::output(&mut command)?;
+    // A view of a session in latin1 is told in its bytes.
+    let text = escaped(&exec::output_bytes(&mut command)?);
     // The counter of a table may be ahead of what was committed.
     shown.insert(format!("mysqldump {schema}"), text);
     Ok(())
+}
+
+/// Bytes that are no UTF-8 as `\xe4`, so that they stay apart.
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_other_character_sets_stay_apart() {
+        assert_eq!(escaped("ä".as_bytes()), "ä");
+        assert_eq!(escaped(b"a\xe4b\xff"), "a\\xe4b\\xff");
+    }
 }

@@ -2,12 +2,13 @@
 //! after a restart its tables are as they were before it or as they are after it.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
 use super::bank::{self, Manner, Trouble, trouble};
-use crate::server::client::Client;
+use crate::server::client::{Client, SqlError};
 use crate::server_tests::random::Random;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,15 @@ pub struct Builder<'a> {
     engine: &'static str,
     manner: Manner,
     model: Model,
+}
+
+/// ER_SCHEMA_DIR_EXISTS
+const SCHEMA_FOLDER_EXISTS: u16 = 3678;
+
+fn is_left_behind(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<SqlError>()
+        .is_some_and(|sql| sql.code == SCHEMA_FOLDER_EXISTS)
 }
 
 /// The schema of a client's own, which it makes and drops.
@@ -74,14 +84,21 @@ impl<'a> Builder<'a> {
         let Ok(mut client) = bank::connect(self.socket) else {
             return Ok(());
         };
+        // It may have been dropped, or have died while it was.
+        match self.make_schema(&mut client) {
+            Err(Trouble::Failed(error)) if is_left_behind(&error) => {
+                self.remove_left_behind()?;
+            }
+            Err(Trouble::Failed(error)) => return self.manner.bear(error),
+            Err(_) => return Ok(()),
+            Ok(()) => {}
+        }
         let mut schema_is_there = false;
         loop {
             if !schema_is_there {
-                // It may have been dropped, or have died while it was.
-                let sql = format!("CREATE DATABASE IF NOT EXISTS {}", own_schema(self.id));
-                match client.query(&sql).map_err(trouble) {
-                    Ok(_) => {}
-                    Err(Trouble::Failed(error)) => return self.manner.bear(error.context(sql)),
+                match self.make_schema(&mut client) {
+                    Ok(()) => {}
+                    Err(Trouble::Failed(error)) => return self.manner.bear(error),
                     Err(_) => return Ok(()),
                 }
             }
@@ -102,6 +119,25 @@ impl<'a> Builder<'a> {
             }
             self.model.pending = None;
         }
+    }
+
+    fn make_schema(&self, client: &mut Client) -> Result<(), Trouble> {
+        let sql = format!("CREATE DATABASE IF NOT EXISTS {}", own_schema(self.id));
+        match client.query(&sql).map_err(trouble) {
+            Err(Trouble::Failed(error)) => Err(Trouble::Failed(error.context(sql))),
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// The server makes a schema's folder before the schema, and removes it after; what a kill in between leaves, users are told to remove by hand. It
+    /// is empty, or this fails.
+    fn remove_left_behind(&self) -> Result<()> {
+        let data = self
+            .socket
+            .parent()
+            .context("the socket is in the data directory")?;
+        let folder = data.join(own_schema(self.id));
+        fs::remove_dir(&folder).with_context(|| format!("remove {}", folder.display()))
     }
 
     /// A table that there is.
