@@ -417,7 +417,9 @@ lock_marker() {
     fi
     if [ "$host" = localhost ]; then after=$expire; else before=$expire; fi
     as_root <<<"SET SESSION sql_mode = '', SESSION sql_log_bin = 0; $before
-        ALTER USER '$MARKER'@'localhost' ACCOUNT LOCK ATTRIBUTE '{\"first_start\": \"complete\"}'; $after"
+        ALTER USER '$MARKER'@'localhost' ACCOUNT LOCK ATTRIBUTE '{\"first_start\": \"complete\"}'; $after" ||
+        die "the first start cannot be completed: the error is above. root@localhost has to sign in with the password that it was given until all init" \
+            "scripts have run, so change, rename or drop it afterwards"
 }
 
 # The database is there, and no word of the environment changes it.
@@ -482,6 +484,20 @@ first_start() {
 
 # Part: From here on.
 
+# A data directory is made in an empty folder, and made anew if that was cut short.
+check_folders() {
+    local name value
+    for name in PERSISTENT_CACHE_DIR DATA_DIR WAL_DIR; do
+        value=SMARTENGINE_$name
+        value=${!value-}
+        case $value in
+            '') ;;
+            /*) [[ $value/ != "$DATADIR"/* ]] || die "SMARTENGINE_$name: $value is in the data directory $DATADIR: name a folder outside of it" ;;
+            *) die "SMARTENGINE_$name: $value is no absolute path" ;;
+        esac
+    done
+}
+
 prepare_folders() {
     mkdir -p "$DATADIR" /var/run/mysqld
     local folder user=mysql
@@ -510,6 +526,7 @@ main() {
     SOCKET=$(option socket /var/run/mysqld/mysqld.sock)
     STATE=$DATADIR/.smartengine-first-start
     STORE=$(option smartengine-store-url '')
+    [ "$(state)" = complete ] || check_folders
     if [ "$(id -u)" = 0 ] && [ "$(option user mysql)" != root ]; then
         prepare_folders
         note "becoming the user mysql"
@@ -526,7 +543,8 @@ main() {
         initialize)
             warn "$DATADIR was being made when the container ended; it is made anew"
             # The state stays: without it, half of a directory would pass for another server's.
-            find "$DATADIR" -mindepth 1 \! -name lost+found \! -path "$STATE" -delete
+            # What is mounted below is not this directory's.
+            find "$DATADIR" -xdev -mindepth 1 \! -name lost+found \! -path "$STATE" -delete
             check_without_store
             initialize
             first_start

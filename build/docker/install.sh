@@ -33,7 +33,7 @@ install_server() {
 }
 
 command -v mysqld >/dev/null || install_server
-for program in bash gzip mysql mysqladmin my_print_defaults setpriv find; do
+for program in awk bash gzip mysql mysqladmin my_print_defaults setpriv find; do
     command -v "$program" >/dev/null || { echo "the base has no $program, which the image's start needs" >&2; exit 1; }
 done
 # Where servers look for plugins: Oracle's packages have the folder elsewhere, and find ours by a link.

@@ -16,6 +16,7 @@ pub fn failpoint(name: &str) -> Result<()> {
         "catalog.written_by_8_0" => hit("catalog.written_by_8_0"),
         "catalog.written_by_99_0" => hit("catalog.written_by_99_0"),
         "catalog.no_version" => hit("catalog.no_version"),
+        "catalog.read_entry" => hit("catalog.read_entry"),
         _ => Err(Error::invalid(format!("no failure point {name:?}"))),
     }
 }

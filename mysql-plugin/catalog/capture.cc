@@ -92,7 +92,10 @@ void Batch::remove(const Name &name) {
 /// That a table which could not be made again is not there says nothing. One of another engine may have had its name.
 void Batch::remove_table(const Name &name) {
   std::optional<Entry> stored;
-  if (find(name, &stored) == 0 && stored && (stored->flags & Entry::kNotReplayed) != 0) return;
+  const int error = find(name, &stored);
+  // One that cannot be decoded could not be made either.
+  if (error == HA_ERR_TABLE_CORRUPT || (stored && (stored->flags & Entry::kNotReplayed) != 0)) return;
+  if (error != 0) throw std::runtime_error("the store's " + describe(name) + " cannot be read: " + last_error_message());
   remove(name);
 }
 

@@ -280,12 +280,25 @@ bool disk_is_anothers() {
   return !local || local->store_id != meta->store_id || local->token != meta->token;
 }
 
+namespace {
+
+bool has_no_tables() {
+  try {
+    return all(Kind::kTable).empty();
+  } catch (const std::exception &exception) {
+    log::error(std::string("catalog: ") + exception.what());
+    return false;
+  }
+}
+
+}  // namespace
+
 bool can_attach_running() {
   std::optional<Meta> meta;
   uint64_t stored = 0;
   if (read_meta(&meta) != 0 || generation(&stored) != 0) return false;
   const std::optional<disk::State> local = disk::read();
-  if (!meta) return local || all(Kind::kTable).empty();
+  if (!meta) return local || has_no_tables();
   return local && local->store_id == meta->store_id && local->token == meta->token && local->generation >= stored;
 }
 

@@ -47,6 +47,7 @@ class Replay {
   bool is_empty() const;
   void leave(const std::set<Name> &defined_anew);
   void drop_stale(bool was_in_step);
+  void drop_initialised_account();
   void make_all();
   ReplayResult finish();
 
@@ -80,6 +81,7 @@ class Replay {
   bool grant(const Entry &entry);
   void grant_one_by_one(const Entry &entry, const Rights &rights);
   void grant_companions(const Entry &entry);
+  void take_back(const Entry &entry);
   bool was_granted(const std::string &right, uint32_t server_version) const;
   bool restore_plugin(const Entry &entry);
   void fail_grants(const Entry &entry);
@@ -92,6 +94,7 @@ class Replay {
   SqlSession &m_session;
   const bool m_in_step;
   std::map<Kind, std::vector<Entry>> m_entries;
+  std::set<Name> m_unreadable;                                ///< Entries that are there and cannot be decoded.
   std::map<Name, std::string> m_present;                      ///< With the engine of tables.
   std::map<uint32_t, std::set<std::string>> m_global_rights;  ///< Of any account in the catalog, by the series that it was defined under.
   std::map<Name, std::string> m_restores;                     ///< What is left to do for accounts whose plugin is not loaded.
@@ -114,7 +117,7 @@ bool Replay::list_present() {
 
 void Replay::load(bool failed_only) {
   for (auto kind = static_cast<uint8_t>(Kind::kSchema); kind <= static_cast<uint8_t>(Kind::kAccount); ++kind) {
-    std::vector<Entry> entries = all(static_cast<Kind>(kind));
+    std::vector<Entry> entries = all(static_cast<Kind>(kind), {}, &m_unreadable);
     if (failed_only) {
       entries.erase(
           std::remove_if(entries.begin(), entries.end(), [](const Entry &entry) { return (entry.flags & Entry::kNotReplayed) == 0; }),
@@ -182,7 +185,7 @@ void Replay::list_triggers_again() {
 
 /// What another server has dropped or changed since this disk was in step.
 void Replay::drop_stale(bool was_in_step) {
-  std::set<Name> wanted;
+  std::set<Name> wanted = m_unreadable;
   for (const auto &[kind, entries] : m_entries) {
     for (const Entry &entry : entries) wanted.insert(entry.name);
   }
@@ -211,6 +214,22 @@ void Replay::drop_stale(bool was_in_step) {
     for (const Name &name : stale) drop(name);
     if (kind == Kind::kTable && !stale.empty()) list_triggers_again();
   }
+}
+
+/// On a disk that the store has not met, root@localhost is what initialisation made, perhaps without a password. A store that has accounts and not this one
+/// is that of a server whose administrator had dropped or renamed it.
+void Replay::drop_initialised_account() {
+  const std::vector<Entry> &accounts = m_entries[Kind::kAccount];
+  const auto is_own = [](const auto &account) { return is_servers_own(account); };
+  if (accounts.empty() || std::any_of(m_unreadable.begin(), m_unreadable.end(), is_own)) return;
+  if (std::any_of(accounts.begin(), accounts.end(), [](const Entry &entry) { return is_servers_own(entry.name); })) return;
+  const auto found = std::find_if(m_present.begin(), m_present.end(),
+                                  [](const auto &object) { return object.first.kind == Kind::kAccount && is_servers_own(object.first); });
+  if (found == m_present.end()) return;
+  const Name name = found->first;
+  log::warning("catalog: " + describe(name) +
+               ", which this server's initialisation made, is not in the store, which has other accounts: it is dropped");
+  drop(name);
 }
 
 void Replay::fail(const Entry &entry, const std::string &why) {
@@ -437,8 +456,8 @@ void Replay::make_views() {
 /// Makes it, or makes it what it has to be; `create` is its CREATE USER.
 bool Replay::make_account_by(const Entry &entry, const std::string &create) {
   if (!is_present(entry.name)) return run(create);
-  // The server's own account may have rights that another version does not know: it only gains. From others what was taken goes too, unless the account
-  // is known to have no more than it should: a drop takes a role from all who have it.
+  // The server's own account may have rights that another version does not know, and what it has too much is taken back one by one. From others what was
+  // taken goes with them, unless the account is known to have no more than it should: a drop takes a role from all who have it.
   const bool only_gains = m_in_step || (is_of_another_series(entry) && is_servers_own(entry.name));
   if (!only_gains) return drop(entry.name) && run(create);
   if (create.compare(0, 7, "CREATE ") != 0 || !run("ALTER " + create.substr(7))) return false;
@@ -519,6 +538,27 @@ void Replay::grant_companions(const Entry &entry) {
   }
 }
 
+/// What initialisation has given to the server's own account and the store's does not have, although its server knew the right: there it was taken from it.
+/// New rights stay if the account has what they come from.
+void Replay::take_back(const Entry &entry) {
+  Entry present;
+  if (read(m_session, entry.name, &present) != Found::kYes) return append_item(m_session.message(), "; ", &m_why);
+  const auto revoke = [&](const std::string &what) {
+    if (!run("REVOKE " + what + " FROM " + account_name(entry.name)))
+      append_item(m_session.message() + ", at REVOKE " + what, "; ", &m_why);
+  };
+  const Account stored = account_rights(entry), now = account_rights(present);
+  for (const std::string &right : now.global) {
+    if (stored.global.count(right) != 0) continue;
+    const std::vector<std::string> origins = origins_of_new(right, entry.server_version);
+    const bool is_kept =
+        std::any_of(origins.begin(), origins.end(), [&](const std::string &origin) { return stored.global.count(origin) != 0; });
+    if (!is_kept) revoke(right + " ON *.*");
+  }
+  if (now.grants && !stored.grants) revoke("GRANT OPTION ON *.*");
+  if (now.proxies && !stored.proxies) revoke("PROXY ON ''@''");
+}
+
 bool Replay::grant(const Entry &entry) {
   const size_t remainder = strtoull(entry.field(2).c_str(), nullptr, 10);
   m_why.clear();
@@ -533,6 +573,7 @@ bool Replay::grant(const Entry &entry) {
       append_item(m_session.message() + ", in: " + entry.field(i), "; ", &m_why);
   }
   if (is_of_another_series(entry)) grant_companions(entry);
+  if (is_of_another_series(entry) && is_servers_own(entry.name) && !m_in_step) take_back(entry);
   return m_why.empty() && m_unknown.count(entry.name) == 0;
 }
 
@@ -574,7 +615,7 @@ void Replay::grant_roles_again(const Entry &entry) {
 
 void Replay::make_accounts() {
   if (m_entries[Kind::kAccount].empty()) return;
-  for (const Entry &entry : all(Kind::kAccount)) add_global_rights(entry, &m_global_rights[series(entry.server_version)]);
+  for (const Entry &entry : all(Kind::kAccount)) m_global_rights[series(entry.server_version)].merge(account_rights(entry).global);
   std::vector<Entry> changed, same;
   for (const Entry &entry : m_entries[Kind::kAccount]) {
     if (is_present(entry.name) && is_same(entry))
@@ -636,6 +677,7 @@ ReplayResult replay(SqlSession &session, bool was_in_step) {
   }
   replay.load(false);
   replay.drop_stale(was_in_step);
+  if (!was_in_step) replay.drop_initialised_account();
   replay.make_all();
   return replay.finish();
 }

@@ -20,6 +20,20 @@ constexpr Heir kCompanions[] = {
     {"CREATE", "MANAGE_DATA_MASKING_POLICY"}, {"DROP", "MANAGE_DATA_MASKING_POLICY"},
 };
 
+/// Rights that came after 8.0, at the latest with this version, and what their holders could do it by before.
+struct New {
+  const char *right;
+  uint32_t since;
+  const char *origin;
+};
+
+constexpr New kNew[] = {
+    {"SET_ANY_DEFINER", 80200, "SET_USER_ID"},       {"ALLOW_NONEXISTENT_DEFINER", 80200, "SET_USER_ID"},
+    {"TRANSACTION_GTID_TAG", 80300, "BINLOG_ADMIN"}, {"FLUSH_PRIVILEGES", 80400, "RELOAD"},
+    {"OPTIMIZE_LOCAL_TABLE", 80400, "SYSTEM_USER"},  {"CREATE_SPATIAL_REFERENCE_SYSTEM", 90700, "SUPER"},
+    {"MANAGE_DATA_MASKING_POLICY", 90700, "CREATE"}, {"MANAGE_DATA_MASKING_POLICY", 90700, "DROP"},
+};
+
 template <size_t N>
 std::vector<std::string> heirs(const Heir (&all)[N], const std::string &right) {
   std::vector<std::string> found;
@@ -72,11 +86,24 @@ std::vector<std::string> successors(const std::string &right) { return heirs(kSu
 
 std::vector<std::string> companions(const std::string &right) { return heirs(kCompanions, right); }
 
-void add_global_rights(const Entry &account, std::set<std::string> *found) {
+std::vector<std::string> origins_of_new(const std::string &right, uint32_t server_version) {
+  std::vector<std::string> found;
+  for (const New &one : kNew) {
+    if (right == one.right && server_version < one.since) found.emplace_back(one.origin);
+  }
+  return found;
+}
+
+Account account_rights(const Entry &account) {
+  Account result;
   for (const std::string &sql : account.fields) {
     Rights rights;
-    if (parse_rights(sql, &rights) && rights.is_global()) found->insert(rights.list.begin(), rights.list.end());
+    if (sql.rfind("GRANT PROXY ON ``@``", 0) == 0) result.proxies = true;
+    if (!parse_rights(sql, &rights) || !rights.is_global()) continue;
+    result.global.insert(rights.list.begin(), rights.list.end());
+    result.grants = result.grants || rights.with_grant_option();
   }
+  return result;
 }
 
 }  // namespace smartengine::catalog

@@ -33,8 +33,17 @@ std::vector<std::string> successors(const std::string &right);
 /// What MySQL's upgrade grants beside `right`, which the holder of that could do without it before.
 std::vector<std::string> companions(const std::string &right);
 
-/// Adds the rights that the account is granted for everything.
-void add_global_rights(const Entry &account, std::set<std::string> *found);
+/// The rights that a right can come from which servers of that version did not have; none for one that they had.
+std::vector<std::string> origins_of_new(const std::string &right, uint32_t server_version);
+
+/// What an account is granted for everything.
+struct Account {
+  std::set<std::string> global;
+  bool grants = false;   ///< It may grant some of these.
+  bool proxies = false;  ///< It may act for anybody.
+};
+
+Account account_rights(const Entry &account);
 
 }  // namespace smartengine::catalog
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 #include "base/engine.h"
 #include "base/error_map.h"
@@ -130,32 +131,31 @@ int find(const Name &name, std::optional<Entry> *entry) {
   return read(*txn, name, entry);
 }
 
-int for_each(Kind kind, const std::string &schema, const std::function<void(Entry)> &each) {
+std::vector<Entry> all(Kind kind, const std::string &schema, std::set<Name> *unreadable) {
+  const auto give_up = [](const std::string &why) { throw std::runtime_error("the store's definitions cannot be read: " + why); };
   ByteBuffer lower, upper;
-  if (!kind_range(kind, schema, &lower, &upper)) return HA_ERR_OUT_OF_MEM;
+  if (!kind_range(kind, schema, &lower, &upper)) give_up("out of memory");
   rust::Box<ffi::TxnHandle> txn = ffi::txn_begin(engine(), ffi::Isolation::ReadCommitted);
   rust::Box<ffi::ReaderHandle> reader = ffi::reader_create(engine());
   ffi::Entry row{};
   ffi::Status status = ffi::reader_open(*reader, *txn, bytes(lower.slice()), bytes(upper.slice()), kPlainRead);
   if (ok(status)) status = ffi::reader_seek(*reader, *txn, ffi::Seek::First, {}, row);
-  int result = 0;
+  std::vector<Entry> entries;
   for (; ok(status); status = ffi::reader_next(*reader, *txn, row)) {
+    if (failpoint("catalog.read_entry")) give_up("failure point catalog.read_entry");
     Entry entry;
     std::string why;
     if (decode(slice(row.key), slice(row.value), &entry, &why)) {
-      each(std::move(entry));
+      entries.push_back(std::move(entry));
       continue;
     }
+    if (entry.name.kind != kind) give_up(why);
     log::error("catalog: " + describe(entry.name) + ": " + why);
-    result = HA_ERR_TABLE_CORRUPT;
+    if (unreadable != nullptr) unreadable->insert(entry.name);
   }
-  return status.code == ffi::Code::NotFound ? result : ha_error(status, nullptr);
-}
-
-std::vector<Entry> all(Kind kind, const std::string &schema) {
-  std::vector<Entry> entries;
-  if (for_each(kind, schema, [&](Entry entry) { entries.push_back(std::move(entry)); }) != 0) {
-    log::error("catalog: not all definitions could be read: " + last_error_message());
+  if (status.code != ffi::Code::NotFound) {
+    ha_error(status, nullptr);
+    give_up(last_error_message());
   }
   return entries;
 }
@@ -175,8 +175,20 @@ bool takes_this_server() {
   // The engine's open has asked where the store says it.
   if (ffi::engine_server_version(engine()) != 0) return true;
   uint32_t highest = 0;
-  for (auto kind = static_cast<uint8_t>(Kind::kMeta); kind <= static_cast<uint8_t>(Kind::kAccount); ++kind) {
-    for (const Entry &entry : all(static_cast<Kind>(kind))) highest = std::max(highest, entry.server_version);
+  std::set<Name> unreadable;
+  try {
+    for (auto kind = static_cast<uint8_t>(Kind::kMeta); kind <= static_cast<uint8_t>(Kind::kAccount); ++kind) {
+      for (const Entry &entry : all(static_cast<Kind>(kind), {}, &unreadable)) highest = std::max(highest, entry.server_version);
+    }
+  } catch (const std::exception &exception) {
+    log::error(std::string("cannot start: ") + exception.what());
+    return false;
+  }
+  if (!unreadable.empty()) {
+    const std::string count = std::to_string(unreadable.size());
+    log::error("cannot start: " +
+               ("which servers may use the store is said by its definitions alone, and " + count + " of them cannot be read"));
+    return false;
   }
   const std::string why(ffi::server_version_refusal(highest, MYSQL_VERSION_ID, kNewestServerVersion));
   if (!why.empty()) log::error("cannot start: " + why);

@@ -6,8 +6,8 @@
 #ifndef SMARTENGINE_CATALOG_STORE_H
 #define SMARTENGINE_CATALOG_STORE_H
 
-#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,10 +56,9 @@ int find(Trx &trx, const Name &name, std::optional<Entry> *entry);
 
 /// The committed entry.
 int find(const Name &name, std::optional<Entry> *entry);
-/// Calls `each` with all committed entries of a kind, in one schema if that is not empty. One that cannot be read is named in the error log
-/// and passed over; the result is then an error, after all others were seen.
-int for_each(Kind kind, const std::string &schema, const std::function<void(Entry)> &each);
-std::vector<Entry> all(Kind kind, const std::string &schema = {});
+/// All committed entries of a kind, in one schema if that is not empty. Throws if the store cannot be read to its end: what is missing from a list passes
+/// for dropped. An entry that this plugin cannot decode is named in the error log and, if that is wanted, in `unreadable`: it is there.
+std::vector<Entry> all(Kind kind, const std::string &schema = {}, std::set<Name> *unreadable = nullptr);
 
 /// The generation of the store's catalog.
 int generation(uint64_t *value);

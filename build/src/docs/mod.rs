@@ -67,6 +67,12 @@ pub fn check() -> Result<()> {
     breaches.extend(status::check(&book)?);
     breaches.extend(messages::check(&book)?);
     breaches.extend(check_picture(&book.root)?);
+    for page in &book.pages {
+        breaches.extend(marks_of_a_merge(
+            &page.path,
+            &scan::read(&book.root.join(&page.path))?,
+        ));
+    }
     for breach in &breaches {
         println!("docs: {breach}");
     }
@@ -133,6 +139,17 @@ impl Book {
             .with_context(|| format!("mysql-plugin has no file {name}"))?;
         scan::read(file)
     }
+}
+
+/// What a merge leaves where two sides differ.
+fn marks_of_a_merge(path: &str, text: &str) -> Vec<String> {
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| {
+            line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ") || *line == "======="
+        })
+        .map(|(number, line)| format!("{path}:{}: {line}, which a merge has left", number + 1))
+        .collect()
 }
 
 fn draw() -> Result<()> {

@@ -1,6 +1,6 @@
 use super::markdown::{Row, anchor, spans};
 use super::variables::{Variable, declared, differences, plain};
-use super::{messages, picture, scan};
+use super::{marks_of_a_merge, messages, picture, scan};
 
 const SOURCE: &str = r#"
 constexpr unsigned long long kKib = 1024;
@@ -126,4 +126,11 @@ fn the_same_text_gives_the_same_picture() {
 #[test]
 fn the_documents_are_sound() {
     super::check().unwrap();
+}
+
+#[test]
+fn what_a_merge_has_left_is_found() {
+    let text = "# Title\n<<<<<<< HEAD\none\n=======\ntwo\n>>>>>>> 0a1b (wip)\n";
+    assert_eq!(marks_of_a_merge("page.md", text).len(), 3);
+    assert!(marks_of_a_merge("page.md", "a <<<<<<< b\n| ======= |\n").is_empty());
 }

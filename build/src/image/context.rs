@@ -53,6 +53,12 @@ pub fn gather(source: &Source) -> Result<PathBuf> {
                 &mysql.build.join("include"),
                 &folder.join("mysql-build/include"),
             )?;
+            // It tells headers of a server with debug assertions.
+            let cache = mysql.build.join("CMakeCache.txt");
+            if cache.is_file() {
+                fs::copy(&cache, folder.join("mysql-build/CMakeCache.txt"))
+                    .with_context(|| format!("copy {}", cache.display()))?;
+            }
         }
     }
     Ok(folder)

@@ -207,6 +207,24 @@ fn build_kind(mysql: &Mysql, args: PluginArgs, kind: Kind) -> Result<Plugin> {
     })
 }
 
+/// Links what was compiled last as `--portable` does, to see that it can be: what older systems lack would be named.
+pub fn try_portable(mysql: &Mysql) -> Result<()> {
+    let target = PluginArgs::default().profile();
+    let _lock = FolderLock::acquire(&target.join("mysql-plugins"))?;
+    let portable = PluginArgs {
+        portable: true,
+        ..PluginArgs::default()
+    };
+    let folder = paths::fresh("portable")?;
+    link(
+        mysql,
+        &target.join("libsmartengine_plugin.a"),
+        &folder.join("ha_smartengine.so"),
+        Kind::Installed,
+        portable,
+    )
+}
+
 /// `cargo build` of what users install: to be told which of it. Plugin and program are always named together: cargo chooses the features of what both are made of by
 /// what is named, and would compile it once for each choice.
 pub fn cargo_build(mysql: &Mysql, args: PluginArgs) -> Result<Command> {

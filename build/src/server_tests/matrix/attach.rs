@@ -3,7 +3,7 @@
 //!
 //! What is made and compared is what `cargo xtask lostdisk` makes and compares. Between versions some of it may be told in other words: see [`told`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,11 +22,15 @@ use crate::server_tests::lostdisk::schema;
 /// Rows of the large table.
 const ROWS: u64 = 5_000;
 /// What only the older server makes: its accounts of before.
-const OLD_ACCOUNTS: [&str; 3] = [
+const OLD_ACCOUNTS: [&str; 4] = [
     "GRANT ALL ON *.* TO 'boss'@'localhost' WITH GRANT OPTION",
     "CREATE USER admin@localhost IDENTIFIED BY 'word'",
     "GRANT ALL ON *.* TO admin@localhost WITH GRANT OPTION",
+    "REVOKE FILE, SHOW_ROUTINE ON *.* FROM root@localhost",
 ];
+/// An account of a plugin that newer servers do not have, made where the older one has it.
+const NATIVE: &str = "native@localhost";
+const NATIVE_PLUGIN: &str = "mysql_native_password";
 /// What the newer server writes, so that the store is its own.
 const WRITTEN: [&str; 4] = [
     "CREATE DATABASE after",
@@ -69,6 +73,13 @@ pub fn run(work: &Path, older: &Side, newer: &Side) -> Result<Attached> {
     for sql in OLD_ACCOUNTS {
         client.query(sql).with_context(|| sql.to_owned())?;
     }
+    let has_native = has_plugin(&mut client)?;
+    if has_native {
+        client.query(&format!(
+            "CREATE USER {NATIVE} IDENTIFIED WITH {NATIVE_PLUGIN} BY 'word'"
+        ))?;
+        client.query(&format!("GRANT SELECT ON shop.* TO {NATIVE}"))?;
+    }
     // Both are asked by the newer one's programs.
     let before = Portrait::of(&server, newer.mysql)?;
     let rows = rows(&mut client)?;
@@ -89,6 +100,13 @@ pub fn run(work: &Path, older: &Side, newer: &Side) -> Result<Attached> {
             )
         })?;
     let mut client = server.connect()?;
+    if has_native && !has_plugin(&mut client)? {
+        let log = fs::read_to_string(work.join("newer.log"))?;
+        let named = log
+            .lines()
+            .any(|line| line.contains(NATIVE) && line.contains(NATIVE_PLUGIN));
+        ensure!(named, "the log of {} does not name {NATIVE}", newer.version);
+    }
     let now = self::rows(&mut client)?;
     for (table, hash) in &rows {
         ensure!(
@@ -128,6 +146,13 @@ pub fn run(work: &Path, older: &Side, newer: &Side) -> Result<Attached> {
         objects: after.len() + rows.len(),
         goes_back,
     })
+}
+
+fn has_plugin(client: &mut Client) -> Result<bool> {
+    let found = client.query(&format!(
+        "SELECT COUNT(*) FROM information_schema.plugins WHERE plugin_name = '{NATIVE_PLUGIN}' AND plugin_status = 'ACTIVE'"
+    ))?;
+    Ok(found.scalar() == "1")
 }
 
 /// Whether MySQL lets the older server go on with what the newer one wrote.
@@ -264,14 +289,15 @@ fn files(folder: &Path) -> Result<BTreeMap<String, u64>> {
 ///
 /// - mysqldump puts the server's version into its heading, and says what an older one has not.
 /// - CHECKSUM TABLE counts bits of a record that are not used, which versions fill in another way, for InnoDB too: [`rows`] compares instead.
-/// - The list of an almighty account's rights is the server's own: see the catalog's tests for what is mapped.
+/// - The list of an almighty account's rights is compared as a set: see [`rights`].
 fn told(asked: &str, answer: &str) -> Option<String> {
     if asked.starts_with("SHOW GRANTS FOR ")
         && ["'root'", "'admin'", "'boss'"]
             .iter()
             .any(|name| asked.contains(name))
     {
-        return None;
+        let rights: Vec<String> = rights(answer).into_iter().collect();
+        return Some(rights.join("\n"));
     }
     if asked.starts_with("CHECKSUM TABLE ") {
         return None;
@@ -283,6 +309,42 @@ fn told(asked: &str, answer: &str) -> Option<String> {
             && !line.starts_with("-- WARNING: can't read the INFORMATION_SCHEMA.libraries")
     });
     Some(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Rights that came after 8.0, which MySQL's upgrade gives to those who could do the same before.
+const NEW_RIGHTS: [&str; 5] = [
+    "TRANSACTION_GTID_TAG",
+    "OPTIMIZE_LOCAL_TABLE",
+    "FLUSH_PRIVILEGES",
+    "CREATE_SPATIAL_REFERENCE_SYSTEM",
+    "MANAGE_DATA_MASKING_POLICY",
+];
+/// What has become of a right that newer servers do not have.
+const SUCCESSORS: (&str, [&str; 2]) = (
+    "SET_USER_ID",
+    ["SET_ANY_DEFINER", "ALLOW_NONEXISTENT_DEFINER"],
+);
+
+/// Each right that SHOW GRANTS lists, with what it is for and whether it may be granted on, in the words of newer servers; new ones are left out.
+fn rights(answer: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for line in answer.lines() {
+        let Some((list, rest)) = line
+            .strip_prefix("GRANT ")
+            .and_then(|line| line.split_once(" ON "))
+        else {
+            found.insert(line.to_owned());
+            continue;
+        };
+        for right in list.split(',').map(str::trim) {
+            if right == SUCCESSORS.0 {
+                found.extend(SUCCESSORS.1.map(|right| format!("{right} ON {rest}")));
+            } else if !NEW_RIGHTS.contains(&right) {
+                found.insert(format!("{right} ON {rest}"));
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -297,6 +359,21 @@ mod tests {
             told("mysqldump shop", &dump("9.7.4"))
         );
         assert_ne!(told("mysqldump shop", "a"), told("mysqldump shop", "b"));
+    }
+
+    #[test]
+    fn rights_are_compared_one_by_one_in_the_newer_words() {
+        let old =
+            rights("GRANT SELECT, DROP ON *.* TO `a`\nGRANT SET_USER_ID,AUDIT_ADMIN ON *.* TO `a`");
+        assert!(old.contains("DROP ON *.* TO `a`"));
+        let old = rights("GRANT SELECT, SET_USER_ID ON *.* TO `a`\nGRANT `r` TO `a`");
+        let new = rights(
+            "GRANT `r` TO `a`\nGRANT SET_ANY_DEFINER, ALLOW_NONEXISTENT_DEFINER, OPTIMIZE_LOCAL_TABLE, SELECT ON *.* TO `a`",
+        );
+        assert_eq!(old, new);
+        assert_ne!(old, rights("GRANT SELECT ON *.* TO `a`\nGRANT `r` TO `a`"));
+        let granted_on = rights("GRANT SELECT ON *.* TO `a` WITH GRANT OPTION");
+        assert_ne!(granted_on, rights("GRANT SELECT ON *.* TO `a`"));
     }
 
     #[test]
