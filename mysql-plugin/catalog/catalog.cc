@@ -19,6 +19,7 @@
 #include "catalog/replay.h"
 #include "catalog/sql_session.h"
 #include "catalog/store.h"
+#include "catalog/text.h"
 #include "compat.h"
 #include "my_thread.h"
 #include "mysql/plugin.h"
@@ -117,6 +118,17 @@ class Unsynced {
   SqlSession &m_session;
   std::string m_before;
 };
+
+/// Adds GTIDs that this server has not executed to gtid_purged; false with the reason in the error log.
+bool replay_gtids(SqlSession &session, const std::string &gtids) {
+  if (gtids.empty()) return true;
+  if (session.run("SELECT GTID_SUBTRACT(" + quoted_text(gtids) + ", @@GLOBAL.gtid_executed)") && !session.rows().empty()) {
+    const std::string missing = session.rows()[0][0].value_or("");
+    if (missing.empty() || session.run("SET GLOBAL gtid_purged = " + quoted_text("+" + missing))) return true;
+  }
+  log::error("catalog: the executed GTIDs of the store cannot be made this server's: " + session.message());
+  return false;
+}
 
 /// The disk is behind, or was never here.
 bool bring_forward(SqlSession &session, bool was_in_step, std::set<Name> *unread) {

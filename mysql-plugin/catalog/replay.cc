@@ -220,13 +220,11 @@ void Replay::drop_stale(bool was_in_step) {
 /// is that of a server whose administrator had dropped or renamed it.
 void Replay::drop_initialised_account() {
   const std::vector<Entry> &accounts = m_entries[Kind::kAccount];
-  const auto is_own = [](const auto &account) { return is_servers_own(account); };
-  if (accounts.empty() || std::any_of(m_unreadable.begin(), m_unreadable.end(), is_own)) return;
+  const auto own = std::find_if(m_present.begin(), m_present.end(),
+                                [](const auto &object) { return object.first.kind == Kind::kAccount && is_servers_own(object.first); });
+  if (accounts.empty() || own == m_present.end() || m_unreadable.count(own->first) != 0) return;
   if (std::any_of(accounts.begin(), accounts.end(), [](const Entry &entry) { return is_servers_own(entry.name); })) return;
-  const auto found = std::find_if(m_present.begin(), m_present.end(),
-                                  [](const auto &object) { return object.first.kind == Kind::kAccount && is_servers_own(object.first); });
-  if (found == m_present.end()) return;
-  const Name name = found->first;
+  const Name name = own->first;
   log::warning("catalog: " + describe(name) +
                ", which this server's initialisation made, is not in the store, which has other accounts: it is dropped");
   drop(name);
@@ -696,16 +694,6 @@ ReplayResult replay_failed(SqlSession &session, const std::set<Name> &defined_an
   replay.drop_stale(false);
   replay.make_all();
   return replay.finish();
-}
-
-bool replay_gtids(SqlSession &session, const std::string &gtids) {
-  if (gtids.empty()) return true;
-  if (session.run("SELECT GTID_SUBTRACT(" + quoted_text(gtids) + ", @@GLOBAL.gtid_executed)") && !session.rows().empty()) {
-    const std::string missing = session.rows()[0][0].value_or("");
-    if (missing.empty() || session.run("SET GLOBAL gtid_purged = " + quoted_text("+" + missing))) return true;
-  }
-  log::error("catalog: the executed GTIDs of the store cannot be made this server's: " + session.message());
-  return false;
 }
 
 }  // namespace smartengine::catalog

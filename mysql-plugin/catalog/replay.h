@@ -35,9 +35,6 @@ ReplayResult replay(SqlSession &session, bool was_in_step);
 /// Tries again what the last replay could not make, but for accounts that statements have named since.
 ReplayResult replay_failed(SqlSession &session, const std::set<Name> &defined_anew);
 
-/// Adds GTIDs that this server has not executed to gtid_purged; false with the reason in the error log.
-bool replay_gtids(SqlSession &session, const std::string &gtids);
-
 }  // namespace smartengine::catalog
 
 #endif  // SMARTENGINE_CATALOG_REPLAY_H
