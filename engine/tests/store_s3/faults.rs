@@ -365,17 +365,17 @@ fn garbage_goes_as_fast_as_it_comes() {
     }
     let one_by_one = 50.0 / start.elapsed().as_secs_f64();
     let keys = fill(&site, 2500);
+    let before = site.proxy.requests();
     let start = Instant::now();
     let results = site.store.delete_many(&keys);
     let together = 2500.0 / start.elapsed().as_secs_f64();
-    println!("one by one {one_by_one:.0}/s, together {together:.0}/s");
+    let requests = site.proxy.requests() - before;
+    println!("one by one {one_by_one:.0}/s, together {together:.0}/s in {requests} requests");
     assert!(results.iter().all(Result::is_ok));
     assert!(site.direct.list("", "", 10).unwrap().is_empty());
     assert!(one_by_one <= 50.0, "{one_by_one}");
-    assert!(
-        together > 10.0 * one_by_one,
-        "{together} against {one_by_one}"
-    );
+    // The rate is the machine's affair, and the server's.
+    assert!((1..=25).contains(&requests), "{requests} requests");
 }
 
 #[test]
