@@ -68,10 +68,7 @@ pub fn check() -> Result<()> {
     breaches.extend(messages::check(&book)?);
     breaches.extend(check_picture(&book.root)?);
     for page in &book.pages {
-        breaches.extend(marks_of_a_merge(
-            &page.path,
-            &scan::read(&book.root.join(&page.path))?,
-        ));
+        breaches.extend(marks_of_a_merge(&page.path, &page.text));
     }
     for breach in &breaches {
         println!("docs: {breach}");

@@ -16,7 +16,7 @@ use anyhow::Result;
 use crate::host::paths;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, PluginArgs};
-use crate::test::mtr::Tally;
+use crate::test::{self, mtr::Tally};
 
 /// The part of `cargo xtask test`: all kinds of packages, of what is compiled once. How each went is told to `report`.
 pub fn run_tests(mysql: &MysqlArgs, report: &mut dyn FnMut(&str, Result<Tally>)) {
@@ -30,11 +30,8 @@ pub fn run_tests(mysql: &MysqlArgs, report: &mut dyn FnMut(&str, Result<Tally>))
         Ok(both) => both,
         Err(error) => return report("build for packages", Err(error)),
     };
-    let portable = plugin::try_portable(&server).map(|()| Tally {
-        passed: 1,
-        ..Tally::default()
-    });
-    report("portable plugin", portable);
+    let portable = plugin::try_portable(&server);
+    report("portable plugin", portable.map(|()| test::one_passed()));
     report("Debian package", deb::run_tests(&server, &built));
     report("rpm", rpm::run_tests(&server, &built));
     report("archives", dist::run_tests(&server, &built));

@@ -84,23 +84,22 @@ impl<'a> Builder<'a> {
         let Ok(mut client) = bank::connect(self.socket) else {
             return Ok(());
         };
-        // It may have been dropped, or have died while it was.
-        match self.make_schema(&mut client) {
-            Err(Trouble::Failed(error)) if is_left_behind(&error) => {
-                self.remove_left_behind()?;
-            }
-            Err(Trouble::Failed(error)) => return self.manner.bear(error),
-            Err(_) => return Ok(()),
-            Ok(()) => {}
-        }
         let mut schema_is_there = false;
+        // The server may have died while it made or dropped the schema.
+        let mut is_after_a_kill = true;
         loop {
             if !schema_is_there {
                 match self.make_schema(&mut client) {
                     Ok(()) => {}
+                    Err(Trouble::Failed(error)) if is_after_a_kill && is_left_behind(&error) => {
+                        is_after_a_kill = false;
+                        self.remove_left_behind()?;
+                        continue;
+                    }
                     Err(Trouble::Failed(error)) => return self.manner.bear(error),
                     Err(_) => return Ok(()),
                 }
+                is_after_a_kill = false;
             }
             let Some((sql, after)) = self.choose() else {
                 continue;
