@@ -7,7 +7,9 @@ version=${1-}
 # Debian's packages of a server need more than a server does, and an image is pulled again and again.
 install_server() {
     [ -n "$version" ] || { echo "MYSQL_VERSION is empty: the base has no server, and which one to install is not said" >&2; exit 1; }
-    printf 'path-exclude=/usr/share/%s/*\n' doc man info locale lintian > /etc/dpkg/dpkg.cfg.d/smartengine-slim
+    # What is copied is copied with its licence.
+    { printf 'path-exclude=/usr/share/%s/*\n' doc man info locale lintian && echo 'path-include=/usr/share/doc/*/copyright'; } \
+        > /etc/dpkg/dpkg.cfg.d/smartengine-slim
     # The lists of an archive's copy may be older than their date allows.
     apt-get -o Acquire::Check-Valid-Until=false -q update
     apt-cache madison mysql-server-core | grep -qF " $version " || {
@@ -29,7 +31,8 @@ install_server() {
     rm -f /usr/lib/mysql/plugin/*_client.so
     apt-get clean
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/apt /var/log/dpkg.log /var/log/alternatives.log \
-        /usr/share/doc/* /usr/share/man/* /usr/share/info/* /usr/share/locale/*
+        /usr/share/man/* /usr/share/info/* /usr/share/locale/*
+    find /usr/share/doc -type f ! -name copyright -delete
 }
 
 command -v mysqld >/dev/null || install_server

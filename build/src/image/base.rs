@@ -12,8 +12,7 @@ use crate::host::progress::Step;
 use crate::packages::bootstrap;
 
 /// What the official slim images leave out as well, and what apt keeps for its next run.
-const LEAVE: [&str; 8] = [
-    "./usr/share/doc/*",
+const LEAVE: [&str; 7] = [
     "./usr/share/man/*",
     "./usr/share/info/*",
     "./usr/share/locale/*",
@@ -28,6 +27,16 @@ pub fn make(docker: &Docker, name: &str) -> Result<()> {
     let root = paths::fresh("image/base")?;
     let step = Step::spinner(format!("make {name} by debootstrap"));
     bootstrap::sid(&root)?;
+    // But not the licences.
+    let documents = root.join("usr/share/doc");
+    exec::run(Command::new("find").arg(&documents).args([
+        "-type",
+        "f",
+        "!",
+        "-name",
+        "copyright",
+        "-delete",
+    ]))?;
     let mut tar = exec::spawn(
         Command::new("tar")
             .arg("-C")

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::host::exec;
 use crate::host::paths;
 use crate::packages::mysql::Mysql;
+use crate::release;
 
 /// The files of `build/docker` that belong to the image.
 const FILES: [&str; 6] = [
@@ -19,6 +20,9 @@ const FILES: [&str; 6] = [
     "my.cnf",
     "plugin.sh",
 ];
+
+/// The folder with the licences of the plugin and of what is part of it.
+const LICENCES: &str = "licences";
 
 /// Where the plugin comes from.
 pub enum Source {
@@ -38,6 +42,7 @@ pub fn gather(source: &Source) -> Result<PathBuf> {
         // The image's files are alike whatever the umask of who built it.
         set_mode(&to, if name.ends_with(".sh") { 0o755 } else { 0o644 })?;
     }
+    release::licences(&folder.join(LICENCES))?;
     match source {
         Source::Built(library) => {
             let to = folder.join("plugin");
@@ -133,8 +138,10 @@ mod tests {
             .collect();
         assert!(copied.len() >= 4, "{copied:?}");
         for name in copied {
-            assert!(FILES.contains(&name), "{name}");
-            assert!(folder.join(name).is_file(), "{name}");
+            if name != LICENCES {
+                assert!(FILES.contains(&name), "{name}");
+                assert!(folder.join(name).is_file(), "{name}");
+            }
         }
     }
 }

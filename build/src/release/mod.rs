@@ -11,12 +11,19 @@ mod linked;
 mod program;
 pub mod rpm;
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::host::paths;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, PluginArgs};
 use crate::test::{self, mtr::Tally};
+
+/// Puts the texts of all licences into `folder`, for what carries plugin or program otherwise.
+pub fn licences(folder: &Path) -> Result<()> {
+    contents::licences(folder, &linked::crates()?)
+}
 
 /// The part of `cargo xtask test`: all kinds of packages, of what is compiled once. How each went is told to `report`.
 pub fn run_tests(mysql: &MysqlArgs, report: &mut dyn FnMut(&str, Result<Tally>)) {

@@ -21,6 +21,15 @@ pub fn commands(lab: &Lab) -> Result<()> {
     holds(&run(&["mysql", "--version"])?, "Ver ")?;
     holds(&run(&["--version"])?, "mysqld")?;
     same(&run(&["bash", "-c", "echo $((6 * 7))"])?, "42")?;
+    // What is copied comes with its licence, ours and Debian's.
+    for file in [
+        "mysql-plugin-smartengine/THIRD-PARTY-LICENSES",
+        "mysql-plugin-smartengine/LICENSE-GPL-2.0",
+        "mysql-server-core/copyright",
+        "bash/copyright",
+    ] {
+        run(&["test", "-s", &format!("/usr/share/doc/{file}")])?;
+    }
     // Numbers that volumes are given to.
     same(&run(&["id", "-u", "mysql"])?, "999")
 }

@@ -38,6 +38,9 @@ const PLUGINS: [&str; 4] = [
 ];
 /// The test suite of Debian's packages, of rpm packages, of a tarball or a build tree.
 const TEST_SUITES: [&str; 3] = ["lib/mysql-test", "share/mysql-test", "mysql-test"];
+/// A server with debug assertions that Oracle's packages put beside the other one, and where its plugins are in the folder of plugins.
+const DEBUG_SERVER: &str = "mysqld-debug";
+const DEBUG_PLUGINS: &str = "debug";
 /// What tells a folder of messages.
 const MESSAGES: &str = "english/errmsg.sys";
 
@@ -60,6 +63,16 @@ impl Layout {
                 )
             })?;
         Ok(Self::in_base(&base, mysqld))
+    }
+
+    /// The same with the server that has debug assertions, if one is beside the other.
+    pub fn with_debug_server(mut self) -> Option<Self> {
+        self.mysqld.set_file_name(DEBUG_SERVER);
+        let plugins = self.plugins.join(DEBUG_PLUGINS);
+        if plugins.is_dir() {
+            self.plugins = plugins;
+        }
+        self.mysqld.is_file().then_some(self)
     }
 
     /// Where Debian's packages put it, whether or not it is there yet.
@@ -224,6 +237,24 @@ mod tests {
                 "mysql-test",
             ],
         );
+    }
+
+    #[test]
+    fn a_debug_server_is_beside_the_other() {
+        let dir = tree(&[
+            "usr/sbin/mysqld",
+            "usr/sbin/mysqld-debug",
+            "usr/lib64/mysql/plugin/debug/auth.so",
+        ]);
+        let layout = Layout::of(dir.path()).unwrap();
+        let usr = dir.path().join("usr");
+        assert_eq!(layout.mysqld, usr.join("sbin/mysqld"));
+        let layout = layout.with_debug_server().unwrap();
+        assert_eq!(layout.mysqld, usr.join("sbin/mysqld-debug"));
+        assert_eq!(layout.plugins, usr.join("lib64/mysql/plugin/debug"));
+        let other = tree(&["bin/mysqld"]);
+        let layout = Layout::of(other.path()).unwrap();
+        assert_eq!(layout.with_debug_server(), None);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct Mysql {
     pub build: PathBuf,
     /// Whether the server was built with debug assertions, which change the layout of its structures.
     pub is_debug: bool,
+    /// Whether the server is `mysqld-debug`, beside another one.
+    uses_debug_server: bool,
 }
 
 /// A server that is already on the machine, in place of Debian's.
@@ -37,6 +39,9 @@ pub struct MysqlArgs {
     /// Server to use instead of Debian's: an unpacked tarball, the root of an rpm or deb installation, or a build tree
     #[arg(long, global = true, value_name = "DIR")]
     pub mysql_root: Option<PathBuf>,
+    /// Use its mysqld-debug, as Oracle's packages have one beside mysqld
+    #[arg(long, global = true, requires = "mysql_root")]
+    pub mysql_debug: bool,
     /// Its source tree (holds sql/handler.h) [default: the one that a build tree was made from]
     #[arg(long, global = true, value_name = "DIR")]
     pub mysql_source: Option<PathBuf>,
@@ -59,10 +64,14 @@ impl MysqlArgs {
             ("--boost", &self.boost),
         ];
         let given = given.into_iter();
-        given
+        let mut options: Vec<OsString> = given
             .filter_map(|(option, value)| Some([option.into(), value.clone()?.into_os_string()]))
             .flatten()
-            .collect()
+            .collect();
+        if self.mysql_debug {
+            options.push("--mysql-debug".into());
+        }
+        options
     }
 }
 
@@ -86,7 +95,19 @@ impl Mysql {
         if root.is_none() && source.is_none() && build.is_none() {
             return fetch::cached(&paths::cache()?.join("mysql"));
         }
-        let layout = root.as_deref().map(Layout::of).transpose()?;
+        let mut layout = root.as_deref().map(Layout::of).transpose()?;
+        if args.mysql_debug
+            && let Some(other) = layout
+        {
+            let mysqld = other.mysqld.clone();
+            let debug = other.with_debug_server();
+            layout = Some(debug.with_context(|| {
+                format!(
+                    "--mysql-debug: there is no mysqld-debug beside {}: leave the option out, also for a server that is a debug server itself",
+                    mysqld.display()
+                )
+            })?);
+        }
         let server = layout
             .as_ref()
             .map(|layout| Kind::of_server(&layout.mysqld))
@@ -134,6 +155,7 @@ impl Mysql {
             server.check(&headers, &build, is_given)?;
         }
         Ok(Self {
+            uses_debug_server: args.mysql_debug,
             is_debug: server.unwrap_or(headers).is_debug,
             root: root.unwrap_or_default(),
             source,
@@ -153,6 +175,7 @@ impl Mysql {
             source: folder.join("source"),
             build: folder.join("source/builddir"),
             is_debug: false,
+            uses_debug_server: false,
         }
     }
 
@@ -162,7 +185,11 @@ impl Mysql {
     }
 
     fn layout(&self) -> Layout {
-        Layout::of(&self.root).unwrap_or_else(|_| Layout::of_packages(&self.root))
+        let layout = Layout::of(&self.root).unwrap_or_else(|_| Layout::of_packages(&self.root));
+        match layout.clone().with_debug_server() {
+            Some(debug) if self.uses_debug_server => debug,
+            _ => layout,
+        }
     }
 
     /// The folder for `--basedir`.

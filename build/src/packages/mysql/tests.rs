@@ -110,6 +110,18 @@ fn a_debug_server_makes_a_debug_plugin_and_a_wrong_pair_is_refused() {
     };
     let text = error(&args);
     assert!(text.contains("debug assertions"), "{text}");
+    // Beside it there is one that fits.
+    server(&root.join("usr/sbin/mysqld-debug"), "8.0.36-debug");
+    let args = MysqlArgs {
+        mysql_debug: true,
+        ..args
+    };
+    let mysql = Mysql::for_building(&args).unwrap();
+    assert!(mysql.is_debug);
+    assert_eq!(mysql.mysqld(), root.join("usr/sbin/mysqld-debug"));
+    std::fs::remove_file(root.join("usr/sbin/mysqld-debug")).unwrap();
+    let text = error(&args);
+    assert!(text.contains("--mysql-debug"), "{text}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::test::mtr::Tally;
 
 use super::contents::{self, Built, Layout};
 use super::facts::{self, NAME};
+use super::linked;
 use control::Control;
 
 /// The server's package.
@@ -71,6 +72,10 @@ fn pack(server: &Mysql, built: &Built, folder: &Path) -> Result<PathBuf> {
     let control = Control::new(&server_version, &root)?;
     let documents = root.join("usr/share/doc").join(NAME);
     contents::write(&documents.join("copyright"), &control.copyright()?)?;
+    // The name is none of those that Debian wants in the file above alone.
+    let others = documents.join("third-party");
+    contents::write(&others, &linked::licences(&linked::crates()?)?)?;
+    contents::compress(&others)?;
     let log = documents.join("changelog.Debian");
     contents::write(&log, &control.changelog()?)?;
     contents::compress(&log)?;

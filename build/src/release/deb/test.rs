@@ -181,6 +181,7 @@ fn installed(system: &System) -> Result<()> {
     for file in [
         "usr/share/bash-completion/completions/smartengine",
         "usr/lib/mysql/plugin/ha_smartengine.so",
+        "usr/share/doc/mysql-plugin-smartengine/third-party.gz",
     ] {
         ensure!(system.root.join(file).is_file(), "there is no {file}");
     }
