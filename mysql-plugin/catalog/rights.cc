@@ -4,41 +4,37 @@ namespace smartengine::catalog {
 
 namespace {
 
-/// As scripts/mysql_system_tables_fix.sql of the servers up to 9.7 has it. An upgrade from 8.0.35 or later comes by no other row there.
-struct Heir {
-  const char *right;
-  const char *gets;
+/// What an upgrade makes of its origin's holders.
+enum class Upgrade {
+  kSucceeds,     ///< Get it; the origin is gone.
+  kAccompanies,  ///< Get it beside the origin.
+  kNone,         ///< Do not get it.
 };
 
-constexpr Heir kSuccessors[] = {
-    {"SET_USER_ID", "SET_ANY_DEFINER"},
-    {"SET_USER_ID", "ALLOW_NONEXISTENT_DEFINER"},
-};
-
-constexpr Heir kCompanions[] = {
-    {"BINLOG_ADMIN", "TRANSACTION_GTID_TAG"}, {"SYSTEM_USER", "OPTIMIZE_LOCAL_TABLE"}, {"SUPER", "CREATE_SPATIAL_REFERENCE_SYSTEM"},
-    {"CREATE", "MANAGE_DATA_MASKING_POLICY"}, {"DROP", "MANAGE_DATA_MASKING_POLICY"},
-};
-
-/// Rights that came after 8.0, at the latest with this version, and what their holders could do it by before.
+/// A right that came after 8.0, at the latest with this version, and what its holders could do it by before. Upgrades are those of
+/// scripts/mysql_system_tables_fix.sql of the servers up to 9.7; one from 8.0.35 or later comes by no other row there.
 struct New {
   const char *right;
   uint32_t since;
   const char *origin;
+  Upgrade upgrade;
 };
 
 constexpr New kNew[] = {
-    {"SET_ANY_DEFINER", 80200, "SET_USER_ID"},       {"ALLOW_NONEXISTENT_DEFINER", 80200, "SET_USER_ID"},
-    {"TRANSACTION_GTID_TAG", 80300, "BINLOG_ADMIN"}, {"FLUSH_PRIVILEGES", 80400, "RELOAD"},
-    {"OPTIMIZE_LOCAL_TABLE", 80400, "SYSTEM_USER"},  {"CREATE_SPATIAL_REFERENCE_SYSTEM", 90700, "SUPER"},
-    {"MANAGE_DATA_MASKING_POLICY", 90700, "CREATE"}, {"MANAGE_DATA_MASKING_POLICY", 90700, "DROP"},
+    {"SET_ANY_DEFINER", 80200, "SET_USER_ID", Upgrade::kSucceeds},
+    {"ALLOW_NONEXISTENT_DEFINER", 80200, "SET_USER_ID", Upgrade::kSucceeds},
+    {"TRANSACTION_GTID_TAG", 80300, "BINLOG_ADMIN", Upgrade::kAccompanies},
+    {"FLUSH_PRIVILEGES", 80400, "RELOAD", Upgrade::kNone},
+    {"OPTIMIZE_LOCAL_TABLE", 80400, "SYSTEM_USER", Upgrade::kAccompanies},
+    {"CREATE_SPATIAL_REFERENCE_SYSTEM", 90700, "SUPER", Upgrade::kAccompanies},
+    {"MANAGE_DATA_MASKING_POLICY", 90700, "CREATE", Upgrade::kAccompanies},
+    {"MANAGE_DATA_MASKING_POLICY", 90700, "DROP", Upgrade::kAccompanies},
 };
 
-template <size_t N>
-std::vector<std::string> heirs(const Heir (&all)[N], const std::string &right) {
+std::vector<std::string> heirs(const std::string &origin, Upgrade upgrade) {
   std::vector<std::string> found;
-  for (const Heir &one : all) {
-    if (right == one.right) found.emplace_back(one.gets);
+  for (const New &one : kNew) {
+    if (origin == one.origin && upgrade == one.upgrade) found.emplace_back(one.right);
   }
   return found;
 }
@@ -82,9 +78,9 @@ bool parse_rights(const std::string &sql, Rights *rights) {
   return false;
 }
 
-std::vector<std::string> successors(const std::string &right) { return heirs(kSuccessors, right); }
+std::vector<std::string> successors(const std::string &right) { return heirs(right, Upgrade::kSucceeds); }
 
-std::vector<std::string> companions(const std::string &right) { return heirs(kCompanions, right); }
+std::vector<std::string> companions(const std::string &right) { return heirs(right, Upgrade::kAccompanies); }
 
 std::vector<std::string> origins_of_new(const std::string &right, uint32_t server_version) {
   std::vector<std::string> found;
