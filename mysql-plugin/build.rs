@@ -1,11 +1,13 @@
 //! Compiles the C++ side of the plugin against a MySQL source tree, and makes its constants known to Rust.
 //!
 //! `cargo xtask plugin` sets the environment that says where MySQL is. An object file is compiled again only when its
-//! source, a header it includes or the compiler's options changed, so a change of one file costs one compilation.
+//! source, a header it includes or the compiler's options changed, so a change of one file costs one compilation. Objects lie where all kinds of the
+//! plugin that have the same options find them: cargo's folder of this crate is another one with other features, which C++ knows nothing of.
 
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -163,6 +165,14 @@ fn options(mysql: &Mysql) -> cc::Build {
 fn compile_plugin(mysql: &Mysql, bridge: &Path) {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    // target/release/build/smartengine-plugin-0123456789abcdef/out
+    let shared = out
+        .ancestors()
+        .nth(3)
+        .expect("cargo's folder is a deep one")
+        .join("plugin-objects");
+    let bridge_copy = shared.join("include");
+    copy_headers(bridge, &bridge_copy);
 
     let mut ours = options(mysql);
     ours.cpp(true)
@@ -173,11 +183,11 @@ fn compile_plugin(mysql: &Mysql, bridge: &Path) {
         .flag("-Wsuggest-override")
         .include(&root)
         .include(root.join("src"))
-        .include(bridge);
+        .include(&bridge_copy);
     for option in sanitizers() {
         ours.flag(option);
     }
-    let mut jobs = compilations(&ours, &root, sources(&root, "cc"), &out);
+    let mut jobs = compilations(&ours, &root, sources(&root, "cc"), &shared);
 
     // What is built in calls the server's functions themselves.
     if !is_builtin() {
@@ -188,7 +198,7 @@ fn compile_plugin(mysql: &Mysql, bridge: &Path) {
             &services,
             &mysql.source,
             files(&library, "c"),
-            &out,
+            &shared,
         ));
     }
 
@@ -277,13 +287,43 @@ struct Compilation {
     object: PathBuf,
 }
 
-/// Each object has its source's path below `top` in its name: two rooms may have a file of the same name.
+/// The bridge's headers as they are there, which differs by nothing but the folder; one that is the same already is left alone.
+fn copy_headers(from: &Path, to: &Path) {
+    let complain = |path: &Path, error: std::io::Error| -> ! {
+        fail(&format!("copy headers to {}: {error}", path.display()))
+    };
+    fs::create_dir_all(to).unwrap_or_else(|error| complain(to, error));
+    let entries = fs::read_dir(from).unwrap_or_else(|error| complain(from, error));
+    for entry in entries.flatten() {
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy_headers(&path, &copy);
+        } else if path.extension() == Some(OsStr::new("h")) {
+            let bytes = fs::read(&path).unwrap_or_else(|error| complain(&path, error));
+            if fs::read(&copy).is_ok_and(|there| there == bytes) {
+                continue;
+            }
+            fs::write(&copy, bytes).unwrap_or_else(|error| complain(&copy, error));
+        }
+    }
+}
+
+/// Each object has its source's path below `top` in its name: two rooms may have a file of the same name. Its folder, in `shared`, is of the options.
 fn compilations(
     build: &cc::Build,
     top: &Path,
     sources: Vec<PathBuf>,
-    out: &Path,
+    shared: &Path,
 ) -> Vec<Compilation> {
+    let compiler = build.get_compiler().to_command();
+    let mut hasher = DefaultHasher::new();
+    compiler.get_program().hash(&mut hasher);
+    compiler
+        .get_args()
+        .for_each(|argument| argument.hash(&mut hasher));
+    let out = shared.join(format!("{:016x}", hasher.finish()));
+    fs::create_dir_all(&out)
+        .unwrap_or_else(|error| fail(&format!("make {}: {error}", out.display())));
     sources
         .into_iter()
         .map(|source| {

@@ -1,4 +1,4 @@
-//! What is installed, compiled while the tests' servers are waited for: they leave the processors idle half of the time.
+//! What is installed, compiled while the tests' servers are waited for: they leave the processors idle for a good part of the time.
 //!
 //! Another process does it, as a command of its own would, at the lowest priority. What it makes is found compiled by those who need it; if it failed,
 //! they fail likewise and say why.

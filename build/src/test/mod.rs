@@ -11,7 +11,9 @@ mod sanitizers;
 mod server_image;
 
 use std::io::{BufRead, BufReader, Write};
+use std::panic::resume_unwind;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -48,7 +50,7 @@ pub struct TestArgs {
     /// Run a part alone; may be given several times
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
-    /// How many servers work at once [default: as many as there are processors]
+    /// How many servers work at once [default: twice as many as there are processors]
     #[arg(long, value_name = "N")]
     parallel: Option<usize>,
 }
@@ -143,15 +145,25 @@ pub fn run(args: &TestArgs, mysql_args: &MysqlArgs) -> Result<()> {
     if args.wants(Part::Sanitizers) {
         sanitized(args, &mysql, &mut report);
     }
-    if args.wants(Part::Suites) || args.wants(Part::Live) {
-        with_plugin(args, mysql_args, &mysql, &mut report);
+    let plugin = match args.wants(Part::Suites) || args.wants(Part::Live) {
+        true => plugin_for_tests(&mysql, &mut report),
+        false => None,
+    };
+    let ahead = match args.wants(Part::Packages) && plugin.is_some() {
+        true => Ahead::start(mysql_args).ok(),
+        false => None,
+    };
+    if let Some(plugin) = plugin.as_ref().filter(|_| args.wants(Part::Suites)) {
+        suites(args, &mysql, plugin, None, &mut report);
     }
-    if args.wants(Part::Image) {
-        report.add("image", image::run_tests(mysql_args));
-    }
-    if args.wants(Part::Packages) {
-        release::run_tests(mysql_args, &mut |name, result| report.add(name, result));
-    }
+    side_by_side(
+        args,
+        mysql_args,
+        &mysql,
+        plugin.as_ref(),
+        ahead,
+        &mut report,
+    );
     if args.wants(Part::Static) {
         report.add(
             "static server, configured",
@@ -208,23 +220,61 @@ fn sanitized(args: &TestArgs, mysql: &Mysql, report: &mut Report) {
     }
 }
 
-fn with_plugin(args: &TestArgs, mysql_args: &MysqlArgs, mysql: &Mysql, report: &mut Report) {
-    let plugin = match plugin::build_for_tests(mysql, PluginArgs::default()) {
-        Ok(plugin) => plugin,
-        Err(error) => return report.add("plugin build", Err(error)),
-    };
-    report.add("plugin build", Ok(one_passed()));
-    // Waited for at the end.
-    let _ahead = match args.wants(Part::Packages) {
-        true => Ahead::start(mysql_args).ok(),
-        false => None,
-    };
-    if args.wants(Part::Suites) {
-        suites(args, mysql, &plugin, None, report);
+fn plugin_for_tests(mysql: &Mysql, report: &mut Report) -> Option<Plugin> {
+    match plugin::build_for_tests(mysql, PluginArgs::default()) {
+        Ok(plugin) => {
+            report.add("plugin build", Ok(one_passed()));
+            Some(plugin)
+        }
+        Err(error) => {
+            report.add("plugin build", Err(error));
+            None
+        }
     }
-    if args.wants(Part::Live) {
-        live(args.full, mysql, &plugin, report);
+}
+
+/// What waits for most of its time, for servers and for what it installs.
+fn side_by_side(
+    args: &TestArgs,
+    mysql_args: &MysqlArgs,
+    mysql: &Mysql,
+    plugin: Option<&Plugin>,
+    ahead: Option<Ahead>,
+    report: &mut Report,
+) {
+    let reports: Vec<Report> = thread::scope(|scope| {
+        let plugin = plugin.filter(|_| args.wants(Part::Live));
+        let live = plugin.map(|plugin| {
+            scope.spawn(move || {
+                let mut report = Report::new();
+                live(args.full, mysql, plugin, &mut report);
+                report
+            })
+        });
+        // The others begin with what it compiles.
+        drop(ahead);
+        let image = args.wants(Part::Image).then(|| {
+            scope.spawn(|| {
+                let mut report = Report::new();
+                report.add("image", image::run_tests(mysql_args));
+                report
+            })
+        });
+        let mut packages = Report::new();
+        if args.wants(Part::Packages) {
+            release::run_tests(mysql_args, &mut |name, result| packages.add(name, result));
+        }
+        let join = |thread: thread::ScopedJoinHandle<Report>| {
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        };
+        let others = live.into_iter().chain(image).map(join);
+        others.chain([packages]).collect()
+    });
+    for other in reports {
+        report.lines.extend(other.lines);
+        report.total.add(other.total);
     }
+    report.since = Instant::now();
 }
 
 /// Of a test that is one in itself.

@@ -39,7 +39,7 @@ pub struct MtrArgs {
     /// Suites to run, separated by commas, such as smartengine or engines/funcs
     #[arg(long)]
     pub suite: Option<String>,
-    /// How many servers work at once [default: as many as there are processors]
+    /// How many servers work at once [default: twice as many as there are processors]
     #[arg(long, value_name = "N")]
     pub parallel: Option<usize>,
     /// Write what the tests print into their result files
@@ -122,7 +122,7 @@ pub fn run_suite(args: &MtrArgs, mysql: &Mysql, plugin: Option<&Plugin>) -> Resu
         ))
         .arg(format!(
             "--parallel={}",
-            args.parallel.unwrap_or_else(processors)
+            args.parallel.unwrap_or_else(workers)
         ))
         .args([
             "--force",
@@ -334,8 +334,9 @@ fn path_option(name: &str, path: &Path) -> OsString {
     option
 }
 
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// Half of their time servers start and stop, or wait.
+fn workers() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]
