@@ -26,7 +26,6 @@ pub fn commands(lab: &Lab) -> Result<()> {
         "mysql-plugin-smartengine/THIRD-PARTY-LICENSES",
         "mysql-plugin-smartengine/LICENSE-GPL-2.0",
         "mysql-server-core/copyright",
-        "bash/copyright",
     ] {
         run(&["test", "-s", &format!("/usr/share/doc/{file}")])?;
     }

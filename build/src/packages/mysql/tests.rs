@@ -45,6 +45,7 @@ fn each_option_alone_and_all_together_work_or_say_what_is_missing() {
         mysql_source: source.map(Path::to_path_buf),
         mysql_build: build.map(Path::to_path_buf),
         boost: None,
+        ..MysqlArgs::default()
     };
 
     let text = error(&args(Some(&root), None, None));
