@@ -50,7 +50,7 @@ pub struct TestArgs {
     /// Run a part alone; may be given several times
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
-    /// How many servers work at once [default: twice as many as there are processors]
+    /// How many servers work at once [default: half as many again as there are processors]
     #[arg(long, value_name = "N")]
     parallel: Option<usize>,
 }

@@ -39,7 +39,7 @@ pub struct MtrArgs {
     /// Suites to run, separated by commas, such as smartengine or engines/funcs
     #[arg(long)]
     pub suite: Option<String>,
-    /// How many servers work at once [default: twice as many as there are processors]
+    /// How many servers work at once [default: half as many again as there are processors]
     #[arg(long, value_name = "N")]
     pub parallel: Option<usize>,
     /// Write what the tests print into their result files
@@ -334,9 +334,9 @@ fn path_option(name: &str, path: &Path) -> OsString {
     option
 }
 
-/// Half of their time servers start and stop, or wait.
+/// A good part of their time servers start and stop, or wait.
 fn workers() -> usize {
-    2 * std::thread::available_parallelism().map_or(1, usize::from)
+    (3 * std::thread::available_parallelism().map_or(1, usize::from)).div_ceil(2)
 }
 
 #[cfg(test)]

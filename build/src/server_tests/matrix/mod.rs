@@ -35,7 +35,7 @@ pub struct MatrixArgs {
     /// How often torture kills a server; lostdisk does a third as often
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..))]
     rounds: u32,
-    /// How many servers of a suite work at once [default: twice as many as there are processors]
+    /// How many servers of a suite work at once [default: half as many again as there are processors]
     #[arg(long, value_name = "N")]
     parallel: Option<usize>,
 }
