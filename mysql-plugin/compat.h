@@ -99,29 +99,6 @@ inline void forget_written_engine(THD *thd) { thd->get_transaction()->tracker.cl
 inline void forget_written_engine(THD *) {}
 #endif
 
-// Foreign keys. From 9.6 on the server enforces them itself for engines that say so, in sessions that have not lost a bit of theirs (which a reset of the
-// connection clears, and innodb_native_foreign_keys never sets). It reads the rows that it looks for through handlers of its own.
-#if MYSQL_VERSION_ID >= 90600
-constexpr uint32_t kServerForeignKeys = HTON_SUPPORTS_SQL_FK;
-inline bool server_checks_foreign_keys(const THD *thd) { return (thd->variables.option_bits & OPTION_USE_SQL_FOREIGN_KEY_HANDLING) != 0; }
-inline bool is_open_for_foreign_key(const TABLE &table) { return table.open_for_fk_name != nullptr; }
-inline bool begins_locking_record(ha_extra_function operation) { return operation == HA_EXTRA_ENABLE_LOCKING_RECORD; }
-inline bool ends_locking_record(ha_extra_function operation) { return operation == HA_EXTRA_RESET_LOCKING_RECORD; }
-#else
-constexpr uint32_t kServerForeignKeys = 0;
-inline bool server_checks_foreign_keys(const THD *) { return false; }
-inline bool is_open_for_foreign_key(const TABLE &) { return false; }
-inline bool begins_locking_record(ha_extra_function) { return false; }
-inline bool ends_locking_record(ha_extra_function) { return false; }
-#endif
-
-/// Lets a session make what is there already: foreign keys to columns that are not unique, or to a part of a key.
-#if MYSQL_VERSION_ID >= 80400
-inline void allow_any_foreign_key(THD *thd) { thd->variables.restrict_fk_on_non_standard_key = false; }
-#else
-inline void allow_any_foreign_key(THD *) {}
-#endif
-
 /// The session's GTID as text, `uuid:number` or `uuid:tag:number`; empty if it has none.
 inline std::string owned_gtid(const THD *thd) {
   return owns_gtid(thd) ? owned_gtid_source(thd) + ':' + std::to_string(thd->owned_gtid.gno) : std::string();

@@ -70,7 +70,7 @@ class Replay {
   void make_views();
   void make_accounts();
   bool make_schema(const Entry &entry);
-  static std::optional<std::string> make_table(SqlSession &session, const Entry &entry);
+  bool make_table(SqlSession &session, const Entry &entry, std::string *why);
   bool run_definition(const Entry &entry);
   bool make_stored(const Entry &entry);
   bool make_view(const Entry &entry);
@@ -293,15 +293,14 @@ void Replay::make_missing_schemas() {
   }
 }
 
-/// Why it could not be made, if it could not.
-std::optional<std::string> Replay::make_table(SqlSession &session, const Entry &entry) {
+bool Replay::make_table(SqlSession &session, const Entry &entry, std::string *why) {
   Attaching::bind(entry.table_id);
-  if (session.run("CREATE TABLE " + full_name(entry.name) + without_inherited_collations(entry.field(0)))) return {};
-  return session.message();
+  if (session.run("CREATE TABLE " + full_name(entry.name) + without_inherited_collations(entry.field(0)))) return true;
+  *why = session.message();
+  return false;
 }
 
-/// Tables do not depend on each other: they are made in several sessions at once. Those with foreign keys come after the others, one by one, since each
-/// locks the tables that it refers to.
+/// Tables do not depend on each other: they are made in several sessions at once.
 void Replay::make_tables() {
   std::vector<const Entry *> wanted;
   for (const Entry &entry : m_entries[Kind::kTable]) {
@@ -313,16 +312,15 @@ void Replay::make_tables() {
     else
       wanted.push_back(&entry);
   }
-  const auto last =
-      std::stable_partition(wanted.begin(), wanted.end(), [](const Entry *entry) { return !has_foreign_key(entry->field(0)); });
-  const auto alone = static_cast<size_t>(last - wanted.begin());
-  std::vector<std::optional<std::string>> failures(wanted.size());
+  std::vector<std::string> reasons(wanted.size());
+  std::vector<char> made(wanted.size(), 0);
   std::atomic<size_t> next{0};
   const auto make_some = [&](SqlSession &session) {
-    for (size_t i = next.fetch_add(1); i < alone; i = next.fetch_add(1)) failures[i] = make_table(session, *wanted[i]);
+    for (size_t i = next.fetch_add(1); i < wanted.size(); i = next.fetch_add(1))
+      made[i] = make_table(session, *wanted[i], &reasons[i]) ? 1 : 0;
   };
   std::vector<std::thread> others;
-  while (others.size() + 1 < std::min(kMostSessions, alone / kTablesPerSession)) {
+  while (others.size() + 1 < std::min(kMostSessions, wanted.size() / kTablesPerSession)) {
     others.emplace_back([&] {
       my_thread_init();
       {
@@ -335,9 +333,13 @@ void Replay::make_tables() {
   }
   make_some(m_session);
   for (std::thread &other : others) other.join();
-  for (size_t i = alone; i < wanted.size(); ++i) failures[i] = make_table(m_session, *wanted[i]);
-  m_result.made += wanted.size();
-  for (size_t i = 0; i < wanted.size(); ++i) failures[i] ? fail(*wanted[i], *failures[i]) : succeed(*wanted[i]);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    ++m_result.made;
+    if (made[i] != 0)
+      succeed(*wanted[i]);
+    else
+      fail(*wanted[i], reasons[i]);
+  }
 }
 
 /// A definition is made in its schema, whose collation was perhaps another one when it was written.

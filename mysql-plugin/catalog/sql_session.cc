@@ -31,7 +31,6 @@ SqlSession::SqlSession() : m_thd(create_internal_thd()) {
   variables.show_create_table_skip_secondary_engine = false;
   variables.show_create_table_verbosity = false;
   variables.default_table_encryption = false;
-  allow_any_foreign_key(m_thd);
   variables.default_collation_for_utf8mb4 = utf8();
   variables.collation_server = utf8();
   variables.select_limit = HA_POS_ERROR;

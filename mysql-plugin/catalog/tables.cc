@@ -197,11 +197,6 @@ TableText parse_table_text(const std::string &text) {
   return result;
 }
 
-bool has_foreign_key(const std::string &body) {
-  static const std::string kForeignKey(" FOREIGN KEY ");
-  return find_unquoted(body, kForeignKey, 0) != std::string::npos;
-}
-
 std::string without_inherited_collations(const std::string &body) {
   static const std::string kColumn("\n  `");
   static const std::string kCollate(" COLLATE ");

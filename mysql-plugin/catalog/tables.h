@@ -74,9 +74,6 @@ TableText parse_table_text(const std::string &text);
 /// set's default, and a column that is made by such a text would keep its collation for its own, and show it differently.
 std::string without_inherited_collations(const std::string &body);
 
-/// Whether a definition has a foreign key.
-bool has_foreign_key(const std::string &body);
-
 /// Tells whether a table was changed since: what was read before and not in a DDL's transaction must not replace what that writes.
 class TableVersions {
  public:

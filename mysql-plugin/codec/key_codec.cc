@@ -198,18 +198,6 @@ bool KeyPartCodec::encode_value(Slice value, bool null, ByteBuffer *out) const {
   return true;
 }
 
-bool KeyPartCodec::encode_of(const KeyPartCodec &other, const uchar *record, ByteBuffer *out, bool *fits) const {
-  const Slice value = other.value_in_record(record);
-  const bool both_packed = m_kind == other.m_kind || (m_kind == Kind::kRaw && other.is_string());
-  *fits = is_string() ? other.is_string() || other.m_kind == Kind::kRaw : both_packed && value.size == m_size;
-  return *fits && encode_value(value, false, out);
-}
-
-bool KeyPartCodec::is_same(const uchar *a, const uchar *b) const {
-  if (is_null(a) || is_null(b)) return is_null(a) && is_null(b);
-  return value_in_record(a) == value_in_record(b);
-}
-
 bool KeyPartCodec::encode_content(Slice value, ByteBuffer *out) const {
   if (is_string()) return m_collation.encode(value, out);
   if (!out->reserve(m_size)) return false;
@@ -486,16 +474,6 @@ int IndexCodec::encode_search(const uchar *image, key_part_map parts, ByteBuffer
     next += m_parts[done].image_size();
   }
   if (done < wanted && !append_extended(image, wanted - done, next, key)) return HA_ERR_OUT_OF_MEM;
-  return check_key_size(*key);
-}
-
-int IndexCodec::encode_search_of(const std::vector<const KeyPartCodec *> &others, const uchar *record, ByteBuffer *key, bool *fits) const {
-  *fits = true;
-  if (!begin_key(key)) return HA_ERR_OUT_OF_MEM;
-  for (size_t i = 0; i < others.size(); ++i) {
-    if (m_parts[i].encode_of(*others[i], record, key, fits)) continue;
-    return *fits ? HA_ERR_OUT_OF_MEM : 0;
-  }
   return check_key_size(*key);
 }
 

@@ -63,15 +63,6 @@ class KeyPartCodec {
   [[nodiscard]] bool encode_record(const uchar *record, ByteBuffer *out) const;
   /// Appends the value of a key tuple, which starts at `image` (with its NULL byte if nullable).
   [[nodiscard]] bool encode_image(const uchar *image, ByteBuffer *out) const;
-  /// Appends the value that a column of another table has in its record, which is not NULL, as it would be here. False with `*fits` true if memory is
-  /// short, with `*fits` false if no value here equals it.
-  [[nodiscard]] bool encode_of(const KeyPartCodec &other, const uchar *record, ByteBuffer *out, bool *fits) const;
-  /// Whether two records have the same bytes here, or NULL both.
-  bool is_same(const uchar *a, const uchar *b) const;
-  /// Whether values are text or bytes of any length.
-  bool is_text() const { return is_string(); }
-  /// The bytes of a value that is not NULL, without what pads a CHAR.
-  Slice bytes_in(const uchar *record) const { return value_in_record(record); }
   /// Appends the restore data of a record's value.
   [[nodiscard]] bool encode_restore(const uchar *record, ByteBuffer *out) const;
 
@@ -170,10 +161,6 @@ class IndexCodec {
   /// Whether `parts` names every column of the index, so that a UNIQUE or primary one holds at most one entry (unless a
   /// NULL is in it).
   bool is_full_key(key_part_map parts) const;
-  /// Replaces `key` by the search prefix of the values that columns of another table have in its record; none is NULL. `*fits` is false if no entry
-  /// can have them. Errors as encode_row_key.
-  int encode_search_of(const std::vector<const KeyPartCodec *> &others, const uchar *record, ByteBuffer *key, bool *fits) const;
-
   /// Whether one of the index's own parts is NULL in the tuple.
   bool image_has_null(const uchar *image, key_part_map parts) const;
   bool has_null(const uchar *record) const;

@@ -1,21 +1,16 @@
 #include <vector>
 
 #include "base/error_map.h"
-#include "catalog/tables.h"
 #include "handler/create_options.h"
 #include "handler/ha_smartengine.h"
 #include "my_sys.h"
 #include "mysql/plugin.h"
 #include "mysqld_error.h"
 #include "sql/create_field.h"
-#include "sql/dd/types/table.h"
 #include "sql/sql_alter.h"
 #include "sql/sql_lex.h"
 
-// What changes nothing that the engine keeps is done by the server's dictionary alone: names and defaults of columns, foreign keys that are dropped, and those that are
-// added without a look at the rows (foreign_key_checks = 0). The server itself refuses to copy a table for the name of a column that is in a foreign key.
-//
-// Any other ALTER TABLE that InnoDB carries out in place copies the table here, and is to fail with InnoDB's errors all the same. They differ
+// An ALTER TABLE that InnoDB carries out in place copies the table here, and is to fail with InnoDB's errors all the same. They differ
 // from a copy's in two ways:
 //
 // - A NULL in a column that becomes NOT NULL is found before any duplicate, and is error 1138. A copy meets duplicates and
@@ -34,17 +29,6 @@ constexpr Alter_inplace_info::HA_ALTER_FLAGS kCopiedByInnodb =
     Alter_inplace_info::ALTER_STORED_COLUMN_TYPE | Alter_inplace_info::ALTER_VIRTUAL_COLUMN_TYPE |
     Alter_inplace_info::ADD_STORED_GENERATED_COLUMN | Alter_inplace_info::ALTER_STORED_GCOL_EXPR |
     Alter_inplace_info::ALTER_VIRTUAL_GCOL_EXPR | Alter_inplace_info::STORED_GCOL_REEVAL;
-
-/// Changes of definitions alone.
-constexpr Alter_inplace_info::HA_ALTER_FLAGS kOfDefinitions = Alter_inplace_info::ALTER_COLUMN_NAME |
-                                                              Alter_inplace_info::ALTER_COLUMN_DEFAULT | Alter_inplace_info::ALTER_RENAME |
-                                                              Alter_inplace_info::DROP_FOREIGN_KEY;
-
-bool is_of_definitions(THD *thd, Alter_inplace_info::HA_ALTER_FLAGS flags) {
-  const bool unchecked = thd_test_options(thd, OPTION_NO_FOREIGN_KEY_CHECKS);
-  const Alter_inplace_info::HA_ALTER_FLAGS added = unchecked ? Alter_inplace_info::ADD_FOREIGN_KEY : 0;
-  return flags != 0 && (flags & ~(kOfDefinitions | added)) == 0;
-}
 
 /// The columns of the table as it is that can be NULL and cannot any more in the altered one.
 std::vector<const Field *> columns_losing_null(const TABLE &altered, const Alter_inplace_info &info) {
@@ -66,7 +50,6 @@ enum_alter_inplace_result ha_smartengine::check_if_supported_inplace_alter(TABLE
     my_error(ER_ILLEGAL_HA_CREATE_OPTION, MYF(0), "SMARTENGINE", option);
     return HA_ALTER_ERROR;
   }
-  if (!state().is_temporary() && is_of_definitions(ha_thd(), info->handler_flags)) return HA_ALTER_INPLACE_INSTANT;
   const enum_alter_inplace_result result = handler::check_if_supported_inplace_alter(altered_table, info);
   const bool copies = result == HA_ALTER_INPLACE_NOT_SUPPORTED;
   if (!copies || (info->handler_flags & kCopiedByInnodb) != 0) return result;
@@ -74,22 +57,6 @@ enum_alter_inplace_result ha_smartengine::check_if_supported_inplace_alter(TABLE
   // Where a NULL may be made a value, InnoDB copies too.
   if (columns.empty() || ha_thd()->is_strict_mode()) m_in_place_of_innodb = std::move(columns);
   return result;
-}
-
-bool ha_smartengine::commit_inplace_alter_table(TABLE *altered_table, Alter_inplace_info *, bool commit, const dd::Table *old_def,
-                                                dd::Table *new_def) {
-  if (!commit) return false;
-  const int error = guarded([&] {
-    new_def->set_se_private_id(old_def->se_private_id());
-    THD *thd = ha_thd();
-    if (const int failure = foreign::check_parents(thd, *new_def, foreign::name_of(*table_share)); failure != 0) return failure;
-    Trx &trx = Trx::of(thd);
-    int failure = catalog::check_ddl();
-    if (failure == 0) failure = trx.start_ddl(thd);
-    return failure != 0 ? failure : catalog::note_alter(thd, trx, table_share->normalized_path.str, altered_table);
-  });
-  if (error != 0) print_error(error, MYF(0));
-  return error != 0;
 }
 
 /// The row just read from the table that is being altered.

@@ -6,6 +6,7 @@
 #include "my_sys.h"
 #include "mysqld_error.h"
 #include "sql/dd/types/table.h"
+#include "sql/sql_alter.h"
 #include "sql/sql_lex.h"
 #include "sql/strfunc.h"
 #include "table/dictionary.h"
@@ -33,9 +34,20 @@ int refuse_option(const char *option) {
   return kErrorRaised;
 }
 
+bool adds_foreign_key(THD *thd) {
+  const Alter_info *alter_info = thd->lex->alter_info;
+  if (alter_info == nullptr) return false;
+  if ((alter_info->flags & Alter_info::ADD_FOREIGN_KEY) != 0) return true;
+  for (const Key_spec *key : alter_info->key_list) {
+    if (key->type == KEYTYPE_FOREIGN) return true;
+  }
+  return false;
+}
+
 /// What a table cannot have today. What InnoDB takes and only tunes itself by (ROW_FORMAT, KEY_BLOCK_SIZE, statistics)
 /// is taken, and what it takes no notice of (CONNECTION, UNION) as well.
-int refuse_unsupported(const HA_CREATE_INFO &create_info) {
+int refuse_unsupported(THD *thd, const HA_CREATE_INFO &create_info) {
+  if (adds_foreign_key(thd)) return refuse("foreign keys");
   if (create_info.data_file_name != nullptr) return refuse_option("DATA DIRECTORY");
   if (create_info.index_file_name != nullptr) return refuse_option("INDEX DIRECTORY");
   if (create_info.tablespace != nullptr) return refuse_option("TABLESPACE");
@@ -109,12 +121,10 @@ int ha_smartengine::create(const char *name, TABLE *form, HA_CREATE_INFO *create
 
 int ha_smartengine::create_table(const char *name, TABLE *form, HA_CREATE_INFO *create_info, dd::Table *table_def) {
   THD *thd = ha_thd();
-  int error = refuse_unsupported(*create_info);
+  int error = refuse_unsupported(thd, *create_info);
   if (error != 0) return error;
   if (catalog::Attaching::active() && !is_temporary(*create_info)) return attach(*form, table_def);
   if (create_options::refused(thd, *create_info) != nullptr) return HA_WRONG_CREATE_OPTION;
-  error = foreign::check_parents(thd, *table_def, foreign::name_of(*form->s));
-  if (error != 0) return error;
   warn_of_ignored(thd, *create_info);
   uint32_t first = 0;
   error = allocate_indexes(TableDef::count_indexes(*form->s), &first);

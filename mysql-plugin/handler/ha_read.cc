@@ -99,10 +99,6 @@ int ha_smartengine::decode_row(Slice row_key, Slice row, uchar *record) {
   const int error = codec().row().decode(row, wanted, record);
   if (error != 0) return damaged("row", error);
   if (with_virtual && update_generated_read_fields(record, table, MAX_KEY)) return HA_ERR_GENERIC;
-  // The server changes the row, and has not said which columns it reads for that.
-  if (m_lock == ffi::LockMode::Exclusive && is_open_for_foreign_key(*table)) {
-    if (const int failure = make_virtual_columns(record); failure != 0) return failure;
-  }
   ++m_counts.read;
   return 0;
 }

@@ -10,7 +10,6 @@
 #include "myisam.h"
 #include "mysql/plugin.h"
 #include "mysqld_error.h"
-#include "sql/dd/cache/dictionary_client.h"
 #include "sql/dd/types/table.h"
 #include "sql/sql_thd_internal_api.h"
 #include "table/dictionary.h"
@@ -55,13 +54,12 @@ int ha_smartengine::open(const char *name, int, uint, const dd::Table *table_def
   return guarded([&] { return open_table(name, table_def); });
 }
 
-int ha_smartengine::attach_share(const dd::Table &table_def) {
-  const uint64_t table_id = table_def.se_private_id();
+int ha_smartengine::attach_share(uint64_t table_id, bool temporary) {
   std::shared_ptr<TableState> table_state;
   int error = dictionary::find(table_id, &table_state);
   if (error != 0) return error;
   std::string why;
-  if (!table_def.is_temporary() && !table_state->def().matches(*table_share, &why)) {
+  if (!temporary && !table_state->def().matches(*table_share, &why)) {
     log::error("table " + std::string(table_share->path.str) + " is not what the dictionary describes: " + why);
     return HA_ERR_TABLE_DEF_CHANGED;
   }
@@ -70,17 +68,9 @@ int ha_smartengine::attach_share(const dd::Table &table_def) {
     log::error("table " + std::string(table_share->path.str) + ": " + why);
     return HA_ERR_TABLE_DEF_CHANGED;
   }
-  m_share = new TableShare(std::move(table_state), std::move(made), foreign::relations_of(table_def, foreign::name_of(*table_share)));
+  m_share = new TableShare(std::move(table_state), std::move(made));
   set_ha_share_ptr(m_share);
   return 0;
-}
-
-int ha_smartengine::attach_defined_share() {
-  dd::cache::Dictionary_client &client = *ha_thd()->dd_client();
-  const dd::cache::Dictionary_client::Auto_releaser releaser(&client);
-  const dd::Table *table_def = nullptr;
-  if (client.acquire(dd::String_type(table_share->db.str), dd::String_type(table_share->table_name.str), &table_def)) return kErrorRaised;
-  return table_def == nullptr ? HA_ERR_NO_SUCH_TABLE : attach_share(*table_def);
 }
 
 /// Which columns each key has, so that an UPDATE passes over the keys it leaves alone.
@@ -107,8 +97,10 @@ int ha_smartengine::open_table(const char *, const dd::Table *table_def) {
   lock_shared_ha_data();
   m_share = static_cast<TableShare *>(get_ha_share_ptr());
   int error = 0;
-  // A clone is opened without a definition, and what the server looks for foreign keys in; mostly their share is there.
-  if (m_share == nullptr) error = table_def == nullptr ? attach_defined_share() : attach_share(*table_def);
+  // A clone is opened without a definition, but its share is there.
+  if (m_share == nullptr) {
+    error = table_def == nullptr ? HA_ERR_NO_SUCH_TABLE : attach_share(table_def->se_private_id(), table_def->is_temporary());
+  }
   unlock_shared_ha_data();
   if (error != 0) return error;
   ref_length = codec().ref_length();
@@ -126,8 +118,6 @@ int ha_smartengine::close() {
   close_scan();
   m_scan.reset();
   m_point.reset();
-  m_children.clear();
-  m_linked.reset();
   flush_counts();
   return 0;
 }
@@ -150,8 +140,6 @@ int ha_smartengine::reset() {
   m_changes_duplicates = false;
   m_auto_increment_rows = 0;
   m_in_place_of_innodb.reset();
-  m_children.clear();
-  m_links.reset();
   // A rare large row must not hold its memory for as long as the table is open.
   m_row.shrink_to(kKeptRowBytes);
   flush_counts();
@@ -309,8 +297,6 @@ int ha_smartengine::info(uint flags) {
 }
 
 int ha_smartengine::extra(ha_extra_function operation) {
-  if (begins_locking_record(operation)) m_lock = ffi::LockMode::Shared;
-  if (ends_locking_record(operation)) m_lock = ffi::LockMode::None;
   switch (operation) {
     case HA_EXTRA_KEYREAD:
       m_keyread = true;
@@ -501,9 +487,6 @@ void ha_smartengine::print_error(int error, myf flags) {
     case HA_ERR_NO_WAIT_LOCK:
       my_error(ER_LOCK_NOWAIT, flags);
       break;
-    case HA_ERR_FK_DEPTH_EXCEEDED:
-      my_error(ER_FK_DEPTH_EXCEEDED, flags, static_cast<int>(kDeepestCascade));
-      break;
     case HA_ERR_TOO_BIG_ROW:
       my_error(ER_TOO_LONG_KEY, flags, static_cast<int>(kMaxKeySize));
       break;
@@ -512,10 +495,6 @@ void ha_smartengine::print_error(int error, myf flags) {
   }
 }
 
-bool ha_smartengine::get_error_message(int error, String *text) {
-  if (error != HA_ERR_ROW_IS_REFERENCED && error != HA_ERR_NO_REFERENCED_ROW) return error_text(error, text);
-  text->copy(m_violated.data(), m_violated.size(), system_charset_info);
-  return false;
-}
+bool ha_smartengine::get_error_message(int error, String *text) { return error_text(error, text); }
 
 }  // namespace smartengine

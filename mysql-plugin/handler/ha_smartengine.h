@@ -5,7 +5,6 @@
 // ha_write.cc        INSERT, UPDATE, DELETE, AUTO_INCREMENT
 // ha_ddl.cc          CREATE, DROP, RENAME, TRUNCATE
 // ha_alter.cc        ALTER
-// ha_foreign.cc      foreign keys
 //
 // A row costs one call of the bridge. Buffers are the handler's own and keep their memory. What a read hands the server
 // (blobs, and keys of positions) points into bytes that the reader keeps until the handler's next read.
@@ -23,15 +22,10 @@
 #include "base/row_counts.h"
 #include "codec/table_codec.h"
 #include "compat.h"
-#include "foreign/link.h"
-#include "handler/child_table.h"
 #include "session/trx.h"
 #include "table/table_state.h"
 
 namespace smartengine {
-
-/// How many changes a change of a row may bring about one after the other, as InnoDB has it.
-constexpr uint kDeepestCascade = 15;
 
 class ha_smartengine : public handler {
  public:
@@ -75,7 +69,6 @@ class ha_smartengine : public handler {
   int optimize(THD *thd, HA_CHECK_OPT *options) override;
   void print_error(int error, myf flags) override;
   bool get_error_message(int error, String *text) override;
-  bool get_foreign_dup_key(char *table_name, uint table_name_size, char *key_name, uint key_name_size) override;
 
   int index_init(uint key_number, bool sorted) override;
   int index_end() override;
@@ -106,8 +99,6 @@ class ha_smartengine : public handler {
   int truncate(dd::Table *table_def) override;
 
   enum_alter_inplace_result check_if_supported_inplace_alter(TABLE *altered_table, Alter_inplace_info *info) override;
-  bool commit_inplace_alter_table(TABLE *altered_table, Alter_inplace_info *info, bool commit, const dd::Table *old_def,
-                                  dd::Table *new_def) override;
 
  private:
   /// How a scan gets its rows.
@@ -132,8 +123,7 @@ class ha_smartengine : public handler {
 
   // ha_smartengine.cc
   int open_table(const char *name, const dd::Table *table_def);
-  int attach_share(const dd::Table &table_def);
-  int attach_defined_share();
+  int attach_share(uint64_t table_id, bool temporary);
   int use_share(TableShare *share);
   /// The session's transaction, started if this is its first use.
   int enter();
@@ -204,37 +194,6 @@ class ha_smartengine : public handler {
   ha_smartengine *altered_source() const;
   int judge_copied_duplicate(uchar *record);
 
-  // ha_foreign.cc
-  /// A change of a row that follows from that of a row which it refers to, and what that one follows from.
-  struct Cascade {
-    const Cascade *above;
-    const foreign::Key *key;  ///< Null: the statement itself.
-    uint64_t table_id;        ///< Of the row.
-    bool updates;             ///< Otherwise it deletes.
-    uint depth;
-  };
-  /// A child's table that is open, and for which constraint.
-  struct OpenChild {
-    const foreign::Link *link;
-    std::unique_ptr<ChildTable> table;
-  };
-
-  bool checks_foreign_keys() const;
-  /// The point to which a row's change is undone if its foreign keys do not allow it; for `foreign_keys_allow`.
-  uint64_t before_row();
-  int foreign_keys_allow(uint64_t before, const uchar *old_record, const uchar *new_record);
-  int check_foreign_keys(const uchar *old_record, const uchar *new_record);
-  int check_parent(const foreign::Link &link, const uchar *record);
-  int check_children(const foreign::Link &link, const uchar *old_record, const uchar *new_record);
-  int find_linked(const foreign::Link &link, const uchar *record, bool *found);
-  int open_child(const foreign::Link &link, ha_smartengine **child);
-  int act_on_children(const foreign::Link &link, const uchar *old_record, const uchar *new_record);
-  int act_on_child(const foreign::Link &link, const uchar *new_record, ha_smartengine *child);
-  int follow_parent(const foreign::Link &link, const uchar *new_record, ha_smartengine *child);
-  int first_of_prefix(uint key_number, Slice prefix);
-  int next_of_prefix();
-  int violated(const foreign::Key &key, int error);
-
   TableShare *m_share = nullptr;
   Trx *m_trx = nullptr;
   std::optional<rust::Box<ffi::ReaderHandle>> m_scan;   ///< Index and table scans, and lookups in an index.
@@ -279,14 +238,6 @@ class ha_smartengine : public handler {
   /// An ALTER TABLE copies this table that InnoDB would alter in place; these of its columns become NOT NULL.
   std::optional<std::vector<const Field *>> m_in_place_of_innodb;
   RowCounts m_counts;
-
-  std::optional<foreign::Links> m_links;  ///< Of this statement.
-  std::vector<OpenChild> m_children;      ///< The same.
-  std::optional<rust::Box<ffi::ReaderHandle>> m_linked;
-  Cascade m_cascade{};
-  std::string m_violated;     ///< The constraint, as an error names it.
-  std::string m_child_table;  ///< In which a cascade met a duplicate.
-  std::string m_child_key;    ///< The same.
 };
 
 }  // namespace smartengine

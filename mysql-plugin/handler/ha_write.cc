@@ -89,9 +89,7 @@ int ha_smartengine::write_row(uchar *record) {
       if (error != 0) return error;
       add_entry(i, m_new_entries[i]);
     }
-    const uint64_t before = before_row();
     error = apply_ops();
-    if (error == 0) error = foreign_keys_allow(before, nullptr, record);
     if (error == HA_ERR_FOUND_DUPP_KEY) error = judge_copied_duplicate(record);
     if (m_auto_increment_rows > 0) --m_auto_increment_rows;
     // A value that was given moves the counter with its row; that of a duplicate only where the row may take the
@@ -166,9 +164,7 @@ int ha_smartengine::update_row(const uchar *old_record, uchar *new_record) {
     add_op(key_changed ? ffi::OpKind::Insert : ffi::OpKind::Put, m_new_key.slice(), m_row.slice(), table_share->primary_key);
     error = add_changed_entries(old_record, new_record, key_changed);
     if (error != 0) return error;
-    const uint64_t before = before_row();
     error = apply_ops();
-    if (error == 0) error = foreign_keys_allow(before, old_record, new_record);
     if (error != 0) return error;
     ++m_counts.updated;
     if (table->found_next_number_field != nullptr && new_record == table->record[0] &&
@@ -194,9 +190,7 @@ int ha_smartengine::delete_row(const uchar *record) {
       if (error != 0) return error;
       remove_entry(i, m_old_entries[i]);
     }
-    const uint64_t before = before_row();
     error = apply_ops();
-    if (error == 0) error = foreign_keys_allow(before, record, nullptr);
     if (error == 0) ++m_counts.deleted;
     return error;
   });

@@ -8,7 +8,6 @@
 #include "catalog/catalog.h"
 #include "catalog/store.h"
 #include "compat.h"
-#include "foreign/columns.h"
 #include "handler/ha_smartengine.h"
 #include "server/clone.h"
 #include "server/show_status.h"
@@ -53,10 +52,7 @@ void fill(::handlerton *handlerton) {
   handlerton->db_type = DB_TYPE_UNKNOWN;
   handlerton->create = create_handler;
   handlerton->flags = HTON_SUPPORTS_ATOMIC_DDL | HTON_SUPPORTS_EXTENDED_KEYS | HTON_NO_PARTITION | HTON_SUPPORTS_GENERATED_INVISIBLE_PK |
-                      HTON_SUPPORTS_SECONDARY_ENGINE | HTON_SUPPORTS_FOREIGN_KEYS | kServerForeignKeys;
-  handlerton->foreign_keys_flags = HTON_FKS_WITH_PREFIX_PARENT_KEYS | HTON_FKS_NEED_DIFFERENT_PARENT_AND_SUPPORTING_KEYS;
-  handlerton->check_fk_column_compat = foreign::can_refer;
-  handlerton->fk_name_suffix = {STRING_WITH_LEN("_ibfk_")};
+                      HTON_SUPPORTS_SECONDARY_ENGINE;
   handlerton->sdi_create = sdi_create;
   handlerton->sdi_drop = sdi_drop;
   handlerton->sdi_get_keys = sdi_get_keys;

@@ -17,25 +17,9 @@ std::vector<uint32_t> TableState::index_ids() const {
   return ids;
 }
 
-std::shared_ptr<const TableCodec> TableState::codec() const {
-  const std::lock_guard<std::mutex> guard(m_codec_mutex);
-  return m_codec;
-}
-
-void TableState::set_codec(std::shared_ptr<const TableCodec> codec) {
-  const std::lock_guard<std::mutex> guard(m_codec_mutex);
-  m_codec = std::move(codec);
-}
-
-TableShare::TableShare(std::shared_ptr<TableState> state, std::unique_ptr<TableCodec> codec, foreign::Relations relations)
-    : m_state(std::move(state)), m_codec(std::move(codec)), m_relations(std::move(relations)) {
-  m_state->set_codec(m_codec);
-}
-
 void TableShare::replace(std::shared_ptr<TableState> state, std::unique_ptr<TableCodec> codec) {
   m_state = std::move(state);
   m_codec = std::move(codec);
-  m_state->set_codec(m_codec);
 }
 
 }  // namespace smartengine

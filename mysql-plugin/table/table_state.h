@@ -17,7 +17,6 @@
 #include "codec/table_codec.h"
 #include "codec/table_def.h"
 #include "compat.h"
-#include "table/foreign_key.h"
 #include "table/table_stats.h"
 
 namespace smartengine {
@@ -52,32 +51,25 @@ class TableState {
   Counter auto_increment;
   Counter row_id;
   std::mutex loading;  ///< Held while a counter is loaded.
-  /// Codecs of the table for those who have not opened it, if any handler has.
-  std::shared_ptr<const TableCodec> codec() const;
-  void set_codec(std::shared_ptr<const TableCodec> codec);
   TableStats stats;
 
  private:
   const TableDef m_def;
   const bool m_temporary;
-  mutable std::mutex m_codec_mutex;
-  std::shared_ptr<const TableCodec> m_codec;
 };
 
 class TableShare : public Handler_share {
  public:
-  TableShare(std::shared_ptr<TableState> state, std::unique_ptr<TableCodec> codec, foreign::Relations relations);
+  TableShare(std::shared_ptr<TableState> state, std::unique_ptr<TableCodec> codec) : m_state(std::move(state)), m_codec(std::move(codec)) {}
 
   TableState &state() { return *m_state; }
   const TableCodec &codec() const { return *m_codec; }
-  const foreign::Relations &relations() const { return m_relations; }
   /// Goes over to the same table with new indexes.
   void replace(std::shared_ptr<TableState> state, std::unique_ptr<TableCodec> codec);
 
  private:
   std::shared_ptr<TableState> m_state;
-  std::shared_ptr<const TableCodec> m_codec;
-  const foreign::Relations m_relations;
+  std::unique_ptr<TableCodec> m_codec;
 };
 
 }  // namespace smartengine

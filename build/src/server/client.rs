@@ -19,7 +19,6 @@ const DEPRECATE_EOF: u32 = 1 << 24;
 
 const UTF8MB4: u8 = 255;
 const COM_QUERY: u8 = 3;
-const COM_RESET_CONNECTION: u8 = 31;
 /// A payload of this length goes on in the next packet.
 const MAX_PACKET: usize = 0xff_ffff;
 
@@ -107,17 +106,6 @@ impl Client {
                 Some(0xff) => return Err(server_error(&packet).into()),
                 _ => bail!("the server asks root for a password"),
             }
-        }
-    }
-
-    /// Makes the session as a new one, as connection pools do.
-    pub fn reset(&mut self) -> Result<()> {
-        self.sequence = 0;
-        self.write_packet(&[COM_RESET_CONNECTION])?;
-        let answer = self.read_packet()?;
-        match answer.first() {
-            Some(0xff) => Err(server_error(&answer).into()),
-            _ => Ok(()),
         }
     }
 

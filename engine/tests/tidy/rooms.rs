@@ -3,8 +3,8 @@
 use crate::source::Source;
 
 /// From the lowest to the highest. What lies at the top of `mysql-plugin/` itself is for all (`compat.h`) or knows all (`plugin.cc`).
-const ROOMS: [&str; 8] = [
-    "base", "codec", "table", "foreign", "session", "catalog", "handler", "server",
+const ROOMS: [&str; 7] = [
+    "base", "codec", "table", "session", "catalog", "handler", "server",
 ];
 
 /// The room a file of the plugin stands in; `None` for the top, tests and everything else.

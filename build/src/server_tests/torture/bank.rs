@@ -1,4 +1,4 @@
-//! One client's transactions: transfers within an engine and across both, rows with unique keys and rows that refer to them, XA.
+//! One client's transactions: transfers within an engine and across both, rows with unique keys, XA.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::server::client::{Client, SqlError};
 use crate::server_tests::random::Random;
 
 /// How many tables [`create`] makes.
-pub const TABLES: usize = 6;
+pub const TABLES: usize = 5;
 pub const ACCOUNTS: usize = 32;
 pub const OPENING_BALANCE: i64 = 1000;
 /// No statement may take longer: lock waits end long before.
@@ -21,7 +21,6 @@ const ER_SERVER_SHUTDOWN: u16 = 1053;
 const ER_DUP_ENTRY: u16 = 1062;
 const ER_LOCK_WAIT_TIMEOUT: u16 = 1205;
 const ER_LOCK_DEADLOCK: u16 = 1213;
-const ER_NO_REFERENCED_ROW_2: u16 = 1452;
 const ER_XA_RBTIMEOUT: u16 = 1613;
 const ER_XA_RBDEADLOCK: u16 = 1614;
 
@@ -54,11 +53,6 @@ pub fn create(client: &mut Client, engine: &str) -> Result<()> {
         "CREATE TABLE torture.uniques (id BIGINT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(60) NOT NULL, client INT NOT NULL, \
          number INT NOT NULL, part INT NOT NULL, round INT NOT NULL, pad VARCHAR(200) NOT NULL, UNIQUE KEY by_name (name), \
          UNIQUE KEY by_part (client, number, part), KEY by_round (round, part)) ENGINE={engine}"
-    ))?;
-    // Each transaction's first row has one, for as long as it is there itself.
-    client.query(&format!(
-        "CREATE TABLE torture.notes (client INT NOT NULL, number INT NOT NULL, part INT NOT NULL, PRIMARY KEY (client, number), \
-         FOREIGN KEY (client, number, part) REFERENCES uniques (client, number, part) ON DELETE CASCADE) ENGINE={engine}"
     ))?;
     Ok(())
 }
@@ -147,7 +141,7 @@ impl<'a> Teller<'a> {
 
     fn work(&mut self) -> Result<()> {
         // A server may die before it takes the first connection.
-        let Ok(mut client) = self.connect() else {
+        let Ok(mut client) = connect(self.socket) else {
             return Ok(());
         };
         loop {
@@ -176,7 +170,7 @@ impl<'a> Teller<'a> {
                 Ok(()) if left_behind => {
                     // A prepared transaction outlives its connection.
                     drop(client);
-                    let Ok(next) = self.connect() else {
+                    let Ok(next) = connect(self.socket) else {
                         return Ok(());
                     };
                     client = next;
@@ -198,16 +192,6 @@ impl<'a> Teller<'a> {
                 Err(Trouble::Failed(error)) => return self.manner.bear(error),
             }
         }
-    }
-
-    /// From 9.6 on a session that was reset has its foreign keys enforced by the engine, others by the server.
-    fn connect(&self) -> Result<Client> {
-        let mut client = connect(self.socket)?;
-        if self.client % 2 == 1 {
-            client.reset()?;
-            client.query("USE torture")?;
-        }
-        Ok(client)
     }
 
     fn choose(&mut self) -> Work {
@@ -366,10 +350,6 @@ impl<'a> Teller<'a> {
             client.query(&sql).map_err(trouble)?;
             first = end;
         }
-        let Mark { client: by, number } = mark;
-        client
-            .query(&format!("INSERT INTO notes VALUES ({by}, {number}, 0)"))
-            .map_err(trouble)?;
         if self.random.chance(20) {
             client
                 .query(&format!(
@@ -405,36 +385,26 @@ impl<'a> Teller<'a> {
         )
     }
 
-    /// The last of its rows has the key of the first; or there is no such row to refer to.
+    /// The last of its rows has the key of the first.
     fn refused(&mut self, client: &mut Client, mark: Mark) -> Result<(), Trouble> {
-        if self.random.chance(30) {
-            let Mark { client: by, number } = mark;
-            let sql = format!("INSERT INTO notes VALUES ({by}, {number}, 0)");
-            return refuses(client, &sql, ER_NO_REFERENCED_ROW_2);
-        }
         let rows = self.random.between(2, 10);
         let mut sql = self.insert_statement(mark, 0..rows);
         sql.push_str(&format!(
             ", ('{0}/{1}/0', {0}, {1}, {rows}, {2}, '')",
             mark.client, mark.number, self.round
         ));
-        refuses(client, &sql, ER_DUP_ENTRY)
-    }
-}
-
-/// A statement that has to fail so.
-fn refuses(client: &mut Client, sql: &str, code: u16) -> Result<(), Trouble> {
-    match client.query(sql) {
-        Err(error)
-            if error
-                .downcast_ref::<SqlError>()
-                .is_some_and(|sql| sql.code == code) =>
-        {
-            Ok(())
+        match client.query(&sql) {
+            Err(error)
+                if error
+                    .downcast_ref::<SqlError>()
+                    .is_some_and(|sql| sql.code == ER_DUP_ENTRY) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(trouble(error)),
+            Ok(_) => Err(Trouble::Failed(anyhow::anyhow!(
+                "a second row of the same unique key was taken: {sql}"
+            ))),
         }
-        Err(error) => Err(trouble(error)),
-        Ok(_) => Err(Trouble::Failed(anyhow::anyhow!(
-            "not refused ({code}): {sql}"
-        ))),
     }
 }

@@ -136,7 +136,6 @@ impl Ledger {
             }
         }
         verify_balances(client, &balances)?;
-        verify_notes(client)?;
         // All is well: what comes next is compared with this.
         for deed in settled.values() {
             for side in Side::BOTH {
@@ -279,26 +278,6 @@ fn read_marks(client: &mut Client, side: Side, round: u64) -> Result<HashSet<Mar
 }
 
 /// How many rows each transaction of the round has.
-/// No child without its parent, and no parent without the child that was committed with it.
-fn verify_notes(client: &mut Client) -> Result<()> {
-    for (what, of) in [
-        (
-            "notes without their rows",
-            "notes n LEFT JOIN uniques u USING (client, number, part) WHERE u.id IS NULL",
-        ),
-        (
-            "rows without their notes",
-            "uniques u LEFT JOIN notes n USING (client, number, part) WHERE u.part = 0 AND n.client IS NULL",
-        ),
-    ] {
-        let count = client
-            .query(&format!("SELECT COUNT(*) FROM {of}"))?
-            .scalar();
-        ensure!(count == "0", "{count} {what}");
-    }
-    Ok(())
-}
-
 fn read_uniques(client: &mut Client, round: u64) -> Result<HashMap<Mark, u64>> {
     let mut found: Vec<HashMap<Mark, u64>> = Vec::new();
     for index in ["PRIMARY", "by_name", "by_part", "by_round"] {
