@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// The places in one server's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,14 +65,21 @@ impl Layout {
         Ok(Self::in_base(&base, mysqld))
     }
 
-    /// The same with the server that has debug assertions, if one is beside the other.
-    pub fn with_debug_server(mut self) -> Option<Self> {
-        self.mysqld.set_file_name(DEBUG_SERVER);
-        let plugins = self.plugins.join(DEBUG_PLUGINS);
+    /// The same with the server that has debug assertions, beside the other.
+    pub fn of_debug_server(root: &Path) -> Result<Self> {
+        let mut layout = Self::of(root)?;
+        let other = layout.mysqld.clone();
+        layout.mysqld.set_file_name(DEBUG_SERVER);
+        ensure!(
+            layout.mysqld.is_file(),
+            "--mysql-debug: there is no mysqld-debug beside {}: leave the option out, also for a server that is a debug server itself",
+            other.display()
+        );
+        let plugins = layout.plugins.join(DEBUG_PLUGINS);
         if plugins.is_dir() {
-            self.plugins = plugins;
+            layout.plugins = plugins;
         }
-        self.mysqld.is_file().then_some(self)
+        Ok(layout)
     }
 
     /// Where Debian's packages put it, whether or not it is there yet.

@@ -95,19 +95,8 @@ impl Mysql {
         if root.is_none() && source.is_none() && build.is_none() {
             return fetch::cached(&paths::cache()?.join("mysql"));
         }
-        let mut layout = root.as_deref().map(Layout::of).transpose()?;
-        if args.mysql_debug
-            && let Some(other) = layout
-        {
-            let mysqld = other.mysqld.clone();
-            let debug = other.with_debug_server();
-            layout = Some(debug.with_context(|| {
-                format!(
-                    "--mysql-debug: there is no mysqld-debug beside {}: leave the option out, also for a server that is a debug server itself",
-                    mysqld.display()
-                )
-            })?);
-        }
+        let layout_of = layout_of(args.mysql_debug);
+        let layout = root.as_deref().map(layout_of).transpose()?;
         let server = layout
             .as_ref()
             .map(|layout| Kind::of_server(&layout.mysqld))
@@ -185,11 +174,8 @@ impl Mysql {
     }
 
     fn layout(&self) -> Layout {
-        let layout = Layout::of(&self.root).unwrap_or_else(|_| Layout::of_packages(&self.root));
-        match layout.clone().with_debug_server() {
-            Some(debug) if self.uses_debug_server => debug,
-            _ => layout,
-        }
+        let layout_of = layout_of(self.uses_debug_server);
+        layout_of(&self.root).unwrap_or_else(|_| Layout::of_packages(&self.root))
     }
 
     /// The folder for `--basedir`.
@@ -233,6 +219,14 @@ impl Mysql {
     /// The version of the headers, `9.7.4` for instance.
     pub fn version(&self) -> Result<String> {
         Ok(Kind::of_headers(&self.build)?.version)
+    }
+}
+
+/// How a server is found in a folder.
+fn layout_of(uses_debug_server: bool) -> fn(&Path) -> Result<Layout> {
+    match uses_debug_server {
+        true => Layout::of_debug_server,
+        false => Layout::of,
     }
 }
 

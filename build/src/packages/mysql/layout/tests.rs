@@ -113,12 +113,13 @@ fn a_debug_server_is_beside_the_other() {
     let layout = Layout::of(dir.path()).unwrap();
     let usr = dir.path().join("usr");
     assert_eq!(layout.mysqld, usr.join("sbin/mysqld"));
-    let layout = layout.with_debug_server().unwrap();
+    let layout = Layout::of_debug_server(dir.path()).unwrap();
     assert_eq!(layout.mysqld, usr.join("sbin/mysqld-debug"));
     assert_eq!(layout.plugins, usr.join("lib64/mysql/plugin/debug"));
     let other = tree(&["bin/mysqld"]);
-    let layout = Layout::of(other.path()).unwrap();
-    assert_eq!(layout.with_debug_server(), None);
+    assert!(Layout::of(other.path()).is_ok());
+    let error = Layout::of_debug_server(other.path()).unwrap_err();
+    assert!(error.to_string().contains("--mysql-debug"), "{error}");
 }
 
 #[test]
