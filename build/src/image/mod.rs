@@ -17,7 +17,7 @@ use crate::host::exec;
 use crate::host::progress::Step;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, PluginArgs};
-use crate::test::mtr::Tally;
+use crate::test::tally::Tally;
 
 use context::Source;
 use docker::Docker;
@@ -84,10 +84,7 @@ pub fn run(args: &ImageArgs, mysql: &MysqlArgs) -> Result<()> {
 pub fn run_tests(mysql: &MysqlArgs) -> Result<Tally> {
     if let Some(reason) = docker::missing() {
         println!("image: skipped: {reason}");
-        return Ok(Tally {
-            skipped: 1,
-            ..Tally::default()
-        });
+        return Ok(Tally::one_skipped());
     }
     let docker = Docker::locate()?;
     let args = ImageArgs::default();

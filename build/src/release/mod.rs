@@ -18,7 +18,7 @@ use anyhow::Result;
 use crate::host::paths;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, PluginArgs};
-use crate::test::{self, mtr::Tally};
+use crate::test::tally::Tally;
 
 /// Puts the texts of all licences into `folder`, for what carries plugin or program otherwise.
 pub fn licences(folder: &Path) -> Result<()> {
@@ -38,7 +38,7 @@ pub fn run_tests(mysql: &MysqlArgs, report: &mut dyn FnMut(&str, Result<Tally>))
         Err(error) => return report("build for packages", Err(error)),
     };
     let portable = plugin::try_portable(&server);
-    report("portable plugin", portable.map(|()| test::one_passed()));
+    report("portable plugin", portable.map(|()| Tally::one_passed()));
     report("Debian package", deb::run_tests(&server, &built));
     report("rpm", rpm::run_tests(&server, &built));
     report("archives", dist::run_tests(&server, &built));

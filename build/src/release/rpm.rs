@@ -16,7 +16,7 @@ use crate::host::paths;
 use crate::host::progress::Step;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{Needs, PluginArgs};
-use crate::test::mtr::Tally;
+use crate::test::tally::Tally;
 
 use super::contents::{self, Built, Layout, files_below};
 use super::facts::{self, DESCRIPTION, LICENCE, NAME, SUMMARY, VERSION};
@@ -91,10 +91,7 @@ impl Made {
     fn test(&self) -> Result<Tally> {
         if !exec::in_path("rpm") {
             println!("rpm: skipped: it is not installed (apt-get install rpm)");
-            return Ok(Tally {
-                skipped: 1,
-                ..Tally::default()
-            });
+            return Ok(Tally::one_skipped());
         }
         let ask = |options: &[&str]| {
             let mut rpm = Command::new("rpm");
@@ -127,10 +124,7 @@ impl Made {
                 .arg(&self.package),
         )?;
         println!("rpm: rpm reads it: {} files", packed.len());
-        Ok(Tally {
-            passed: 1,
-            ..Tally::default()
-        })
+        Ok(Tally::one_passed())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::plugin::{self, Plugin, PluginArgs};
 use crate::server::engines::Engine;
 use crate::server::{Server, Setup};
-use crate::test::mtr::Tally;
+use crate::test::tally::Tally;
 
 const SUITE: &str = "engines/rr_trx";
 /// Tests with warnings that their results lack.
@@ -186,7 +186,7 @@ fn count(report: &str) -> Tally {
         if line.contains("Test Passed OK") {
             tally.passed += 1;
         } else if !line.contains("thread aborting") {
-            tally.failed += 1;
+            tally.fail("engines/rr_trx", line);
         }
     }
     tally

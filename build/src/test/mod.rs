@@ -9,6 +9,7 @@ pub mod lint;
 pub mod mtr;
 mod sanitizers;
 mod server_image;
+pub mod tally;
 
 use std::io::{BufRead, BufReader, Write};
 use std::panic::resume_unwind;
@@ -31,7 +32,8 @@ use crate::server_tests::stress;
 use crate::server_tests::torture::{self, TortureArgs};
 
 use ahead::Ahead;
-use mtr::{MtrArgs, Tally};
+use mtr::MtrArgs;
+use tally::{Failure, Tally};
 
 /// Stock suites that name no engine, so that they run on the default one.
 pub const STOCK_SUITES: [&str; 2] = ["engines/funcs", "engines/iuds"];
@@ -106,11 +108,11 @@ impl Report {
             Ok(tally) => tally,
             Err(error) => {
                 // A runner that could not do its work is a failure, whatever it counted.
-                println!("{name}: error: {error:#}");
-                Tally {
-                    failed: 1,
-                    ..Tally::default()
-                }
+                let text = format!("{error:#}");
+                println!("{name}: error: {text}");
+                let mut tally = Tally::default();
+                tally.fail(name, &text);
+                tally
             }
         };
         let skipped = match tally.skipped {
@@ -134,7 +136,10 @@ pub fn run(args: &TestArgs, mysql_args: &MysqlArgs) -> Result<()> {
     let tools = Tools::locate()?;
     let mut report = Report::new();
     if args.wants(Part::Lint) {
-        report.add("lint", lint::check(&mysql, false).map(|()| one_passed()));
+        report.add(
+            "lint",
+            lint::check(&mysql, false).map(|()| Tally::one_passed()),
+        );
     }
     if args.wants(Part::Rust) {
         rust(args.full, &mysql, &tools, &mut report);
@@ -172,14 +177,28 @@ pub fn run(args: &TestArgs, mysql_args: &MysqlArgs) -> Result<()> {
         // The plugin's C++ is compiled once more for it.
         if args.full || !args.only.is_empty() {
             let result = builtin::check(&mysql);
-            report.add("engine that is built in", result.map(|()| one_passed()));
+            report.add(
+                "engine that is built in",
+                result.map(|()| Tally::one_passed()),
+            );
         }
     }
     println!("\nSummary");
     for line in &report.lines {
         println!("  {line}");
     }
-    let Tally { passed, failed, .. } = report.total;
+    let Tally {
+        passed,
+        failed,
+        failures,
+        ..
+    } = report.total;
+    for Failure { name, lines } in failures {
+        println!("\nfailed: {name}");
+        for line in lines {
+            println!("  {line}");
+        }
+    }
     println!("{passed} passed, {failed} failed");
     if failed > 0 {
         bail!("{failed} tests failed");
@@ -205,7 +224,10 @@ fn sanitized(args: &TestArgs, mysql: &Mysql, report: &mut Report) {
         return;
     }
     let result = sanitizers::codecs::check(mysql);
-    report.add("codecs under sanitizers", result.map(|()| one_passed()));
+    report.add(
+        "codecs under sanitizers",
+        result.map(|()| Tally::one_passed()),
+    );
     for check in sanitizers::engine::CHECKS {
         report.add(check.title(), check.run(mysql));
     }
@@ -223,7 +245,7 @@ fn sanitized(args: &TestArgs, mysql: &Mysql, report: &mut Report) {
 fn plugin_for_tests(mysql: &Mysql, report: &mut Report) -> Option<Plugin> {
     match plugin::build_for_tests(mysql, PluginArgs::default()) {
         Ok(plugin) => {
-            report.add("plugin build", Ok(one_passed()));
+            report.add("plugin build", Ok(Tally::one_passed()));
             Some(plugin)
         }
         Err(error) => {
@@ -277,14 +299,6 @@ fn side_by_side(
     report.since = Instant::now();
 }
 
-/// Of a test that is one in itself.
-pub fn one_passed() -> Tally {
-    Tally {
-        passed: 1,
-        ..Tally::default()
-    }
-}
-
 /// An S3 server with a bucket, for the tests of the S3 store.
 fn bucket(report: &mut Report, started: Result<OwnServer>) -> Option<OwnServer> {
     let made = started.and_then(|own| {
@@ -326,6 +340,7 @@ fn rust_tests(
                 "nextest",
                 "run",
                 "--no-fail-fast",
+                "--failure-output=immediate-final",
                 "--cargo-profile",
                 profile,
             ]),
@@ -379,12 +394,20 @@ fn count(command: &mut Command, nextest: bool) -> Result<Tally> {
         false => Box::new(child.stdout.take().context("output is piped")?),
     };
     let mut tally = Tally::default();
+    let mut said = Failure::new("what the runner said of them");
     for line in BufReader::new(output).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
         writeln!(std::io::stdout().lock(), "{line}")?;
         if let Some(closing) = closing_line(&line) {
             tally.add(closing);
         }
+        // nextest says all of the failed ones again behind its closing line, libtest before it.
+        if (nextest && tally.failed > 0) || (!nextest && line.ends_with(" FAILED")) {
+            said.line(&line);
+        }
+    }
+    if tally.failed > 0 {
+        tally.failures.push(said);
     }
     let status = child.wait()?;
     if !status.success() && tally.failed == 0 {
@@ -474,7 +497,7 @@ fn live(full: bool, mysql: &Mysql, plugin: &Plugin, report: &mut Report) {
         };
         let name = format!("history at {}", level.sql());
         let result = history::run_with(&history, mysql, Some(plugin));
-        report.add(&name, result.map(|()| one_passed()));
+        report.add(&name, result.map(|()| Tally::one_passed()));
     }
     // A checker that never finds anything would pass too.
     let seeing = HistoryArgs {
@@ -487,7 +510,7 @@ fn live(full: bool, mysql: &Mysql, plugin: &Plugin, report: &mut Report) {
         Ok(found) if found.is_empty() => Err(anyhow!(
             "READ COMMITTED passed for SERIALIZABLE: the checker is blind"
         )),
-        Ok(_) => Ok(one_passed()),
+        Ok(_) => Ok(Tally::one_passed()),
         Err(error) => Err(error),
     };
     report.add("history at READ COMMITTED, checked as SERIALIZABLE", result);
@@ -496,7 +519,7 @@ fn live(full: bool, mysql: &Mysql, plugin: &Plugin, report: &mut Report) {
         ..LostDiskArgs::default()
     };
     let result = lostdisk::run_with(&lost_disk, mysql, plugin);
-    report.add("lost disk", result.map(|()| one_passed()));
+    report.add("lost disk", result.map(|()| Tally::one_passed()));
     let torture = TortureArgs {
         rounds: if full { 200 } else { 10 },
         failpoints: true,
@@ -504,7 +527,7 @@ fn live(full: bool, mysql: &Mysql, plugin: &Plugin, report: &mut Report) {
         ..TortureArgs::default()
     };
     let result = torture::run_with(&torture, mysql, Some(plugin));
-    report.add("torture", result.map(|()| one_passed()));
+    report.add("torture", result.map(|()| Tally::one_passed()));
 }
 
 #[cfg(test)]
@@ -531,7 +554,7 @@ mod tests {
     fn a_runner_that_breaks_counts_as_a_failure() {
         let mut report = Report::new();
         report.add("x", Err(anyhow::anyhow!("broken")));
-        report.add("y", Ok(one_passed()));
+        report.add("y", Ok(Tally::one_passed()));
         assert_eq!((report.total.passed, report.total.failed), (1, 1));
     }
 }

@@ -22,6 +22,7 @@ use crate::plugin::{self, Plugin, PluginArgs, Sanitizer};
 use crate::s3;
 use crate::test::codec_functions;
 use crate::test::sanitizers::Reports;
+use crate::test::tally::{Failure, Tally};
 
 /// The suites of ours that run where none are named.
 pub const OUR_SUITES: &str =
@@ -57,14 +58,6 @@ pub struct MtrArgs {
     /// Further options of mysql-test-run.pl, after --
     #[arg(last = true, value_name = "OPTIONS")]
     pub options: Vec<OsString>,
-}
-
-/// How many tests ended how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    pub passed: usize,
-    pub failed: usize,
-    pub skipped: usize,
 }
 
 pub fn run(mut args: MtrArgs, mysql: &MysqlArgs) -> Result<()> {
@@ -232,14 +225,15 @@ fn quoted(text: &OsStr) -> OsString {
 fn watch(command: &mut Command) -> Result<Tally> {
     let mut child = exec::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let output = BufReader::new(child.stdout.take().context("output is piped")?);
-    let mut tally = Tally::default();
+    let mut results = Results::default();
     for line in output.split(b'\n') {
         let line = line?;
         let mut out = std::io::stdout().lock();
         out.write_all(&line)?;
         out.write_all(b"\n")?;
-        tally.count(&String::from_utf8_lossy(&line));
+        results.take(&String::from_utf8_lossy(&line));
     }
+    let tally = results.tally;
     let status = child.wait()?;
     if !status.success() && tally.failed == 0 {
         bail!("mysql-test-run.pl failed ({status}) though no test did: see above");
@@ -247,44 +241,46 @@ fn watch(command: &mut Command) -> Result<Tally> {
     Ok(tally)
 }
 
-impl Tally {
-    /// Says how a test ended and counts it.
-    pub fn report(&mut self, name: &str, result: Result<()>) {
-        match result {
-            Ok(()) => {
-                println!("{name}: passed");
-                self.passed += 1;
-            }
-            Err(error) => {
-                println!("{name}: FAILED: {error:#}");
-                self.failed += 1;
-            }
-        }
-    }
+/// What the runner prints, read line by line.
+#[derive(Default)]
+struct Results {
+    tally: Tally,
+    /// Whether the lines now belong to a test that failed.
+    failing: bool,
+}
 
-    /// Takes in a line such as `[ 33%] main.1st  w1  [ pass ]  4`.
-    fn count(&mut self, line: &str) {
-        if !line.starts_with('[') || line.contains(" shutdown_report ") {
-            return;
+impl Results {
+    /// Takes in a line such as `[ 33%] main.1st  w1  [ pass ]  4`, or one of those that follow a failure.
+    fn take(&mut self, line: &str) {
+        let result = result_of(line);
+        match (result, self.tally.failures.last_mut()) {
+            (None, Some(failure)) if self.failing => failure.line(line),
+            _ => {}
         }
-        let result = line
-            .match_indices('[')
-            .skip(1)
-            .find_map(|(at, _)| line[at + 1..].split_once(']'))
-            .map(|(result, _)| result.trim());
+        let Some(result) = result else { return };
+        self.failing = result == "fail";
         match result {
-            Some("pass") => self.passed += 1,
-            Some("fail") => self.failed += 1,
-            Some("skipped" | "disabled") => self.skipped += 1,
+            "pass" => self.tally.passed += 1,
+            "fail" => {
+                let name = line
+                    .split_ascii_whitespace()
+                    .find(|word| word.contains('.'));
+                self.tally.fail(name.unwrap_or(line), "");
+            }
+            "skipped" | "disabled" => self.tally.skipped += 1,
             _ => {}
         }
     }
+}
 
-    pub fn add(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-        self.skipped += other.skipped;
+/// What stands in the second pair of brackets of a line that tells of a test.
+fn result_of(line: &str) -> Option<&str> {
+    if !line.starts_with('[') || line.contains(" shutdown_report ") {
+        return None;
     }
+    let mut brackets = line.match_indices('[').skip(1);
+    let (result, _) = brackets.find_map(|(at, _)| line[at + 1..].split_once(']'))?;
+    Some(result.trim())
 }
 
 /// Builds the overlay anew; returns the folder of `mysql-test-run.pl` in it.
@@ -344,25 +340,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_are_counted_by_test() {
-        let mut tally = Tally::default();
+    fn results_are_counted_by_test_and_failures_kept() {
+        let mut results = Results::default();
         for line in [
             "[ 25%] main.1st                                 w1  [ pass ]      4",
             "[ 50%] smartengine.a 'innodb'                   w2  [ fail ]",
+            "        Test ended at 2026-11-30 12:00:00",
+            "mysqltest: At line 3: [ pass ]",
+            "",
             "[ 75%] main.b                                   w2  [ skipped ]  Needs debug",
             "[ 80%] main.c                                   w2  [ disabled ]  reason",
             "[100%] shutdown_report                          w0  [ pass ]       ",
             "worker[1] mysql-test-run: WARNING: running this script as _root_",
-            "mysqltest: At line 3: [ pass ]",
         ] {
-            tally.count(line);
+            results.take(line);
         }
-        let expected = Tally {
-            passed: 1,
-            failed: 1,
-            skipped: 2,
+        let Tally {
+            passed,
+            failed,
+            skipped,
+            failures,
+        } = results.tally;
+        assert_eq!((passed, failed, skipped), (1, 1, 2));
+        let [failure] = &failures[..] else {
+            panic!("one failed: {failures:?}")
         };
-        assert_eq!(tally, expected);
+        assert_eq!(failure.name, "smartengine.a");
+        assert_eq!(failure.lines.len(), 2);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::host::paths;
 use crate::packages::mysql::Mysql;
 use crate::s3::{OwnServer, TEST_BUCKET};
 use crate::server::free_port;
-use crate::test::mtr::Tally;
+use crate::test::tally::Tally;
 
 use container::Container;
 
@@ -87,11 +87,11 @@ pub fn run(docker: &Docker, image: &str, mysql: &Mysql) -> Result<Tally> {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 while let Some(case) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let passed = attempt(&lab, case);
+                    let result = attempt(&lab, case);
                     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-                    match passed {
-                        true => tally.passed += 1,
-                        false => tally.failed += 1,
+                    match result {
+                        Ok(()) => tally.passed += 1,
+                        Err(error) => tally.fail(case.0, &format!("{error:#}")),
                     }
                 }
             });
@@ -100,8 +100,7 @@ pub fn run(docker: &Docker, image: &str, mysql: &Mysql) -> Result<Tally> {
     Ok(tally.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Whether the case passed.
-fn attempt(lab: &Lab, (name, case): &Case) -> bool {
+fn attempt(lab: &Lab, (name, case): &Case) -> Result<()> {
     let start = Instant::now();
     let result = case(lab);
     let seconds = start.elapsed().as_secs_f64();
@@ -109,7 +108,7 @@ fn attempt(lab: &Lab, (name, case): &Case) -> bool {
         Ok(()) => println!("image: {name}: ok ({seconds:.1} s)"),
         Err(error) => println!("image: {name}: FAILED ({seconds:.1} s): {error:#}"),
     }
-    result.is_ok()
+    result
 }
 
 impl<'a> Lab<'a> {

@@ -25,7 +25,7 @@ use crate::host::paths::{self, FolderLock};
 use crate::host::progress::Step;
 use crate::packages::cmake;
 use crate::packages::mysql::{self, Mysql, MysqlArgs};
-use crate::test::mtr::Tally;
+use crate::test::tally::Tally;
 
 /// What the server is configured with before the user's own options. It is made as MySQL makes it, but for what no server is used for.
 const OPTIONS: [&str; 3] = [
@@ -86,10 +86,7 @@ pub fn run_tests(mysql: &MysqlArgs) -> Result<Tally> {
         println!(
             "static server: skipped: no whole source tree is here, and Debian's packages have headers alone (--mysql-source DIR names one)"
         );
-        return Ok(Tally {
-            skipped: 1,
-            ..Tally::default()
-        });
+        return Ok(Tally::one_skipped());
     }
     let args = MysqlArgs {
         mysql_root: None,
@@ -97,10 +94,7 @@ pub fn run_tests(mysql: &MysqlArgs) -> Result<Tally> {
         ..mysql.clone()
     };
     Server::of(PluginArgs::default(), &args)?.configure(&[])?;
-    Ok(Tally {
-        passed: 1,
-        ..Tally::default()
-    })
+    Ok(Tally::one_passed())
 }
 
 /// The server that is made.

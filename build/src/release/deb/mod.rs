@@ -17,7 +17,7 @@ use crate::host::paths;
 use crate::host::progress::Step;
 use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::plugin::PluginArgs;
-use crate::test::mtr::Tally;
+use crate::test::tally::Tally;
 
 use super::contents::{self, Built, Layout};
 use super::facts::{self, NAME};

@@ -15,7 +15,7 @@ use crate::host::exec;
 use crate::host::paths;
 use crate::host::progress::Step;
 use crate::packages::bootstrap;
-use crate::test::mtr::Tally;
+use crate::test::tally::Tally;
 
 const SOCKET: &str = "/tmp/mysqld.sock";
 const DATA: &str = "/var/tmp/data";

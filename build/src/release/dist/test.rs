@@ -16,7 +16,7 @@ use crate::packages::mysql::Mysql;
 use crate::plugin::{PrefixMaps, contains};
 use crate::release::contents::Built;
 use crate::release::facts;
-use crate::test::mtr::Tally;
+use crate::test::tally::Tally;
 
 /// Of plugin and program that are not portable.
 pub fn run_tests(server: &Mysql, built: &Built) -> Result<Tally> {

@@ -19,7 +19,8 @@ use crate::server_tests::lostdisk::{self, LostDiskArgs};
 use crate::server_tests::stress;
 use crate::server_tests::torture::{self, TortureArgs};
 use crate::test::STOCK_SUITES;
-use crate::test::mtr::{self, MtrArgs, Tally};
+use crate::test::mtr::{self, MtrArgs};
+use crate::test::tally::Tally;
 
 use attach::Side;
 use servers::{Given, Server};
@@ -97,8 +98,9 @@ impl Outcome {
                 if tally.failed > 0 {
                     self.errors.push(format!("{what}: {} failed", tally.failed));
                 }
+                let text = cell(&tally);
                 self.total.add(tally);
-                cell(tally)
+                text
             }
             Err(error) => {
                 let error = format!("{what}: {error:#}");
@@ -112,7 +114,7 @@ impl Outcome {
 }
 
 /// `120 passed`, `118 passed, 2 failed, 3 skipped`.
-fn cell(tally: Tally) -> String {
+fn cell(tally: &Tally) -> String {
     let mut text = format!("{} passed", tally.passed);
     for (count, what) in [(tally.failed, "failed"), (tally.skipped, "skipped")] {
         if count > 0 {
@@ -166,6 +168,7 @@ pub fn run(args: &MatrixArgs) -> Result<()> {
         passed,
         failed,
         skipped,
+        ..
     } = outcome.total;
     println!("in {} minutes", begun.elapsed().as_secs().div_ceil(60));
     println!("{passed} passed, {failed} failed, {skipped} skipped");
@@ -176,10 +179,7 @@ pub fn run(args: &MatrixArgs) -> Result<()> {
 }
 
 fn try_part(part: Part, args: &MatrixArgs, server: &Server, plugin: &Plugin) -> Result<Tally> {
-    let one = |()| Tally {
-        passed: 1,
-        ..Tally::default()
-    };
+    let one = |()| Tally::one_passed();
     match part {
         Part::Own => suite(mtr::OUR_SUITES, args, server, plugin),
         Part::Stock => suite(&STOCK_SUITES.join(","), args, server, plugin),
@@ -241,10 +241,7 @@ fn attach_all(servers: &[Server], plugins: &[Plugin], outcome: &mut Outcome) -> 
                 } else {
                     "refused"
                 };
-                Tally {
-                    passed: 1,
-                    ..Tally::default()
-                }
+                Tally::one_passed()
             });
             outcome.note(&what, result);
             table.row([

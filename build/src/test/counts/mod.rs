@@ -26,8 +26,8 @@ use crate::packages::mysql::{Mysql, MysqlArgs};
 use crate::packages::tools::Tools;
 use crate::packages::valgrind::Valgrind;
 use crate::plugin::{self, PrefixMaps};
-use crate::test::mtr::Tally;
 use crate::test::server_image::{self, ServerImage};
+use crate::test::tally::Tally;
 
 use record::{Count, Record, Verdict};
 
@@ -71,7 +71,7 @@ pub fn check(mysql: &Mysql) -> Result<Tally> {
             let comparable = differences.is_empty();
             match verdict.passes(LIMIT) || (!comparable && verdict.is_measured()) {
                 true => tally.passed += 1,
-                false => tally.failed += 1,
+                false => tally.fail(&verdict.name, &row(&verdict, comparable).join(" ")),
             }
             table.row(row(&verdict, comparable));
         }

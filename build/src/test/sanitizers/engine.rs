@@ -18,7 +18,7 @@ use crate::packages::tools::Tools;
 use crate::packages::valgrind::Valgrind;
 use crate::plugin;
 use crate::test::count;
-use crate::test::mtr::Tally;
+use crate::test::tally::Tally;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -55,10 +55,7 @@ impl Check {
     pub fn run(self, mysql: &Mysql) -> Result<Tally> {
         if let Some(missing) = self.missing()? {
             println!("{}: skipped: {missing}", self.title());
-            return Ok(Tally {
-                skipped: 1,
-                ..Tally::default()
-            });
+            return Ok(Tally::one_skipped());
         }
         self.sees_planted_faults()?;
         match self {

@@ -13,9 +13,9 @@ use anyhow::{Context, Result, bail};
 use crate::host::paths;
 use crate::packages::mysql::Mysql;
 use crate::plugin::Sanitizer;
-use crate::test::mtr::Tally;
 use crate::test::sanitizers::codecs;
 use crate::test::server_image::ServerImage;
+use crate::test::tally::Tally;
 
 /// Each block says that it was entered, which is how inputs are told apart.
 const COVERAGE: &str = "-fsanitize-coverage=trace-pc";
@@ -86,8 +86,8 @@ impl Fuzzer {
                                 print!("{said}");
                             }
                             Err(error) => {
-                                tally.failed += 1;
                                 println!("{name}: {error:#}");
+                                tally.fail(name, &format!("{error:#}"));
                             }
                         }
                     }
