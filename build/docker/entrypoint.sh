@@ -149,7 +149,11 @@ interrupted() {
 # However this shell ends, no server is left behind that would be killed with it.
 ended() {
     local status=$?
-    [ -z "$SOURCED" ] || say ERROR "$SOURCED failed ($status)"
+    if [ -n "$SOURCED" ]; then
+        say ERROR "$SOURCED failed ($status)"
+        # One that ends the shell has not let the start come to its end, however it means it.
+        [ "$status" -ne 0 ] || status=1
+    fi
     [ -z "$SERVER" ] || { kill -TERM "$SERVER" 2>/dev/null && wait "$SERVER" || true; }
     exit "$status"
 }
@@ -175,11 +179,11 @@ quoted() {
 # A name in backticks.
 identifier() { printf '`%s`' "${1//\`/\`\`}"; }
 
-# mysql as user $1 with password $2; statements come by standard input.
+# mysql as user $1 with password $2; statements come by standard input. Its answers are read below, so no other option file has a say in how they look.
 client() {
     local user=$1 password=$2
     shift 2
-    mysql --defaults-extra-file=<(printf '[client]\nuser=%s\npassword=%s\n' "$(in_option_file "$user")" "$(in_option_file "$password")") \
+    mysql --defaults-file=<(printf '[client]\nuser=%s\npassword=%s\n' "$(in_option_file "$user")" "$(in_option_file "$password")") \
         --protocol=socket --socket="$SOCKET" --default-character-set=utf8mb4 --batch --skip-column-names --comments "$@"
 }
 as_root() { client root "$ROOT_PASSWORD" "$@"; }
@@ -200,8 +204,11 @@ process_compressed() {
     "$1" -dc "$2" | as_root "${database[@]}"
 }
 
+# Whoever may look at a server's environment is not to read MySQL's passwords there. (The store's credentials it needs.)
+readonly -a WITHOUT_PASSWORDS=(env -u MYSQL_ROOT_PASSWORD -u MYSQL_PASSWORD)
+
 start_server() {
-    mysqld "${FILES[@]}" "${OPTIONS[@]}" --skip-networking --loose-mysqlx=OFF --pid-file="$DATADIR/first-start.pid" --socket="$SOCKET" \
+    "${WITHOUT_PASSWORDS[@]}" mysqld "${FILES[@]}" "${OPTIONS[@]}" --skip-networking --loose-mysqlx=OFF --pid-file="$DATADIR/first-start.pid" --socket="$SOCKET" \
         --loose-smartengine-commit-durability=object --skip-replica-start=ON \
         --read-only=OFF --super-read-only=OFF &
     SERVER=$!
@@ -230,8 +237,12 @@ stop_server() {
 marker() {
     local answer
     if answer=$(client "$MARKER" '' -e "SELECT ATTRIBUTE->>'$.first_start' FROM information_schema.USER_ATTRIBUTES WHERE USER = '$MARKER'" 2>&1); then
-        # Without an answer it was an account for everybody that let it in, which some other server has.
-        printf '%s' "${answer:-none}"
+        case $answer in
+            # It was an account for everybody that let it in, which some other server has.
+            '') printf none ;;
+            accounts | scripts | complete) printf '%s' "$answer" ;;
+            *) die "the database cannot be asked whether it is complete: $answer" ;;
+        esac
         return
     fi
     case $answer in
@@ -253,7 +264,10 @@ is_new() {
         *"ERROR 1045"* | *"ERROR 1698"* | *"ERROR 1524"* | *"ERROR 2059"* | *"ERROR 2061"* | *"ERROR 1820"* | *"ERROR 1862"* | *"ERROR 3118"*) return 1 ;;
         *) die "the database cannot be asked whether it is new: $count" ;;
     esac
-    [ "$count" = 0 ]
+    case $count in
+        '' | *[!0-9]*) die "the database cannot be asked whether it is new: $count" ;;
+        *) [ "$count" -eq 0 ] ;;
+    esac
 }
 
 is_set() { [ -n "${!1-}" ]; }
@@ -280,7 +294,13 @@ check_environment() {
 
 # Part: Making a database.
 
-state() { head -n 1 "$STATE" 2>/dev/null || true; }
+# A directory that was emptied has come nowhere, though this file may have been overlooked.
+state() {
+    local found
+    found=$(head -n 1 "$STATE" 2>/dev/null || true)
+    [ "$found" = initialize ] || [ -e "$DATADIR/mysql.ibd" ] || found=
+    printf '%s' "$found"
+}
 # Whether this directory is complete with the store that it has now.
 is_complete() { [ "$(state)" = complete ] && [ "$(sed -n 2p "$STATE")" = "$STORE" ]; }
 # Written beside and renamed, so that it is never half there.
@@ -301,6 +321,9 @@ initialize() {
         case ${line//_/-} in
             --smartengine* | --loose-smartengine* | --plugin-load* | --early-plugin-load* | --default-storage-engine=* | --default-tmp-storage-engine=*) ;;
             --log-bin* | --log-error=* | --init-file=* | --daemonize* | '') ;;
+            # Nor is any other plugin's that is not loaded.
+            --loose-* | --skip-*) options+=("$line") ;;
+            --*=*) options+=("--loose-${line#--}") ;;
             *) options+=("$line") ;;
         esac
     done < <(all_options)
@@ -311,7 +334,7 @@ initialize() {
         { echo 'USE mysql;'; mysql_tzinfo_to_sql /usr/share/zoneinfo 2>/dev/null; } >"$zones"
         options+=(--init-file="$zones")
     fi
-    foreground mysqld --no-defaults "${options[@]}" --initialize-insecure ||
+    foreground "${WITHOUT_PASSWORDS[@]}" mysqld --no-defaults "${options[@]}" --initialize-insecure ||
         die "the data directory could not be made; the lines above say why. The next start makes it anew"
     rm -f "$zones"
     set_state first-start
@@ -319,16 +342,18 @@ initialize() {
 
 random_password() { LC_ALL=C tr -dc 'A-Za-z0-9' < <(head -c 4096 /dev/urandom) | head -c 32 || true; }
 
-# The statements that make the accounts; each may be repeated, and root's own password comes last.
+# The statements that make the accounts; each may be repeated, and root's own password comes last. Repeated, they set a password that the account had
+# before, which the server may be told to refuse.
 accounts_sql() {
-    local password
+    local password anew='PASSWORD HISTORY 0 PASSWORD REUSE INTERVAL 0 DAY' kept='PASSWORD HISTORY DEFAULT PASSWORD REUSE INTERVAL DEFAULT'
     password=$(quoted "$1")
     echo "SET SESSION sql_mode = '', SESSION sql_log_bin = 0;"
     if [ "${MYSQL_ROOT_HOST:=%}" != localhost ]; then
         local root
         root="'root'@$(quoted "$MYSQL_ROOT_HOST")"
-        echo "CREATE USER IF NOT EXISTS $root IDENTIFIED BY $password;"
-        echo "ALTER USER $root IDENTIFIED BY $password;"
+        echo "CREATE USER IF NOT EXISTS $root IDENTIFIED BY $password $anew;"
+        echo "ALTER USER $root IDENTIFIED BY $password $anew;"
+        echo "ALTER USER $root $kept;"
         echo "GRANT ALL ON *.* TO $root WITH GRANT OPTION;"
     fi
     echo "SET SESSION sql_log_bin = 1;"
@@ -337,8 +362,9 @@ accounts_sql() {
         local user secret
         user="$(quoted "$MYSQL_USER")@'%'"
         secret=$(quoted "$MYSQL_PASSWORD")
-        echo "CREATE USER IF NOT EXISTS $user IDENTIFIED BY $secret;"
-        echo "ALTER USER $user IDENTIFIED BY $secret;"
+        echo "CREATE USER IF NOT EXISTS $user IDENTIFIED BY $secret $anew;"
+        echo "ALTER USER $user IDENTIFIED BY $secret $anew;"
+        echo "ALTER USER $user $kept;"
         # In a grant, a name with _ or % would mean others too.
         local database=${MYSQL_DATABASE-}
         database=${database//_/\\_}
@@ -346,7 +372,8 @@ accounts_sql() {
         ! is_set MYSQL_DATABASE || echo "GRANT ALL ON $(identifier "$database").* TO $user;"
     fi
     echo "SET SESSION sql_log_bin = 0;"
-    echo "ALTER USER 'root'@'localhost' IDENTIFIED BY $password;"
+    echo "ALTER USER 'root'@'localhost' IDENTIFIED BY $password $anew;"
+    echo "ALTER USER 'root'@'localhost' $kept;"
 }
 
 set_stage() {
@@ -424,7 +451,9 @@ lock_marker() {
 
 # The database is there, and no word of the environment changes it.
 attached() {
-    note "the store holds a database: $1. Init scripts and MYSQL_* of the environment are not applied again"
+    local what="there is a database"
+    [ -z "$STORE" ] || what="the store holds a database"
+    note "$what: $1. Init scripts and MYSQL_* of the environment are not applied again"
 }
 
 unfinished() {
@@ -553,7 +582,7 @@ main() {
             if [ -e "$DATADIR/mysql.ibd" ] || [ -d "$DATADIR/mysql" ]; then
                 note "$DATADIR is the data directory of another server; it is taken as it is"
                 [ -z "$STORE" ] || first_start
-            elif [ -n "$(find "$DATADIR" -mindepth 1 \! -name lost+found \! -path "$STATE.new" -print -quit)" ]; then
+            elif [ -n "$(find "$DATADIR" -mindepth 1 \! -name lost+found \! -path "$STATE.new" \! -path "$STATE" -print -quit)" ]; then
                 die "$DATADIR is neither empty nor a server's: mount an empty volume there"
             else
                 check_without_store

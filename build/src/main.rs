@@ -172,7 +172,13 @@ fn execute(cli: Cli) -> Result<()> {
         Task::History(args) => history::run(&args, &cli.mysql),
         Task::Torture(args) => torture::run(&args, &cli.mysql),
         Task::Lostdisk(args) => lostdisk::run(&args, &cli.mysql),
-        Task::Matrix(args) => matrix::run(&args),
+        Task::Matrix(args) => {
+            anyhow::ensure!(
+                cli.mysql.to_options().is_empty(),
+                "matrix is told of each server by --server: leave out --mysql-root and its like"
+            );
+            matrix::run(&args)
+        }
         Task::Stress(args) => stress::run(&args, &cli.mysql),
         Task::S3(s3) => s3::run(&s3),
         Task::Bench(bench) => bench::run(&bench, &cli.mysql),

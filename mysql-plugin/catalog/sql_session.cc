@@ -1,6 +1,7 @@
 #include "catalog/sql_session.h"
 
 #include "compat.h"
+#include "mysqld_error.h"
 #include "sql/query_options.h"
 #include "sql/sql_thd_internal_api.h"
 #include "sql/system_variables.h"
@@ -11,6 +12,9 @@ namespace {
 
 /// A lock that somebody holds for longer is waited for by trying again.
 constexpr ulong kLockWaitSeconds = 2;
+
+/// How often a statement is carried out that gets in the way of others, which go on before it.
+constexpr int kDeadlocks = 10;
 
 const CHARSET_INFO *utf8() { return &my_charset_utf8mb4_0900_ai_ci; }
 
@@ -82,7 +86,16 @@ void SqlSession::use_defaults() {
   m_thd->reset_db(NULL_CSTR);
 }
 
+/// Each statement is a transaction of its own, so that one which a deadlock has ended (with DROP DATABASE, say) can simply be carried out again.
 bool SqlSession::run(const std::string &sql) {
+  for (int tries = 1; tries < kDeadlocks; ++tries) {
+    if (run_once(sql)) return true;
+    if (m_error != ER_LOCK_DEADLOCK) return false;
+  }
+  return run_once(sql);
+}
+
+bool SqlSession::run_once(const std::string &sql) {
   m_rows.clear();
   m_error = 0;
   m_message.clear();

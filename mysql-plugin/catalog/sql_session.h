@@ -28,6 +28,7 @@ class SqlSession {
 
   /// Runs one statement; false with `error` and `message`.
   bool run(const std::string &sql);
+  bool run(const std::string &sql);
   /// The rows of the last statement's first result set.
   const std::vector<Row> &rows() const { return m_rows; }
   unsigned error() const { return m_error; }
@@ -43,6 +44,7 @@ class SqlSession {
   THD *thd() { return m_thd; }
 
  private:
+  bool run_once(const std::string &sql);
   void hide();
 
   THD *m_thd;

@@ -40,14 +40,21 @@ pub fn missing() -> Option<String> {
     if !is_root() {
         return Some("no Docker answers, and to start one takes root".to_string());
     }
-    let programs = ["dockerd", "docker", "iptables", "debootstrap"];
+    let programs = [
+        "dockerd",
+        "docker",
+        "iptables",
+        "debootstrap",
+        "docker-compose",
+        "python3",
+    ];
     let lacking: Vec<_> = programs
         .into_iter()
         .filter(|name| find(name).is_none())
         .collect();
     (!lacking.is_empty()).then(|| {
         format!(
-            "{} not found (apt-get install --no-install-recommends docker.io iptables debootstrap)",
+            "{} not found (apt-get install --no-install-recommends docker.io iptables debootstrap docker-compose python3-pip)",
             lacking.join(", ")
         )
     })

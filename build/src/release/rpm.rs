@@ -38,6 +38,10 @@ pub struct RpmArgs {
 }
 
 pub fn run(args: RpmArgs, mysql: &MysqlArgs) -> Result<()> {
+    ensure!(
+        !mysql.mysql_debug,
+        "--mysql-debug: a package is for mysqld; copy the plugin for mysqld-debug to the folder of its plugins yourself"
+    );
     let server = Mysql::locate(mysql)?;
     let folder = paths::fresh("release-rpm")?;
     let portable = PluginArgs {

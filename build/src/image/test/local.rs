@@ -13,6 +13,18 @@ const PASSWORD: &str = r#"se'c"r\et #1; `$x`"#;
 /// What Docker gives a container by itself.
 const STOP_SECONDS: u32 = 10;
 
+/// Fails where the server of a first start was told a password.
+const SEEING_SCRIPT: &str = r#"#!/bin/bash
+for process in /proc/[0-9]*; do
+    [ "$(cat "$process/comm" 2>/dev/null)" = mysqld ] || continue
+    tr '\0' '\n' <"$process/environ" | grep -q ^PATH= || exit 1
+    ! tr '\0' '\n' <"$process/environ" | grep -q PASSWORD= || exit 1
+    seen=yes
+done
+[ -n "$seen" ] || exit 1
+MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot shop -e "INSERT INTO t VALUES (4, 'run')"
+"#;
+
 pub fn commands(lab: &Lab) -> Result<()> {
     let run = |arguments: &[&str]| {
         let all = [&["run", "--rm", lab.image], arguments].concat();
@@ -107,23 +119,37 @@ pub fn everything(lab: &Lab) -> Result<()> {
         .filter_map(|byte| u8::from_str_radix(byte, 16).ok())
         .collect();
     script("3.sql.zst", &zst, 0o644)?;
-    script(
-        "4.sh",
-        b"#!/bin/bash\nMYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot shop -e \"INSERT INTO t VALUES (4, 'run')\"\n",
-        0o755,
-    )?;
+    script("4.sh", SEEING_SCRIPT.as_bytes(), 0o755)?;
     script(
         "5.sh",
         b"docker_process_sql <<<\"INSERT INTO t VALUES (5, 'sourced')\"\n",
         0o644,
     )?;
     script("6.txt", b"nothing", 0o644)?;
-    let secret = lab.file("secret", format!("{PASSWORD}\n").as_bytes(), 0o600)?;
+    for (name, text) in [
+        ("root", PASSWORD),
+        ("user", "app"),
+        ("password", "of-the-app"),
+        ("database", "shop"),
+    ] {
+        lab.file(
+            &format!("secrets/{name}"),
+            format!("{text}\n").as_bytes(),
+            0o600,
+        )?;
+    }
+    // What the client says of its own options, and of a file that it does not take, is no answer of the server's.
     let conf = lab.file(
-        "conf.cnf",
-        b"[mysqld]\nsmartengine_block_cache_size = 64M\nmax_connections = 50\n",
+        "conf.d/test.cnf",
+        b"[mysqld]\nsmartengine_block_cache_size = 64M\nmax_connections = 50\npassword_history = 3\n[client]\nloose-unknown-to-all = 1\n",
         0o644,
     )?;
+    lab.file(
+        "conf.d/writable.cnf",
+        b"[mysqld]\nmax_connections = 60\n",
+        0o666,
+    )?;
+    let conf = conf.parent().context("a folder")?;
     let volume = lab.volume("everything")?;
     let container = lab.run(
         "everything",
@@ -136,17 +162,17 @@ pub fn everything(lab: &Lab) -> Result<()> {
             "-v",
             &Lab::mount(&scripts, "/docker-entrypoint-initdb.d"),
             "-v",
-            &Lab::mount(&secret, "/run/secrets/root"),
+            &Lab::mount(&lab.folder.join("secrets"), "/run/secrets"),
             "-v",
-            &Lab::mount(&conf, "/etc/mysql/conf.d/test.cnf"),
+            &Lab::mount(conf, "/etc/mysql/conf.d"),
             "-e",
             "MYSQL_ROOT_PASSWORD_FILE=/run/secrets/root",
             "-e",
-            "MYSQL_DATABASE=shop",
+            "MYSQL_DATABASE_FILE=/run/secrets/database",
             "-e",
-            "MYSQL_USER=app",
+            "MYSQL_USER_FILE=/run/secrets/user",
             "-e",
-            "MYSQL_PASSWORD=of-the-app",
+            "MYSQL_PASSWORD_FILE=/run/secrets/password",
         ],
         // A server takes a value in a word of its own too.
         &["--max-connections", "7", "-h", "/var/lib/mysql"],
@@ -366,6 +392,12 @@ pub fn cut_short(lab: &Lab) -> Result<()> {
         holds(&container.logs()?, "it goes on")?;
         container.sql("root", "x", "DO 0")?;
     }
+    // A volume that was emptied, but for what is hidden, is a new one.
+    container.exec(&["bash", "-c", "rm -rf /var/lib/mysql/*"])?;
+    container.kill()?;
+    container.start()?;
+    container.wait_ready()?;
+    container.sql("root", "x", "DO 0")?;
     drop(container);
     drop(volume);
 
@@ -416,6 +448,7 @@ pub fn failing_script(lab: &Lab) -> Result<()> {
         ("a.sql", &b"SELEC 1;"[..]),
         ("b.sh", b"exit 3"),
         ("b2.sh", b"false\necho went on"),
+        ("b3.sh", b"exit 0"),
         ("c.sql.gz", &cut),
     ] {
         let file = lab.file(&format!("failing-{name}/{name}"), text, 0o644)?;

@@ -62,6 +62,7 @@ const CASES: [Case; 15] = [
     ("a first start cut short at any step", local::cut_short),
     ("an init script that fails", local::failing_script),
     ("a full disk", disk::full),
+    ("a disk that fills", disk::fills),
     ("a lost volume is attached again", bucket::lost_volume),
     ("two containers on one bucket", bucket::two),
     ("wrong credentials", bucket::wrong_credentials),

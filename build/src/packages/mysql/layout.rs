@@ -21,12 +21,15 @@ pub struct Layout {
     pub test_suite: PathBuf,
 }
 
-/// Where the server may be, from the folder given: the base, and the program in it. What packages install is below `usr`, or is it.
-const SERVERS: [(&str, &str); 5] = [
+/// Where the server may be, from the folder given: the base, and the program in it. What packages install is below `usr`, or is it; those of Fedora and
+/// its relatives have it in `libexec`.
+const SERVERS: [(&str, &str); 7] = [
     ("usr", "sbin/mysqld"),
     ("usr", "bin/mysqld"),
+    ("usr", "libexec/mysqld"),
     ("", "bin/mysqld"),
     ("", "sbin/mysqld"),
+    ("", "libexec/mysqld"),
     ("", "runtime_output_directory/mysqld"),
 ];
 /// The libraries of rpm packages, of deb packages, of a tarball, of a build tree.

@@ -27,8 +27,8 @@ use servers::{Given, Server};
 
 #[derive(clap::Args)]
 pub struct MatrixArgs {
-    /// A server to try: NAME=ROOT,SOURCE,BUILD as --mysql-root, --mysql-source and --mysql-build have them, or `packages` for Debian's; may be given several times
-    #[arg(long, value_name = "NAME=ROOT,SOURCE[,BUILD]", required = true)]
+    /// A server to try: NAME=ROOT,SOURCE,BUILD,BOOST as --mysql-root, --mysql-source, --mysql-build and --boost have them, or `packages` for Debian's; may be given several times
+    #[arg(long, value_name = "NAME=ROOT,SOURCE[,BUILD[,BOOST]]", required = true)]
     server: Vec<Given>,
     /// Try a part alone; may be given several times
     #[arg(long, value_name = "PART")]

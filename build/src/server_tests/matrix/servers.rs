@@ -24,6 +24,7 @@ enum Place {
         root: PathBuf,
         source: PathBuf,
         build: Option<PathBuf>,
+        boost: Option<PathBuf>,
     },
 }
 
@@ -39,17 +40,20 @@ impl FromStr for Given {
         }
         let wanted = || {
             format!(
-                "{text:?} is neither {PACKAGES} nor NAME=ROOT,SOURCE nor NAME=ROOT,SOURCE,BUILD"
+                "{text:?} is neither {PACKAGES} nor NAME=ROOT,SOURCE nor NAME=ROOT,SOURCE,BUILD nor NAME=ROOT,SOURCE,BUILD,BOOST (BUILD may be empty then)"
             )
         };
         let (name, folders) = text.split_once('=').ok_or_else(wanted)?;
         let folders: Vec<&str> = folders.split(',').collect();
-        let (root, source, build) = match folders[..] {
-            [root, source] => (root, source, None),
-            [root, source, build] => (root, source, Some(build)),
+        let (root, source, build, boost) = match folders[..] {
+            [root, source] => (root, source, None, None),
+            [root, source, build] => (root, source, Some(build), None),
+            [root, source, "", boost] => (root, source, None, Some(boost)),
+            [root, source, build, boost] => (root, source, Some(build), Some(boost)),
             _ => return Err(wanted()),
         };
-        if name.is_empty() || root.is_empty() || source.is_empty() || build == Some("") {
+        let empty = [Some(name), Some(root), Some(source), build, boost].contains(&Some(""));
+        if empty {
             return Err(wanted());
         }
         Ok(Self {
@@ -58,6 +62,7 @@ impl FromStr for Given {
                 root: root.into(),
                 source: source.into(),
                 build: build.map(PathBuf::from),
+                boost: boost.map(PathBuf::from),
             },
         })
     }
@@ -81,10 +86,12 @@ impl Server {
                 root,
                 source,
                 build,
+                boost,
             } => MysqlArgs {
                 mysql_root: Some(root.clone()),
                 mysql_source: Some(source.clone()),
                 mysql_build: build.clone(),
+                boost: boost.clone(),
                 ..MysqlArgs::default()
             },
         };
@@ -141,6 +148,15 @@ mod tests {
             root: "/a".into(),
             source: "/b".into(),
             build: Some("/c".into()),
+            boost: None,
+        };
+        assert_eq!(given.place, place);
+        let given: Given = "8.0=/a,/b,,/d".parse().unwrap();
+        let place = Place::Folders {
+            root: "/a".into(),
+            source: "/b".into(),
+            build: None,
+            boost: Some("/d".into()),
         };
         assert_eq!(given.place, place);
         let given: Given = "packages".parse().unwrap();
@@ -154,7 +170,8 @@ mod tests {
             "8.0",
             "=/a,/b",
             "8.0=/a",
-            "8.0=/a,/b,/c,/d",
+            "8.0=/a,/b,/c,/d,/e",
+            "8.0=/a,/b,/c,",
             "8.0=/a,,/c",
         ] {
             let error = text.parse::<Given>().unwrap_err();
