@@ -540,10 +540,11 @@ mod tests {
             passed: 12,
             failed: 1,
             skipped: 2,
+            ..Tally::default()
         };
         let nextest =
             "     Summary [   0.5s] 13 tests run: 12 passed (3 slow), 1 failed, 2 skipped";
-        assert_eq!(closing_line(nextest), Some(expected));
+        assert_eq!(closing_line(nextest), Some(expected.clone()));
         let libtest =
             "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out";
         assert_eq!(closing_line(libtest), Some(expected));

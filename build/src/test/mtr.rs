@@ -22,7 +22,7 @@ use crate::plugin::{self, Plugin, PluginArgs, Sanitizer};
 use crate::s3;
 use crate::test::codec_functions;
 use crate::test::sanitizers::Reports;
-use crate::test::tally::{Failure, Tally};
+use crate::test::tally::Tally;
 
 /// The suites of ours that run where none are named.
 pub const OUR_SUITES: &str =

@@ -267,8 +267,9 @@ mod tests {
             passed: 3,
             failed: 1,
             skipped: 2,
+            ..Tally::default()
         };
-        assert_eq!(cell(tally), "3 passed, 1 failed, 2 skipped");
+        assert_eq!(cell(&tally), "3 passed, 1 failed, 2 skipped");
     }
 
     #[test]
