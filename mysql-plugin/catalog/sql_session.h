@@ -28,7 +28,6 @@ class SqlSession {
 
   /// Runs one statement; false with `error` and `message`.
   bool run(const std::string &sql);
-  bool run(const std::string &sql);
   /// The rows of the last statement's first result set.
   const std::vector<Row> &rows() const { return m_rows; }
   unsigned error() const { return m_error; }
