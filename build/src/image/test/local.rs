@@ -392,8 +392,12 @@ pub fn cut_short(lab: &Lab) -> Result<()> {
         holds(&container.logs()?, "it goes on")?;
         container.sql("root", "x", "DO 0")?;
     }
-    // A volume that was emptied, but for what is hidden, is a new one.
-    container.exec(&["bash", "-c", "rm -rf /var/lib/mysql/*"])?;
+    // A volume that was emptied, but for the image's own note in it, is a new one.
+    container.exec(&[
+        "bash",
+        "-c",
+        "rm -rf /var/lib/mysql/* /var/lib/mysql/.smartengine",
+    ])?;
     container.kill()?;
     container.start()?;
     container.wait_ready()?;
